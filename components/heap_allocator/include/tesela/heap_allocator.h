@@ -1,0 +1,132 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * Kernel heap: blocks of any size out of size classes (slabs) and page runs (large blocks).
+ * Owns: the pages it takes from its page source, until it puts them back.
+ * Needs: base, and a page source (tesela/page_source.h) or an array of the caller.
+ * May be called by: anyone, on any CPU, interrupts on or off; not from NMI.
+ */
+#ifndef TESELA_HEAP_ALLOCATOR_H
+#define TESELA_HEAP_ALLOCATOR_H
+
+#include <stddef.h>
+
+#include <tesela/compiler.h>
+#include <tesela/page_source.h>
+#include <tesela/status.h>
+
+/* A heap. It lives in its own first pages, or at the head of a fixed array. */
+struct tsl_heap;
+
+/* Every block is at least this aligned; a power-of-two size up to a page or the largest class,
+ * whichever is more, is aligned to its size. */
+#define TSL_HEAP_ALIGN 16u
+
+/* Flags of tsl_heap_alloc_flags and tsl_heap_free_flags. */
+enum tsl_heap_flags {
+    /* The block's usable bytes are zero. */
+    TSL_HEAP_ZERO = 1,
+    /* Do not call the page source: serve from pages that the heap holds, or fail; a free keeps
+     * emptied pages until the next ordinary free or tsl_heap_trim. For callers that hold a lock
+     * which the page source takes. Large blocks always come from the page source. */
+    TSL_HEAP_NO_WAIT = 2,
+};
+
+struct tsl_heap_config {
+    /* Copied. */
+    struct tsl_page_source source;
+    /* Upper bound of bytes taken from the source at any moment, bookkeeping included; 0: the
+     * window is the bound. Rounded down to pages. */
+    size_t ceiling_bytes;
+};
+
+/*
+ * Makes a heap in pages of config->source.
+ * Owns: the caller, who ends it with tsl_heap_destroy.
+ * Errors: TSL_INVALID (get or put missing, empty window), TSL_MISALIGNED (window not in whole
+ * pages), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first pages).
+ * Cost: the first pages hold the heap and the root of its page map: one pointer per 2 MiB of
+ * window (4 MiB on 32-bit).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_heap_create(const struct tsl_heap_config *config,
+                                               struct tsl_heap **out);
+
+/*
+ * Makes a heap entirely inside `bytes` bytes at `array`, bookkeeping included: no page source, no
+ * frames, no port beyond locks and log. Any address and size may be given; what cannot hold the
+ * heap and one page is refused.
+ * Before: the array is readable and writable and nobody else's until tsl_heap_destroy.
+ * Errors: TSL_INVALID (NULL, or the array wraps), TSL_NO_MEMORY (too small).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes,
+                                                     struct tsl_heap **out);
+
+/*
+ * Ends a heap and returns every page to its source.
+ * Before: nobody uses the heap any more.
+ * Errors: TSL_BUSY (blocks are live; the heap is as before), TSL_INVALID (NULL).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
+
+/*
+ * A block of at least `bytes` bytes, contents undefined.
+ * Size 0 gives an object with an address of its own: it must not be read or written and is
+ * freed like any other.
+ * Errors: NULL when memory, the ceiling or the source is exhausted, and for sizes that no heap
+ * can hold; each counted and logged.
+ * Cost: constant; a page-source call when a class has no free slot and for each large block.
+ */
+TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(2) void *tsl_heap_alloc(struct tsl_heap *self,
+                                                                      size_t bytes);
+
+/* As tsl_heap_alloc, with flags out of enum tsl_heap_flags. Unknown flags are refused: NULL. */
+TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_flags(struct tsl_heap *self,
+                                                                            size_t bytes,
+                                                                            unsigned flags);
+
+/* `count` elements of `size` bytes, all zero. A product that overflows is refused: NULL. */
+TSL_MALLOC_LIKE TSL_MUST_CHECK void *tsl_heap_alloc_array(struct tsl_heap *self, size_t count,
+                                                          size_t size);
+
+/*
+ * A block whose address is a multiple of `align`, a power of two (anything below TSL_HEAP_ALIGN
+ * counts as that). tsl_heap_realloc keeps the alignment.
+ * Errors: NULL; other alignments are refused.
+ * Cost: up to a page of alignment as tsl_heap_alloc; above, a run of that much more is taken from
+ * the source and trimmed when the first one offered does not fit.
+ */
+TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *self,
+                                                                              size_t align,
+                                                                              size_t bytes);
+
+/*
+ * Changes the size of a block: in place when the new size has the same class, when a large block
+ * shrinks, and when the page source can extend a large one; else it moves, contents up to the
+ * smaller size kept. NULL block: as tsl_heap_alloc. Size 0: the block becomes a size-0 object.
+ * Owns: on success the old pointer is dead; on failure (NULL) the block is as it was.
+ * Errors: NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free.
+ */
+TSL_MUST_CHECK void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes);
+
+/*
+ * Ends a block. NULL is fine and does nothing.
+ * Errors (each counted and logged, heap as before): TSL_FOREIGN (not in a page of this heap),
+ * TSL_MISALIGNED (no block starts at such an address), TSL_INVALID (inside a block or behind the
+ * last one of a slab), TSL_DOUBLE_FREE (free already), TSL_BUSY (another CPU resizes this block).
+ * Cost: constant; a page-source call when pages become empty beyond what the class keeps.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block);
+
+/* As tsl_heap_free; of the flags only TSL_HEAP_NO_WAIT, others are refused with TSL_INVALID. */
+TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block,
+                                                   unsigned flags);
+
+/* Bytes that may be used at `block`, at least what was asked for; 0: not a live block of this
+ * heap, counted and logged like a bad free (NULL: 0, silently). */
+size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
+
+/* Returns every empty page to the source, also those kept for quick reuse. Result: pages. */
+size_t tsl_heap_trim(struct tsl_heap *self);
+
+#endif

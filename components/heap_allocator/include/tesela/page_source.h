@@ -1,0 +1,56 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * Page source: the one thing a heap knows about where pages come from.
+ * Owns: nothing; it is a contract between a heap and whoever has pages (the backed range of
+ *       vallocator, a caller's array, a hosted mapping).
+ * Needs: base.
+ * Used by: heap_allocator (calls it), vallocator, hosted programs and tests (implement it).
+ */
+#ifndef TESELA_PAGE_SOURCE_H
+#define TESELA_PAGE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Runs of pages inside one window of addresses. A heap copies the struct: it may be on the stack.
+ *
+ * Context: the heap holds no lock while it calls; calls may come from several CPUs at once, so an
+ * implementation brings its own locking. They come from wherever the heap is called, interrupt
+ * handlers included, except that TSL_HEAP_NO_WAIT calls never reach the source.
+ */
+struct tsl_page_source {
+    /*
+     * get() hands out `pages` >= 1 consecutive pages, readable and writable, contents undefined.
+     * Returns their page-aligned start, which lies inside the window, or NULL when there are
+     * none. Owns: the heap, until put().
+     */
+    void *(*get)(void *context, size_t pages);
+
+    /*
+     * put() takes pages back. The heap may return a run in pieces and in any order (it trims runs
+     * to align them and shrinks large blocks in place); each page comes back exactly once.
+     */
+    void (*put)(void *context, void *start, size_t pages);
+
+    /*
+     * Optional (NULL: cannot). remap() changes a run from `pages` to `new_pages` > `pages` without
+     * moving it; the old contents stay. False: not possible at the moment, nothing changed.
+     */
+    bool (*remap)(void *context, void *start, size_t pages, size_t new_pages);
+
+    /* Handed to each function. */
+    void *context;
+
+    /*
+     * The window: page-aligned start, a multiple of the page size long, not zero. It bounds the
+     * heap's page map (one pointer a page), so offer the reserved addresses, not all of memory.
+     */
+    uintptr_t start;
+    size_t bytes;
+};
+
+#endif

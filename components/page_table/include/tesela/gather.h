@@ -1,0 +1,61 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * gather.h: what a change of tables leaves behind until every CPU has forgotten it.
+ *
+ * Owns:    struct tsl_gather: pending flushes, and frames that may be reused only after them.
+ * Needs:   page_table.h, flush.h, physical_allocator (frees the frames).
+ * Callers: whoever calls tsl_table_unmap/protect for several ranges and wants one flush.
+ *
+ * The order is fixed: unhook (page_table) -> flush the CPUs that use the table -> free. A gather
+ * never grows: when it is full it flushes and frees early.
+ */
+#ifndef TESELA_GATHER_H
+#define TESELA_GATHER_H
+
+#include <stdbool.h>
+
+#include <tesela/flush.h>
+#include <tesela/page_table.h>
+#include <tesela/types.h>
+
+/* Runs of frames a gather holds; 32 of them fill half a kilobyte of stack. */
+#define TSL_GATHER_RUNS 32u
+
+struct tsl_gather_run {
+    struct tsl_frame first;
+    tsl_word pages; /* a power of two */
+};
+
+/* In the caller's storage (the stack). All members are private. */
+struct tsl_gather {
+    struct tsl_table *table;
+    struct tsl_flush flush;
+    bool open; /* counted in the table's open_gathers */
+    unsigned count;
+    struct tsl_gather_run run[TSL_GATHER_RUNS];
+};
+
+/*
+ * An empty gather for changes to `table`.
+ * Before: tsl_gather_finish is called before the storage goes away.
+ */
+void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table);
+
+/*
+ * Free `pages` frames from `first` on (a power of two, as allocated), once the flush is done.
+ * Before:  the frames are unhooked from the table already.
+ * Context: may flush and free early when the gather is full; no lock below TSL_RANK_TABLES held.
+ */
+void tsl_gather_add(struct tsl_gather *self, struct tsl_frame first, tsl_word pages);
+
+/*
+ * Flush, then free. On return no CPU reaches a page through a removed or tightened translation -
+ * neither through this gather's, nor through one that another open gather on the table has seen
+ * changed before us. The gather is empty and can be used again.
+ * Context: interrupts may be off; waits for other CPUs (they answer while they spin).
+ * Cost:    one flush request; one free a run.
+ */
+void tsl_gather_finish(struct tsl_gather *self);
+
+#endif

@@ -1,0 +1,184 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * page_table.h: page tables of any format: map, unmap, protect, query, iterate.
+ *
+ * Owns:    struct tsl_table and its table frames.
+ * Needs:   base (formats, arch, flush, locks), physical_allocator (frames for tables).
+ * Callers: vallocator (spaces, kernel ranges), the facade, the platform at boot.
+ *
+ * Every change follows one order: unhook the entry, flush every CPU that may remember it, and only
+ * then reuse frames (gather.h). Absent entries are zero. A failed call has changed nothing.
+ */
+#ifndef TESELA_PAGE_TABLE_H
+#define TESELA_PAGE_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <tesela/arch.h>
+#include <tesela/compiler.h>
+#include <tesela/cpu.h>
+#include <tesela/format.h>
+#include <tesela/lock.h>
+#include <tesela/status.h>
+#include <tesela/table_format.h>
+#include <tesela/types.h>
+
+struct tsl_frames;
+struct tsl_gather;
+
+/* For tsl_table_map, beside the attributes of types.h: use the largest pages that fit. */
+#define TSL_MAP_LARGE (1u << 16)
+
+/* Flags of tsl_table_unmap. */
+#define TSL_UNMAP_SPARSE 1u /* pages that are not there are no mistake */
+#define TSL_UNMAP_FREE   2u /* the mapped frames are freed, after the flush */
+
+struct tsl_table_config {
+    const struct tsl_table_format *format;
+    struct tsl_cpu_features features; /* a copy is kept: what the CPUs that run the table have */
+    struct tsl_frames *frames;        /* where table frames come from */
+    bool kernel; /* the kernel's table: every online CPU may hold its translations */
+};
+
+struct tsl_table_counters {
+    tsl_word tables;                  /* table frames held now, the root included */
+    tsl_word pages[TSL_TABLE_LEVELS]; /* leaves present now, by level */
+    tsl_word splits;                  /* large pages taken apart since init */
+    tsl_word flushes;                 /* flush requests sent since init */
+};
+
+/*
+ * One set of page tables, in the caller's storage. All members are private; the lock (rank
+ * TSL_RANK_TABLES) guards them and the tables.
+ */
+struct tsl_table {
+    const struct tsl_table_format *format;
+    struct tsl_cpu_features features;
+    struct tsl_frames *frames;
+    struct tsl_lock lock;
+    tsl_paddr root;
+    void *root_memory;
+    bool kernel;
+    unsigned physical_bits;   /* the lesser of format and CPU */
+    tsl_vaddr fixed_first;    /* the window range: its tables stay, maps there are refused; */
+    tsl_vaddr fixed_last;     /* inclusive; first > last: none */
+    struct tsl_cpu_set cpus;  /* those that ran this table since its last switch away */
+    tsl_word open_gathers;    /* gathers with changes that are not flushed yet */
+    struct tsl_table_counters counters;
+    struct tsl_refusals refusals;
+};
+
+/* One present page as the tables hold it. */
+struct tsl_mapping {
+    tsl_vaddr start;
+    tsl_paddr target;
+    size_t bytes; /* size of the page: 4 KiB, 2/4 MiB or 1 GiB */
+    unsigned attributes;
+    bool accessed;
+    bool dirty;
+};
+
+/*
+ * Make `self` an empty table with its root (and the tables under it that the format fixes).
+ * Errors:  TSL_NO_MEMORY; TSL_UNSUPPORTED (the CPU lacks what the format needs).
+ * Owns:    the table owns its frames until tsl_table_fini.
+ * Context: takes the frames lock. Cost: constant.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_init(struct tsl_table *self,
+                                              const struct tsl_table_config *config);
+
+/*
+ * Free every table frame; mapped frames are left alone (unmap with TSL_UNMAP_FREE first).
+ * Before:  no CPU runs the table any more, no gather on it is open.
+ * Errors:  TSL_BUSY: a CPU still runs it; nothing is freed.
+ * Cost:    linear in the tables.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_fini(struct tsl_table *self);
+
+/*
+ * Run `self` on the calling CPU: it is counted among the CPUs to flush from now on.
+ * Before:  the caller is pinned and its code is mapped in `self`.
+ */
+void tsl_table_switch_to(struct tsl_table *self);
+
+/*
+ * The calling CPU stopped running `self` (it has switched to another root already, which dropped
+ * its translations).
+ */
+void tsl_table_left(struct tsl_table *self);
+
+/*
+ * Map `bytes` at `start` to the physical run at `target`.
+ * `attributes`: TSL_READ | TSL_WRITE | TSL_EXEC (one at least; x86 can always read), TSL_USER,
+ * TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE. A CPU without a global bit ignores
+ * TSL_GLOBAL; one without PAT maps write-combining as uncached.
+ * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global in the user half),
+ *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
+ *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
+ *          TSL_USER outside the user half; the window range), TSL_EXISTS (a page is present),
+ *          TSL_NO_MEMORY. In each case nothing has changed.
+ * Context: any but NMI; takes the table lock, then frames. Cost: linear in pages mapped.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start,
+                                             tsl_paddr target, size_t bytes, unsigned attributes);
+
+/*
+ * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
+ * Tables left empty are freed. `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
+ * `gather`: collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
+ * Errors:  as map for the range; TSL_NOT_FOUND (a page is missing and not TSL_UNMAP_SPARSE),
+ *          TSL_NO_MEMORY (splitting needs a table). In each case nothing has changed.
+ * Context: as map; with interrupts off no longer than one flush. Cost: linear in what exists.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start,
+                                               size_t bytes, unsigned flags,
+                                               struct tsl_gather *gather);
+
+/*
+ * Give every page in the range the attributes (as in map, without TSL_MAP_LARGE). The accessed and
+ * dirty bits that the CPU sets meanwhile are kept.
+ * Errors:  as map and unmap; TSL_NOT_FOUND: a page is missing. Nothing has changed then.
+ * Context, Cost: as unmap.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start,
+                                                 size_t bytes, unsigned attributes,
+                                                 struct tsl_gather *gather);
+
+/*
+ * The page that `va` lies in. Errors: TSL_NOT_FOUND, TSL_NOT_CANONICAL (neither is logged).
+ * Cost: one walk.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr va,
+                                               struct tsl_mapping *out);
+
+/*
+ * The first page at or above `from` (its end counts) and starting at most at `last`: to visit all,
+ * go on with out->start + out->bytes until false (or until that sum is 0: the top was reached).
+ * Cost: linear in the tables skipped, never in the addresses.
+ */
+bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
+                    struct tsl_mapping *out);
+
+/*
+ * Make all tables down to level 0 for [start, start + bytes) and keep them for good; from now on
+ * map, unmap and protect refuse the range. For the windows; one such range a table.
+ * Errors:  range errors as map; TSL_EXISTS (something is mapped there, or another range is fixed);
+ *          TSL_NO_MEMORY. Calling again with the same range is TSL_OK.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_fix(struct tsl_table *self, tsl_vaddr start, size_t bytes);
+
+/*
+ * Check the rules of the README ("Invariants"). Reads only; stops at the first broken rule.
+ * Context: takes the table lock for the whole check. Cost: linear in all tables.
+ */
+struct tsl_defect tsl_table_verify(struct tsl_table *self);
+
+/*
+ * Print what is mapped, neighbouring pages with equal attributes as one line.
+ * Context: the lock is held for one page at a time, so a table in use may change between lines.
+ */
+void tsl_table_dump(struct tsl_table *self, const struct tsl_sink *sink);
+
+#endif

@@ -1,0 +1,217 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * physical_allocator.h - hands out the page frames of RAM and takes them back.
+ * Owns:  struct tsl_frames: which frame is free, in which zone, and the counters about it.
+ * Needs: base, kernel_layout (the memory map it is made of).
+ * Users: page_table, vallocator, compression, the facade; anybody who wants a whole frame.
+ *
+ * Words: a *frame* is 4 KiB of RAM named by its number (address / 4096); a *block* of order n is
+ * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an
+ * *area* is 512 frames that start at a multiple of 512; a *zone* is the frames under a common
+ * address limit. Every function may be called on several CPUs at once, with interrupts on or off,
+ * unless it says otherwise; none from a non-maskable interrupt. None waits for another CPU.
+ */
+#ifndef TESELA_PHYSICAL_ALLOCATOR_H
+#define TESELA_PHYSICAL_ALLOCATOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tesela/compiler.h>
+#include <tesela/format.h>
+#include <tesela/memory_map.h>
+#include <tesela/status.h>
+#include <tesela/types.h>
+
+#define TSL_FRAMES_MAX_ORDER  10u
+#define TSL_FRAMES_HUGE_ORDER 9u   /* one area */
+#define TSL_FRAMES_PER_AREA   512u /* 2 MiB */
+
+/* Lowest first. A zone without RAM has no frames; which zones exist follows from word size and map.
+ */
+enum tsl_frames_zone {
+    TSL_ZONE_DMA,     /* below 16 MiB: what old devices reach */
+    TSL_ZONE_DMA32,   /* below 4 GiB, only where a word has 64 bits */
+    TSL_ZONE_NORMAL,  /* the rest below direct_end */
+    TSL_ZONE_HIGHMEM, /* from direct_end on: no pointer reaches it, only tables and windows do */
+    TSL_ZONE_COUNT
+};
+
+/* How a frame is to be chosen; may be combined. */
+enum tsl_frames_flags {
+    TSL_FRAMES_HIGH = 0,          /* anywhere, the highest zone first: what tables show and windows
+                                     reach */
+    TSL_FRAMES_LOW = 1u << 0,     /* phys_to_virt must reach it: below reach_end and direct_end */
+    TSL_FRAMES_DMA = 1u << 1,     /* below 16 MiB */
+    TSL_FRAMES_DMA32 = 1u << 2,   /* below 4 GiB */
+    TSL_FRAMES_RECLAIM = 1u << 3, /* for making memory free: may use the reclaim reserve */
+    TSL_FRAMES_EXIT = 1u << 4,    /* for a dying process: may use both reserves */
+    TSL_FRAMES_ZERO = 1u << 5,    /* filled with zeros; only together with LOW */
+};
+
+/* What an allocator is made of. Fields left 0 take the meaning in brackets. */
+struct tsl_frames_config {
+    const struct tsl_memory_map *map; /* read while creating only */
+    tsl_paddr reach_end;              /* phys_to_virt works below this now; metadata is put there */
+    tsl_paddr direct_end; /* end of the direct map for good [no HIGHMEM]; rounded down to 2 MiB */
+    tsl_paddr ram_end;    /* RAM from here on is ignored, loudly [all is used] */
+    tsl_word reserve_reclaim; /* frames only RECLAIM and EXIT may take [0] */
+    tsl_word reserve_exit;    /* frames only EXIT may take [0] */
+};
+
+/* A run of `count` frames that starts at a multiple of align_frames. */
+struct tsl_frames_run {
+    tsl_word count;        /* at least 1 */
+    tsl_word align_frames; /* a power of two; 0 means 1 */
+    tsl_paddr limit;       /* the run ends at or below this address; 0: no limit */
+    unsigned flags;        /* enum tsl_frames_flags */
+};
+
+/* A snapshot. Exact when no other CPU is in the allocator; `peak` may miss up to 16 frames a CPU.
+ */
+struct tsl_frames_stats {
+    tsl_word total; /* frames managed: usable RAM without metadata, frame 0 and ignored */
+    tsl_word free;
+    tsl_word used;           /* total - free, reserved ones included */
+    tsl_word peak;           /* most ever used */
+    tsl_word reserved;       /* taken by tsl_frames_reserve and not released */
+    tsl_word metadata_bytes; /* taken from RAM for the allocator itself, whole frames */
+    tsl_word ignored;        /* usable frames at or above ram_end */
+    tsl_word failures[TSL_FRAMES_MAX_ORDER + 1]; /* allocations without a block, by order */
+    tsl_word run_failures;
+    struct tsl_refusals refusals; /* callers' mistakes */
+};
+
+struct tsl_frames_zone_stats {
+    const char *name;
+    tsl_paddr start; /* first byte of its first area; start == end: no RAM in this zone */
+    tsl_paddr end;   /* exclusive */
+    tsl_word total;  /* frames */
+    tsl_word free;
+};
+
+/* The allocator; it lives in frames that it takes from the map. */
+struct tsl_frames;
+
+/*
+ * Makes an allocator of the usable ranges of config->map and puts its own data (bitmap, area table,
+ * per-CPU state) at the top of the highest usable range below reach_end that holds them. Size: at
+ * most 34,816 bytes a GiB of usable RAM + 256 a CPU, plus about one page and 72 bytes for each 2
+ * MiB area with holes; what is not RAM costs nothing, however high it lies. Before:
+ * tsl_port_phys_to_virt works for the usable RAM below reach_end; the map stays as it is during the
+ * call. The kernel image, modules and whatever else lives in RAM are no longer usable in the map.
+ * Owns: the caller destroys *out. The frames of the map belong to the allocator from here on.
+ * Errors: TSL_INVALID (no map, no reach_end), TSL_NO_MEMORY (no usable frame, or nowhere below
+ * reach_end for the metadata); logged, nothing written.
+ * Context: one CPU, once a map. Cost: O(ranges + metadata).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_create(const struct tsl_frames_config *config,
+                                                 struct tsl_frames **out);
+
+/*
+ * Ends an allocator; its metadata is plain RAM again. Errors: TSL_BUSY (frames are still
+ * allocated), nothing changed. Context: no other CPU uses it.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_destroy(struct tsl_frames *self);
+
+/*
+ * Everything below `end` can now be reached by phys_to_virt, so that TSL_FRAMES_LOW may use it (up
+ * to direct_end). Called once the whole direct map exists. A lower value than before is ignored.
+ */
+void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end);
+
+/*
+ * Takes a block of 2^order frames, order 0..10. flags: enum tsl_frames_flags. Zones are tried from
+ * the highest that the flags admit down to DMA.
+ * Owns: the caller gives it back with tsl_frames_free and the same order. Frame 0 is never given.
+ * Errors: TSL_NO_MEMORY (no such block; counted by order, or only the reserves are left),
+ * TSL_INVALID (order > 10, unknown flags, ZERO without LOW). `out` untouched.
+ * Cost: order 0: O(1), one atomic operation while the CPU's present area lasts. Order 9: O(1).
+ * Others: the present area, then a bounded number of areas, then a whole area is broken up; only
+ * when no whole area is left are all areas with free frames looked through.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order,
+                                                unsigned flags, struct tsl_frame *out);
+
+/*
+ * Gives back a block of 2^order frames.
+ * Errors, nothing changed, counted and logged: TSL_INVALID (order > 10), TSL_MISALIGNED (not the
+ * first frame of such a block), TSL_FOREIGN (a frame of it is not managed), TSL_DOUBLE_FREE (all of
+ * it is free), TSL_WRONG_SIZE (a part of it is free, a part of a huge block, or a huge block that
+ * was not allocated as one). Blocks below order 9 that were allocated next to each other cannot be
+ * told from one larger block.
+ * Cost: O(1) for orders 0..6, else one step a bitmap word or area.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
+                                               unsigned order);
+
+/*
+ * Takes a run, across areas where need be: the lowest place that fits. For what must be physically
+ * contiguous and is not a power of two. Owns: as above, with tsl_frames_free_run and the same
+ * count. Errors: TSL_NO_MEMORY (counted), TSL_INVALID (count 0, alignment not a power of two,
+ * flags), `out` untouched. Cost: O(bitmap words below the limit), areas without a free frame in one
+ * step.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self,
+                                                    const struct tsl_frames_run *run,
+                                                    struct tsl_frame *out);
+
+/* Gives back a run of `count` frames. Errors: as tsl_frames_free; TSL_INVALID for count 0. */
+TSL_MUST_CHECK enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first,
+                                                   tsl_word count);
+
+/*
+ * Makes single frames of an allocated block of order 9 or 10: from now on each of its frames is
+ * freed by itself with order 0. Errors: as tsl_frames_free; TSL_INVALID for other orders.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame,
+                                                unsigned order);
+
+/*
+ * Takes every managed frame that [start, start + bytes) touches; what is not managed is skipped.
+ * Errors, nothing changed: TSL_BUSY (one of them is allocated), TSL_INVALID (0 bytes),
+ * TSL_OUT_OF_RANGE (wraps), TSL_NOT_FOUND (none is managed). Cost: O(bitmap words of the range).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start,
+                                                  uint64_t bytes);
+
+/*
+ * Undoes tsl_frames_reserve, of the same range or of a part of it. Before: that range was reserved.
+ * Errors, nothing changed: as above, and TSL_DOUBLE_FREE (a frame of it is free already),
+ * TSL_WRONG_SIZE (it cuts a huge block, or more frames than are reserved).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start,
+                                                  uint64_t bytes);
+
+/* Whether the allocator looks after this frame, free or not. Cost: O(log ranges). */
+bool tsl_frames_is_managed(const struct tsl_frames *self, struct tsl_frame frame);
+
+/* Whether the frame is managed and free at this moment. Cost: as above. */
+bool tsl_frames_is_free(const struct tsl_frames *self, struct tsl_frame frame);
+
+/* Free frames, exact when no other CPU is in the allocator. Cost: O(CPUs). */
+tsl_word tsl_frames_free_count(const struct tsl_frames *self);
+
+/* Fills *out. Cost: O(CPUs). */
+void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *out);
+
+/* Fills *out for one zone. Errors: TSL_INVALID (no such zone). Cost: O(CPUs). */
+TSL_MUST_CHECK enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *self,
+                                                     enum tsl_frames_zone zone,
+                                                     struct tsl_frames_zone_stats *out);
+
+/*
+ * Checks the rules in the component's README and returns the first that is broken. Place: the area,
+ * span or CPU of it, as the rule says. Before: no other CPU is in the allocator. Reads only.
+ * Cost: O(metadata).
+ */
+struct tsl_defect tsl_frames_verify(const struct tsl_frames *self);
+
+/*
+ * Writes totals, zones and a heat map, one letter for an area (for several on large machines):
+ * '.' free, '1'..'9' tenths used, '#' full, 'H' one huge block. Cost: O(metadata).
+ */
+void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink);
+
+#endif

@@ -18,13 +18,37 @@ import sys
 
 PREFIX = "TSL_"
 os.environ["CONFIG_"] = PREFIX
+STATE = ".tesela.json"
+
+
+def read_state(build):
+    """What the last sync of this build directory remembered; None when there was none."""
+    path = os.path.join(build, STATE)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def try_other_python():
+    """The Python in PATH may lack Kconfiglib: continue with the one that configured the build."""
+    if "--build" not in sys.argv[:-1]:
+        return
+    state = read_state(sys.argv[sys.argv.index("--build") + 1]) or {}
+    other = state.get("python", sys.executable)
+    if other != sys.executable and os.path.exists(other):
+        os.execv(other, [other] + sys.argv)
+
+
 try:
     import kconfiglib
 except ImportError:
+    try_other_python()
     sys.exit("kconf.py: the Python module kconfiglib is missing for %s "
              "(Debian, Ubuntu: apt install python3-kconfiglib)" % sys.executable)
 
-STATE = ".tesela.json"
+# The heap's own limits (it asserts them once more when it is compiled).
+MOST_CLASSES, MOST_CLASS_BYTES = 60, 32768
 HEADER = os.path.join("configs", "tesela", "config.h")
 TYPES = {kconfiglib.BOOL: "bool", kconfiglib.INT: "int", kconfiglib.HEX: "hex",
          kconfiglib.STRING: "string"}
@@ -124,6 +148,9 @@ def class_problem(text):
     for small, large in zip(sizes, sizes[1:]):
         if large <= small:
             return "sizes must ascend, but %d follows %d" % (large, small)
+    if sizes[-1] > MOST_CLASS_BYTES or len(sizes) > MOST_CLASSES:
+        return "%d sizes up to %d are too many or too large (at most %d, up to %d)" % (
+            len(sizes), sizes[-1], MOST_CLASSES, MOST_CLASS_BYTES)
     return None
 
 
@@ -305,14 +332,6 @@ def write_state(state):
                      json.dumps(state, indent=1, sort_keys=True) + "\n")
 
 
-def read_state(build):
-    path = os.path.join(build, STATE)
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
 def refuse(problems, state):
     sys.stderr.write("bad configuration:\n%sNothing is built. Correct the files named above.\n"
                      % "".join("  %s\n" % problem for problem in problems))
@@ -353,7 +372,7 @@ def sync(arguments):
     """Called by every configure. Prints the profile, then the files to watch, one a line."""
     build = os.path.abspath(arguments.build)
     state = read_state(build) or {}
-    state.update(srctree=os.path.abspath(arguments.srctree), build=build, arch=arguments.arch,
+    state.update(python=sys.executable, srctree=os.path.abspath(arguments.srctree), build=build, arch=arguments.arch,
                  bits=arguments.bits, hosted=arguments.hosted,
                  config=os.path.join(build, ".config"))
     files = [os.path.join(state["srctree"], "configs", arguments.profile + ".config")]

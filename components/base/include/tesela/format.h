@@ -6,10 +6,10 @@
  * Needs: port.h (log). No 64-bit division, no allocation, no state.
  * Callers: everybody; dumps take a sink from their caller.
  *
- * Formats: %s %c %d %i %u %x %X %o %p %% with flags `-`, `0`, `+`, ` `, `#`, a width, a precision
- * (also
- * `*`), and the lengths hh h l ll z j t. What is not one of these is printed as it stands. %p
- * prints 0x and all digits of an address. A NULL string prints (null).
+ * Formats: %s %c %d %i %u %x %X %p %% with the flags `-`, `0` and `#`, a width and a precision
+ * (both also `*`), and the lengths l ll z j t (h and hh without effect). %p prints 0x and all
+ * digits of an address; a NULL string prints (null). From any other conversion on, the format is
+ * printed as it stands, since nobody knows what the argument is.
  */
 #ifndef TESELA_FORMAT_H
 #define TESELA_FORMAT_H

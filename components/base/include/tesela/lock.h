@@ -38,13 +38,13 @@ enum tsl_lock_rank {
 struct tsl_lock {
     uint32_t next;    /* the ticket of the next CPU to ask */
     uint32_t serving; /* the ticket that holds the lock; equal to next: nobody does */
-    uint16_t rank;
-    uint16_t holder; /* CPU number + 1, 0: nobody; written by the holder */
+    uint32_t holder;  /* CPU number + 1, 0: nobody; written by the holder */
+    uint32_t rank;
 };
 
 #define TSL_LOCK_INIT(lock_rank)                                                                   \
     {                                                                                              \
-        .next = 0, .serving = 0, .rank = (uint16_t)(lock_rank), .holder = 0                        \
+        .next = 0, .serving = 0, .holder = 0, .rank = (lock_rank)                                  \
     }
 
 void tsl_lock_init(struct tsl_lock *self, enum tsl_lock_rank rank);
@@ -58,7 +58,8 @@ void tsl_lock_init(struct tsl_lock *self, enum tsl_lock_rank rank);
  */
 TSL_MUST_CHECK tsl_pin tsl_lock_acquire(struct tsl_lock *self);
 
-/* As acquire, but returns false at once, unpinned and with *out untouched, if somebody holds it. */
+/* As acquire, but returns false at once, unpinned and with *out untouched, if somebody holds it.
+ * Cannot deadlock, so it may also go against the order; not within one rank. */
 TSL_MUST_CHECK bool tsl_lock_try(struct tsl_lock *self, tsl_pin *out);
 
 /* Lets the next CPU have the lock and undoes the pin. Before: this CPU holds it (assertion). */

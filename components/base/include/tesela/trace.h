@@ -24,16 +24,27 @@ struct tsl_trace_entry {
     tsl_word b;
 };
 
+/* The compiled-in halves of the functions below. */
+TSL_MUST_CHECK enum tsl_status tsl_trace_start(struct tsl_trace_entry *ring, size_t entries);
+void tsl_trace_record(const char *event, tsl_word a, tsl_word b);
+void tsl_trace_print(const struct tsl_sink *sink);
+
 /*
  * Records from now on into `ring`, older events are forgotten; NULL and 0 stop recording.
  * Owns:    the caller keeps the ring in place until it attaches another or stops, and until no CPU
  * can be within tsl_trace any more. Errors:  TSL_INVALID: entries is not a power of two;
  * TSL_UNSUPPORTED: not compiled in. Context: any; the entries are cleared here.
  */
-TSL_MUST_CHECK enum tsl_status tsl_trace_attach(struct tsl_trace_entry *ring, size_t entries);
-
-/* The compiled-in half of tsl_trace. */
-void tsl_trace_record(const char *event, tsl_word a, tsl_word b);
+TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_entry *ring,
+                                                              size_t entries)
+{
+    if (TSL_TRACE) {
+        return tsl_trace_start(ring, entries);
+    }
+    (void)ring;
+    (void)entries;
+    return TSL_UNSUPPORTED;
+}
 
 /*
  * Records one event and two numbers of its choice. `event` is a string literal: a short name such
@@ -48,7 +59,13 @@ static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
 }
 
 /* Prints the events, oldest first, one a line: number, CPU, name, both numbers. Events that are
- * overwritten meanwhile are left out. Recording goes on. */
-void tsl_trace_dump(const struct tsl_sink *sink);
+ * overwritten meanwhile are left out. Recording goes on. Prints nothing if not compiled in. */
+static inline void tsl_trace_dump(const struct tsl_sink *sink)
+{
+    if (TSL_TRACE) {
+        tsl_trace_print(sink);
+    }
+    (void)sink;
+}
 
 #endif

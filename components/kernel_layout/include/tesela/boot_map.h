@@ -1,18 +1,19 @@
 /*
  * SPDX-License-Identifier: MIT
- * boot_map.h - importers: what boot loaders and firmware say about memory, put into a struct
- * tsl_memory_map. Owns:  the decoding of Multiboot 1, Multiboot 2, PVH, e820, Limine and UEFI
- * memory maps. Needs: base, <tesela/memory_map.h>. Each importer is its own file behind its own
- * symbol (TSL_IMPORT_MULTIBOOT1 ...). Users: boot code, once, on the boot CPU.
+ * boot_map.h - importers: what boot loaders and firmware say about memory, made a memory map.
+ * Owns:  the decoding of Multiboot 1, Multiboot 2, PVH, e820, Limine and UEFI memory maps.
+ * Needs: base, <tesela/memory_map.h>. Each importer is a file behind its own symbol
+ *        (TSL_IMPORT_MULTIBOOT1, _MULTIBOOT2, _PVH, _E820, _LIMINE, _UEFI).
+ * Users: boot code, once, on the boot CPU.
  *
  * Every importer is a pure function over `bytes` bytes at `data`: it reads nothing else, needs no
  * alignment and trusts no size in them. Data whose structure is broken (cut off, an entry over the
  * end, an impossible size) is TSL_CORRUPT and the map stays as it was, since what is missing might
- * be a reservation; a single absurd entry (wrapping, empty) is refused and counted by tsl_map_add()
+ * be a reservation. A single absurd entry (wrapping, empty) is refused and counted by tsl_map_add()
  * and the others are taken. Types that we do not know become TSL_MEMORY_RESERVED. Usable entries
- * are added first, so that a full map knows what a reservation covers. Common errors: TSL_INVALID
- * (no data), TSL_CORRUPT, TSL_NOT_FOUND (no entry at all); all are counted in map->refusals and
- * logged. Cost: O(entries x ranges).
+ * are added first, so that a full map knows what lies between two reservations.
+ * Errors of all: TSL_INVALID (no data), TSL_CORRUPT, TSL_NOT_FOUND (no entry at all), each counted
+ * in map->refusals and logged. Context: boot CPU. Cost: O(entries x ranges).
  */
 #ifndef TESELA_BOOT_MAP_H
 #define TESELA_BOOT_MAP_H
@@ -25,8 +26,10 @@
 #include <tesela/status.h>
 #include <tesela/types.h>
 
-/* What a Multiboot 1 or PVH boot information says, decoded: physical addresses for the caller to
- * reach. Absent: 0. */
+/*
+ * What a Multiboot 1 or PVH boot information says, decoded: physical addresses for the caller to
+ * reach. Absent: 0.
+ */
 struct tsl_boot_info {
     tsl_paddr map; /* the memory map */
     size_t map_bytes;
@@ -46,13 +49,17 @@ struct tsl_boot_info {
 TSL_MUST_CHECK enum tsl_status tsl_boot_read_multiboot1(const void *data, size_t bytes,
                                                         struct tsl_boot_info *out);
 
-/* Imports the memory map itself (mmap_addr, mmap_length). Source: Multiboot 0.6.96, section 3.3,
- * mmap_*. */
+/*
+ * Imports the memory map itself (mmap_addr, mmap_length). Source: Multiboot 0.6.96, section 3.3,
+ * mmap_*.
+ */
 TSL_MUST_CHECK enum tsl_status tsl_map_import_multiboot1(struct tsl_memory_map *map,
                                                          const void *data, size_t bytes);
 
-/* Imports the module array (16 bytes each) as TSL_MEMORY_MODULE. Source: Multiboot 0.6.96,
- * section 3.3, mods_*. */
+/*
+ * Imports the module array (16 bytes each) as TSL_MEMORY_MODULE. Source: Multiboot 0.6.96, section
+ * 3.3, mods_*.
+ */
 TSL_MUST_CHECK enum tsl_status tsl_map_import_multiboot1_modules(struct tsl_memory_map *map,
                                                                  const void *data, size_t bytes);
 
@@ -71,13 +78,17 @@ TSL_MUST_CHECK enum tsl_status tsl_map_import_multiboot2(struct tsl_memory_map *
 TSL_MUST_CHECK enum tsl_status tsl_boot_read_pvh(const void *data, size_t bytes,
                                                  struct tsl_boot_info *out);
 
-/* Imports PVH's memory map table (24 bytes an entry). Source: as above, struct
- * hvm_memmap_table_entry. */
+/*
+ * Imports PVH's memory map table (24 bytes an entry). Source: as above, struct
+ * hvm_memmap_table_entry.
+ */
 TSL_MUST_CHECK enum tsl_status tsl_map_import_pvh(struct tsl_memory_map *map, const void *data,
                                                   size_t bytes);
 
-/* Imports PVH's module list (32 bytes an entry) as TSL_MEMORY_MODULE. Source: as above, struct
- * hvm_modlist_entry. */
+/*
+ * Imports PVH's module list (32 bytes an entry) as TSL_MEMORY_MODULE. Source: as above, struct
+ * hvm_modlist_entry.
+ */
 TSL_MUST_CHECK enum tsl_status tsl_map_import_pvh_modules(struct tsl_memory_map *map,
                                                           const void *data, size_t bytes);
 
@@ -89,8 +100,10 @@ TSL_MUST_CHECK enum tsl_status tsl_map_import_pvh_modules(struct tsl_memory_map 
 TSL_MUST_CHECK enum tsl_status tsl_map_import_e820(struct tsl_memory_map *map, const void *data,
                                                    size_t bytes, size_t entry_bytes);
 
-/* Imports Limine memory map entries that lie one after another (24 bytes each). Source: Limine
- * protocol, "Memory Map Feature". */
+/*
+ * Imports Limine memory map entries that lie one after another (24 bytes each). Source: Limine
+ * protocol, "Memory Map Feature".
+ */
 TSL_MUST_CHECK enum tsl_status tsl_map_import_limine(struct tsl_memory_map *map, const void *data,
                                                      size_t bytes);
 

@@ -2,12 +2,11 @@
  * SPDX-License-Identifier: MIT
  * kernel_layout.h - who lives where in each kind of address space.
  * Owns:  the address ranges of the 2-level, PAE, 4-level and 5-level formats, and the check of any
- * such layout, ours or a caller's own. Needs: base. The numbers themselves are in
- * <tesela/layout_x86_32.h> and <tesela/layout_x86_64.h>, for assembly and linker scripts too.
+ *        such layout, ours or a caller's own.
+ * Needs: base. The numbers are in <tesela/layout_x86_32.h> and <tesela/layout_x86_64.h>, so that
+ *        assembly and linker scripts can have them too.
  * Users: page_table builds the kernel's tables from a layout; vallocator, windows and the port take
- * their ranges from it.
- *
- * All data here is constant; every function reads only and may be called anywhere.
+ *        their ranges from it. All data is constant, every function reads only: call from anywhere.
  */
 #ifndef TESELA_KERNEL_LAYOUT_H
 #define TESELA_KERNEL_LAYOUT_H
@@ -64,7 +63,8 @@ extern const struct tsl_layout tsl_layout_5level;
 /* The layouts compiled in, in the order above, ended by NULL. */
 extern const struct tsl_layout *const tsl_layouts[];
 
-/* The compiled-in layout of a table format, by its name; NULL if it is not compiled in. Cost: O(1).
+/*
+ * The compiled-in layout of a table format, by its name; NULL if it is not compiled in. Cost: O(1).
  */
 const struct tsl_layout *tsl_layout_named(const char *format_name);
 
@@ -81,8 +81,10 @@ static inline size_t tsl_layout_bytes(const struct tsl_layout_range *range)
     return (size_t)(range->last - range->start) + 1u;
 }
 
-/* Whether the CPU can form `address` under this layout's format: below 2^va_bits, or sign-extended.
- * Cost: O(1). */
+/*
+ * Whether the CPU can form `address` under this layout's format: below 2^va_bits, or sign-extended.
+ * Cost: O(1).
+ */
 bool tsl_layout_is_canonical(const struct tsl_layout *layout, tsl_vaddr address);
 
 /* Short lower-case name of a use, as in the dump; "?" for no such use. */

@@ -2,13 +2,13 @@
  * SPDX-License-Identifier: MIT
  * memory_map.h - what physical memory there is: a sorted list without overlaps.
  * Owns:  struct tsl_memory_map and the rules by which entries that nobody should trust become one
- * (unsorted, overlapping, wrapping, empty, far too large, too many). Needs: base. The caller gives
- * the storage; nothing is allocated, so a map works before any allocator does. Users: the boot code
- * and the importers of <tesela/boot_map.h> fill a map; physical_allocator and page_table read it.
+ *        (unsorted, overlapping, wrapping, empty, far too large, too many).
+ * Needs: base. The caller gives the storage; nothing is allocated, so it works before allocators.
+ * Users: boot code and the importers of <tesela/boot_map.h> fill a map; physical_allocator and
+ *        page_table read it. One writer, no locks: made on the boot CPU, read-only afterwards.
  *
- * One writer, no locks: a map is made on the boot CPU and read-only afterwards.
- * Words: a *reservation* is any entry that is not TSL_MEMORY_USABLE. The *stronger* of two types is
- * the later one in the enum.
+ * Words: a reservation is any entry that is not TSL_MEMORY_USABLE. The stronger of two types is the
+ * later one in the enum.
  */
 #ifndef TESELA_MEMORY_MAP_H
 #define TESELA_MEMORY_MAP_H
@@ -39,7 +39,8 @@ enum tsl_memory_type {
     TSL_MEMORY_TYPE_COUNT
 };
 
-/* Physical addresses of x86 have at most 52 bits (Intel SDM vol. 3A, 4.1.4); nothing above is kept.
+/*
+ * x86 has at most 52 bits of physical address (Intel SDM vol. 3A, 4.1.4); above, nothing is kept.
  */
 #define TSL_MAP_TOP ((tsl_paddr)1 << 52)
 
@@ -141,8 +142,10 @@ TSL_MUST_CHECK enum tsl_status tsl_map_find_usable(const struct tsl_memory_map *
 /* Sum of the bytes of one type. Cost: O(n). */
 uint64_t tsl_map_bytes(const struct tsl_memory_map *map, enum tsl_memory_type type);
 
-/* End (exclusive) of the highest usable range, 0 if there is none: size tables by this, never by
- * the highest entry. O(1..n). */
+/*
+ * End (exclusive) of the highest usable range, 0 if there is none: size tables by this, never by
+ * the highest entry. O(1..n).
+ */
 tsl_paddr tsl_map_usable_end(const struct tsl_memory_map *map);
 
 /* Whether frames of this type answer as RAM, so that a direct map should show them write-back. */
@@ -151,8 +154,10 @@ bool tsl_memory_is_ram(enum tsl_memory_type type);
 /* Short lower-case name; "?" for no such type. */
 const char *tsl_memory_type_name(enum tsl_memory_type type);
 
-/* Checks the rules in the component's README (map rules). Reads only. Place: index of the range.
- * Cost: O(n). */
+/*
+ * Checks the rules in the component's README (map rules). Reads only. Place: index of the range.
+ * Cost: O(n).
+ */
 struct tsl_defect tsl_map_verify(const struct tsl_memory_map *map);
 
 /* Writes the map as a table, one range a line, then totals and what was refused. Cost: O(n). */

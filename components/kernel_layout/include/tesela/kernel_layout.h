@@ -60,8 +60,9 @@ extern const struct tsl_layout tsl_layout_pae;
 extern const struct tsl_layout tsl_layout_4level;
 extern const struct tsl_layout tsl_layout_5level;
 
-/* The layouts compiled in, in the order above, ended by NULL. */
-extern const struct tsl_layout *const tsl_layouts[];
+/* The four above in that order; NULL where one is not compiled in. */
+#define TSL_LAYOUT_COUNT 4u
+extern const struct tsl_layout *const tsl_layouts[TSL_LAYOUT_COUNT];
 
 /*
  * The compiled-in layout of a table format, by its name; NULL if it is not compiled in. Cost: O(1).

@@ -40,9 +40,10 @@ enum tsl_memory_type {
 };
 
 /*
- * x86 has at most 52 bits of physical address (Intel SDM vol. 3A, 4.1.4); above, nothing is kept.
+ * No map keeps anything from here on. x86 has at most 52 bits of physical address (Intel SDM vol.
+ * 3A, 4.1.4); where a word has 32 bits, a frame number and the one after it must fit in it.
  */
-#define TSL_MAP_TOP ((tsl_paddr)1 << 52)
+#define TSL_MAP_TOP ((tsl_paddr)1 << (sizeof(tsl_word) == 4 ? 43 : 52))
 
 /* Fewer entries than this cannot hold what a PC reports below 1 MiB. */
 #define TSL_MAP_MIN_CAPACITY 8u
@@ -63,7 +64,7 @@ struct tsl_map_counters {
     tsl_word clipped;           /* cut at the map's limit */
     tsl_word ignored;           /* wholly above the map's limit */
     tsl_word too_small;         /* usable, but without one whole page */
-    tsl_word merged_when_full;  /* pairs of reservations joined, with the gap between them, to make
+    tsl_word joined_when_full;  /* pairs of reservations joined, with the gap between them, to make
                                    room */
     tsl_word given_up;          /* usable ranges given up for lack of room */
     uint64_t given_up_bytes;    /* their bytes */
@@ -153,6 +154,19 @@ bool tsl_memory_is_ram(enum tsl_memory_type type);
 
 /* Short lower-case name; "?" for no such type. */
 const char *tsl_memory_type_name(enum tsl_memory_type type);
+
+/* Rules of tsl_map_verify(); sentences in the component's README. */
+enum tsl_map_rule {
+    TSL_MAP_RULE_STORAGE = 21,
+    TSL_MAP_RULE_TYPE,
+    TSL_MAP_RULE_NOT_EMPTY,
+    TSL_MAP_RULE_WHOLE_PAGES,
+    TSL_MAP_RULE_BELOW_LIMIT,
+    TSL_MAP_RULE_SORTED,
+    TSL_MAP_RULE_JOINED,
+    TSL_MAP_RULE_COUNTERS,
+    TSL_MAP_RULE_END
+};
 
 /*
  * Checks the rules in the component's README (map rules). Reads only. Place: index of the range.

@@ -192,7 +192,8 @@ class Configuration:
             if symbol.choice and item.value == "n":
                 continue
             symbol.set_value(plain(symbol, item.value))
-        return [item for item in final.values() if self.refusal(item, final, problems)]
+        refused = [item for item in final.values() if self.refusal(item, final, problems)]
+        return refused + self.formats_refusal(final, problems)
 
     def refusal(self, item, final, problems):
         """Whether an assignment had no effect; then `problems` says why."""
@@ -225,6 +226,17 @@ class Configuration:
         if reason:
             problems.append("%s: %s is refused: %s" % (item.where(), item.text(), reason))
         return reason is not None
+
+    def formats_refusal(self, final, problems):
+        """Without a single page-table format nothing could be mapped."""
+        formats = [symbol for symbol in self.tree.unique_defined_syms
+                   if symbol.name.startswith("TABLE_") and kconfiglib.expr_value(symbol.direct_dep)]
+        if not formats or any(symbol.str_value == "y" for symbol in formats):
+            return []
+        culprits = [final[symbol.name] for symbol in formats if symbol.name in final]
+        problems.append("%s: no page-table format is left: switch one of %s on" % (
+            culprits[0].where(), ", ".join(PREFIX + symbol.name for symbol in formats)))
+        return culprits
 
     def profile(self):
         selected = self.tree.named_choices["PROFILE"].selection

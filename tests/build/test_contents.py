@@ -58,10 +58,12 @@ def members(archives):
     return found
 
 
-def check_symbols(tap, label, archives):
+def check_symbols(tap, label, profile, archives):
     undefined, defined = symbols(archives)
+    # A machine with one CPU (profile embedded) has nobody to flush.
+    expected = HOOKS - ({"tsl_port_flush_others"} if profile == "embedded" else set())
     tap.equal(sorted(undefined - HOOKS - MEMORY), [], label + ": asks for the port and mem* only")
-    tap.equal(sorted(HOOKS - undefined), [], label + ": every hook of the port is used")
+    tap.equal(sorted(expected - undefined), [], label + ": every hook of the port is used")
     tap.equal(sorted(name for name, times in defined.items() if times > 1), [],
               label + ": no symbol is defined twice")
     tap.equal(sorted(name for name in defined if not name.startswith("tsl_") and name not in SEED),
@@ -98,7 +100,7 @@ def test(tap, source, _build, work):
         result = trial.ninja(build, *[os.path.relpath(path, build) for path in archives.values()])
         if not tap.check(result.status == 0, label + ": builds", result.diagnosis()):
             continue
-        check_symbols(tap, label, archives.values())
+        check_symbols(tap, label, profile, archives.values())
         check_contents(tap, label, arch, profile, archives)
 
 

@@ -85,7 +85,8 @@ def tree_files(source):
         folders[:] = sorted(name for name in folders if name not in left_out
                             and not os.path.exists(os.path.join(folder, name, "build.ninja"))
                             and not os.path.exists(os.path.join(folder, name, ".work")))
-        found += [os.path.relpath(os.path.join(folder, name), source) for name in sorted(files)]
+        found += [os.path.relpath(os.path.join(folder, name), source) for name in sorted(files)
+                  if name not in left_out]
     return found
 
 

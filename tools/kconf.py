@@ -11,6 +11,7 @@ Everything such a call needs to know is remembered in DIR/.tesela.json by the la
 Exit status: 0 good, 1 bad configuration (every problem on stderr), 2 usage.
 """
 import argparse
+import importlib
 import json
 import os
 import re
@@ -30,22 +31,30 @@ def read_state(build):
         return json.load(file)
 
 
-def try_other_python():
-    """The Python in PATH may lack Kconfiglib: continue with the one that configured the build."""
-    if "--build" not in sys.argv[:-1]:
-        return
-    state = read_state(sys.argv[sys.argv.index("--build") + 1]) or {}
+def argument(name):
+    """An argument that is needed before the others can be read."""
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv[:-1] else None
+
+
+def find_kconfiglib():
+    """Where the build found Kconfiglib: in the Python that configured it, which need not be the
+    one in PATH, or in a folder of its own."""
+    state = read_state(argument("--build") or "") or {}
+    folder = argument("--kconfiglib") or state.get("kconfiglib")
+    if folder:
+        sys.path.append(folder)
+    try:
+        return importlib.import_module("kconfiglib")
+    except ImportError:
+        pass
     other = state.get("python", sys.executable)
     if other != sys.executable and os.path.exists(other):
         os.execv(other, [other] + sys.argv)
-
-
-try:
-    import kconfiglib
-except ImportError:
-    try_other_python()
     sys.exit("kconf.py: the Python module kconfiglib is missing for %s "
              "(Debian, Ubuntu: apt install python3-kconfiglib)" % sys.executable)
+
+
+kconfiglib = find_kconfiglib()
 
 # The heap's own limits (it asserts them once more when it is compiled).
 MOST_CLASSES, MOST_CLASS_BYTES = 60, 32768
@@ -384,8 +393,8 @@ def sync(arguments):
     """Called by every configure. Prints the profile, then the files to watch, one a line."""
     build = os.path.abspath(arguments.build)
     state = read_state(build) or {}
-    state.update(python=sys.executable, srctree=os.path.abspath(arguments.srctree), build=build, arch=arguments.arch,
-                 bits=arguments.bits, hosted=arguments.hosted,
+    state.update(python=sys.executable, kconfiglib=arguments.kconfiglib, build=build,
+                 srctree=os.path.abspath(arguments.srctree), arch=arguments.arch, bits=arguments.bits, hosted=arguments.hosted,
                  config=os.path.join(build, ".config"))
     files = [os.path.join(state["srctree"], "configs", arguments.profile + ".config")]
     files += [os.path.abspath(path) for path in arguments.fragment]
@@ -474,6 +483,7 @@ def main():
     parser.add_argument("command", choices=["sync", "menuconfig", "guiconfig", "savedefconfig"])
     parser.add_argument("--build", required=True, help="build directory of the library")
     parser.add_argument("--out", help="savedefconfig: file to write")
+    parser.add_argument("--kconfiglib", help="folder that has Kconfiglib")
     parser.add_argument("--srctree")
     parser.add_argument("--arch", choices=["x86_32", "x86_64"])
     parser.add_argument("--bits", choices=["32", "64"])

@@ -394,7 +394,8 @@ def sync(arguments):
     build = os.path.abspath(arguments.build)
     state = read_state(build) or {}
     state.update(python=sys.executable, kconfiglib=arguments.kconfiglib, build=build,
-                 srctree=os.path.abspath(arguments.srctree), arch=arguments.arch, bits=arguments.bits, hosted=arguments.hosted,
+                 srctree=os.path.abspath(arguments.srctree), arch=arguments.arch,
+                 bits=arguments.bits, hosted=arguments.hosted,
                  config=os.path.join(build, ".config"))
     files = [os.path.join(state["srctree"], "configs", arguments.profile + ".config")]
     files += [os.path.abspath(path) for path in arguments.fragment]

@@ -140,6 +140,7 @@ class Machine:
     def run(self):
         if self.arguments.interactive:
             self.process = subprocess.Popen(self.command)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends QEMU; then we judge
             return self.judge(self.process.wait())
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -202,6 +203,19 @@ def report_expectation(machine, expected, ending, sentence):
     return 0
 
 
+def take_terminal(arguments):
+    """`meson compile` hands its children /dev/null as input. Take the terminal itself; where there
+    is none nobody can type, and the kernel is asked to end by itself."""
+    if not arguments.interactive or sys.stdin.isatty():
+        return
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+        os.dup2(terminal, 0)
+    except OSError:
+        arguments.interactive = False
+        arguments.append = (arguments.append + " once").strip()
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      usage="%(prog)s [options] KERNEL [-- QEMU-ARGUMENTS]")
@@ -220,6 +234,7 @@ def parse_arguments():
     parser.add_argument("extra", nargs="*")
     arguments = parser.parse_args()
     arguments.arch = arguments.arch or guess_arch(arguments.kernel)
+    take_terminal(arguments)
     return arguments
 
 

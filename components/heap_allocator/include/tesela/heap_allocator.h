@@ -28,8 +28,8 @@ enum tsl_heap_flags {
     /* The block's usable bytes are zero. */
     TSL_HEAP_ZERO = 1,
     /* Do not call the page source: serve from pages that the heap holds, or fail; a free keeps
-     * emptied pages until the next ordinary free or tsl_heap_trim. For callers that hold a lock
-     * which the page source takes. Large blocks always come from the page source. */
+     * emptied pages, until an ordinary free, a shortage or tsl_heap_trim. For callers that hold a
+     * lock which the page source takes. Large blocks always come from the page source. */
     TSL_HEAP_NO_WAIT = 2,
 };
 
@@ -77,17 +77,15 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
  * can hold; each counted and logged.
  * Cost: constant; a page-source call when a class has no free slot and for each large block.
  */
-TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(2) void *tsl_heap_alloc(struct tsl_heap *self,
-                                                                      size_t bytes);
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes);
 
 /* As tsl_heap_alloc, with flags out of enum tsl_heap_flags. Unknown flags are refused: NULL. */
-TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_flags(struct tsl_heap *self,
-                                                                            size_t bytes,
-                                                                            unsigned flags);
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes,
+                                                             unsigned flags);
 
 /* `count` elements of `size` bytes, all zero. A product that overflows is refused: NULL. */
-TSL_MALLOC_LIKE TSL_MUST_CHECK void *tsl_heap_alloc_array(struct tsl_heap *self, size_t count,
-                                                          size_t size);
+TSL_MALLOC_LIKE TSL_ALLOC_ARRAY(2, 3) void *tsl_heap_alloc_array(struct tsl_heap *self,
+                                                                 size_t count, size_t size);
 
 /*
  * A block whose address is a multiple of `align`, a power of two (anything below TSL_HEAP_ALIGN
@@ -96,9 +94,8 @@ TSL_MALLOC_LIKE TSL_MUST_CHECK void *tsl_heap_alloc_array(struct tsl_heap *self,
  * Cost: up to a page of alignment as tsl_heap_alloc; above, a run of that much more is taken from
  * the source and trimmed when the first one offered does not fit.
  */
-TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *self,
-                                                                              size_t align,
-                                                                              size_t bytes);
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *self, size_t align,
+                                                               size_t bytes);
 
 /*
  * Changes the size of a block: in place when the new size has the same class, when a large block
@@ -107,7 +104,8 @@ TSL_MALLOC_LIKE TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(st
  * Owns: on success the old pointer is dead; on failure (NULL) the block is as it was.
  * Errors: NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free.
  */
-TSL_MUST_CHECK void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes);
+TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_realloc(struct tsl_heap *self, void *block,
+                                                        size_t bytes);
 
 /*
  * Ends a block. NULL is fine and does nothing.

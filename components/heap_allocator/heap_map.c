@@ -1,0 +1,92 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * The page map: from a page of the window to the run that it belongs to. Two levels; a leaf is a
+ * page taken from the source when the first run in its part of the window appears, and stays
+ * until the heap ends. Cost: one pointer a page of the window that was ever touched.
+ * Owns: map_root and the leaves.
+ * Needs: heap_source.c.
+ * May be called by: the other files of this component.
+ */
+#include <string.h>
+
+#include "heap_allocator_internal.h"
+
+/* Stands in the map for pages that were ours: a late second free is told from a foreign one. */
+struct heap_run heap_returned;
+
+static size_t page_index(const struct tsl_heap *self, uintptr_t address)
+{
+    return (address - self->source.start) >> TSL_PAGE_SHIFT;
+}
+
+struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
+{
+    if (address - self->source.start >= self->source.bytes) {
+        return NULL;
+    }
+    size_t index = page_index(self, address);
+    struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
+
+    return leaf == NULL ? NULL : leaf[index % HEAP_LEAF_ENTRIES];
+}
+
+/* Takes a page for a leaf and installs it, unless another CPU was faster. */
+static bool leaf_add(struct tsl_heap *self, size_t number)
+{
+    struct heap_run **leaf = heap_source_take(self, 1, 1);
+    if (leaf == NULL) {
+        return false;
+    }
+    memset(leaf, 0, TSL_PAGE_BYTES);
+
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool is_needed = self->map_root[number] == NULL;
+    if (is_needed) {
+        self->map_root[number] = leaf;
+        self->map_leaf_pages++;
+        self->flight_pages--;
+    }
+    tsl_lock_release(&self->lock, pin);
+    if (!is_needed) {
+        heap_source_give(self, leaf, 1);
+    }
+    return true;
+}
+
+bool heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
+{
+    size_t first = page_index(self, start) / HEAP_LEAF_ENTRIES;
+    size_t last = (page_index(self, start) + pages - 1) / HEAP_LEAF_ENTRIES;
+
+    for (size_t number = first; number <= last; number++) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        bool is_present = self->map_root[number] != NULL;
+        tsl_lock_release(&self->lock, pin);
+        if (!is_present && !leaf_add(self, number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run)
+{
+    size_t index = page_index(self, start);
+
+    for (size_t end = index + pages; index < end; index++) {
+        self->map_root[index / HEAP_LEAF_ENTRIES][index % HEAP_LEAF_ENTRIES] = run;
+    }
+}
+
+bool heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages)
+{
+    for (size_t i = 0; i < pages; i++) {
+        struct heap_run *run = heap_map_at(self, start + (i << TSL_PAGE_SHIFT));
+        if (run != NULL && run != &heap_returned) {
+            return false;
+        }
+    }
+    return true;
+}

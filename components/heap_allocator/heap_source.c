@@ -1,0 +1,122 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * Pages in and out of a heap: the only callers of a page source, and of the ceiling.
+ * Owns: taken_pages and flight_pages: pages are counted before they are asked for and after they
+ *       are given back, so that the ceiling holds at every moment.
+ * Needs: the page source. No lock is held while it is called.
+ * May be called by: the other files of this component.
+ */
+#include "heap_allocator_internal.h"
+
+bool heap_source_reserve(struct tsl_heap *self, size_t pages)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool fits = pages <= self->ceiling_pages - self->taken_pages;
+
+    if (fits) {
+        self->taken_pages += pages;
+        self->flight_pages += pages;
+    }
+    tsl_lock_release(&self->lock, pin);
+    return fits;
+}
+
+void heap_source_cancel(struct tsl_heap *self, size_t pages)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    self->taken_pages -= pages;
+    self->flight_pages -= pages;
+    self->source_failures++;
+    tsl_lock_release(&self->lock, pin);
+}
+
+/* A source that hands out what it cannot own is broken; the pages stay where they are. */
+static bool is_in_window(struct tsl_heap *self, void *start, size_t pages)
+{
+    size_t offset = (uintptr_t)start - self->source.start;
+
+    if (tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < self->source.bytes &&
+        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT) {
+        return true;
+    }
+    return tsl_refuse(&self->refusals, TSL_CORRUPT, "heap: page source gave %p, not in its window",
+                      start) == TSL_OK;
+}
+
+static void *attempt(struct tsl_heap *self, size_t pages)
+{
+    if (!heap_source_reserve(self, pages)) {
+        return NULL;
+    }
+    void *start = self->source.get(self->source.context, pages);
+    if (start == NULL || !is_in_window(self, start, pages)) {
+        heap_source_cancel(self, pages);
+        return NULL;
+    }
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    self->source_gets++;
+    if (self->taken_pages > self->peak_taken_pages) {
+        self->peak_taken_pages = self->taken_pages;
+    }
+    tsl_lock_release(&self->lock, pin);
+    return start;
+}
+
+/* A run with room for an aligned one inside; what sticks out goes back. */
+static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_pages)
+{
+    size_t align = align_pages << TSL_PAGE_SHIFT;
+    void *start = attempt(self, pages);
+
+    if (align_pages == 1 || start == NULL || tsl_is_aligned((uintptr_t)start, align)) {
+        return start;
+    }
+    heap_source_give(self, start, pages);
+    start = attempt(self, pages + align_pages - 1);
+    if (start == NULL) {
+        return NULL;
+    }
+    uintptr_t aligned = tsl_align_up_vaddr((uintptr_t)start, align);
+    size_t before = (aligned - (uintptr_t)start) >> TSL_PAGE_SHIFT;
+    size_t behind = align_pages - 1 - before;
+    char *block = (char *)start + (before << TSL_PAGE_SHIFT);
+
+    if (before > 0) {
+        heap_source_give(self, start, before);
+    }
+    if (behind > 0) {
+        heap_source_give(self, block + (pages << TSL_PAGE_SHIFT), behind);
+    }
+    return block;
+}
+
+void *heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
+{
+    void *start = attempt_aligned(self, pages, align_pages);
+
+    if (start == NULL && tsl_heap_trim(self) > 0) {
+        start = attempt_aligned(self, pages, align_pages);
+    }
+    return start;
+}
+
+void heap_source_give(struct tsl_heap *self, void *start, size_t pages)
+{
+    self->source.put(self->source.context, start, pages);
+
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    self->taken_pages -= pages;
+    self->flight_pages -= pages;
+    self->source_puts++;
+    tsl_lock_release(&self->lock, pin);
+}
+
+void heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)
+{
+    for (unsigned i = 0; i < outgoing->count; i++) {
+        heap_source_give(self, outgoing->run[i].start, outgoing->run[i].pages);
+    }
+}

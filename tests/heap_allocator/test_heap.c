@@ -1,0 +1,532 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * The public functions of the heap one by one: sizes, alignment, resize, zeroing, ceilings, trim,
+ * no-wait, several heaps, figures.
+ * Owns: nothing. Needs: test_source.h, tap.h. Run by: host and kernel test images.
+ */
+#include <tesela/checked.h>
+
+#include "test_source.h"
+
+static struct test_source source;
+
+/* Sizes around every class and page boundary. */
+static const size_t sizes[] = {0,    1,    15,   16,   17,   31,   32,   33,   48,   63,    64,
+                               65,   100,  127,  128,  129,  255,  256,  257,  1000, 1024,  1025,
+                               2047, 2048, 2049, 4095, 4096, 4097, 6000, 8192, 8193, 20000, 65536};
+
+static size_t largest_class(const struct tsl_heap *heap)
+{
+    struct tsl_heap_class_stats pool = {0};
+
+    CHECK_STATUS(tsl_heap_class_stats(heap, tsl_heap_class_count() - 1, &pool), TSL_OK);
+    return pool.block_bytes;
+}
+
+static bool is_filled(const void *block, unsigned char value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        if (((const unsigned char *)block)[i] != value) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void each_size_is_usable_and_aligned(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    size_t natural = largest_class(heap) > TSL_PAGE_BYTES ? largest_class(heap) : TSL_PAGE_BYTES;
+    void *blocks[TSL_COUNT_OF(sizes)];
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        blocks[i] = tsl_heap_alloc(heap, sizes[i]);
+        CHECK(blocks[i] != NULL);
+        CHECK((uintptr_t)blocks[i] % TSL_HEAP_ALIGN == 0);
+        CHECK(tsl_heap_usable(heap, blocks[i]) >= sizes[i]);
+        if (tsl_is_power_of_two(sizes[i]) && sizes[i] <= natural) {
+            CHECK((uintptr_t)blocks[i] % sizes[i] == 0);
+        }
+        memset(blocks[i], (int)i, tsl_heap_usable(heap, blocks[i]));
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        CHECK(is_filled(blocks[i], (unsigned char)i, tsl_heap_usable(heap, blocks[i])));
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    test_heap_end(heap, &source);
+}
+
+static void powers_of_two_keep_natural_alignment_in_number(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+
+    for (size_t bytes = 16; bytes <= TSL_PAGE_BYTES; bytes *= 2) {
+        void *blocks[40];
+        for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++) {
+            blocks[i] = tsl_heap_alloc(heap, bytes);
+            CHECK(blocks[i] != NULL && (uintptr_t)blocks[i] % bytes == 0);
+        }
+        for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++) {
+            CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+        }
+    }
+    test_heap_end(heap, &source);
+}
+
+static void size_zero_is_an_object_of_its_own(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *one = tsl_heap_alloc(heap, 0), *two = tsl_heap_alloc(heap, 0);
+    void *three = tsl_heap_alloc_array(heap, 0, 8);
+
+    CHECK(one != NULL && two != NULL && three != NULL);
+    CHECK(one != two && two != three && one != three);
+    CHECK_STATUS(tsl_heap_free(heap, one), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, two), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, three), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, NULL), TSL_OK);
+    CHECK_EQ(tsl_heap_usable(heap, NULL), 0);
+    test_heap_end(heap, &source);
+}
+
+static void what_cannot_be_is_refused(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 64);
+    static const size_t absurd[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX - 4095,
+                                    SIZE_MAX / 2 + 1};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(absurd); i++) {
+        /* Through a volatile, so that the compiler does not see the size. */
+        volatile size_t bytes = absurd[i];
+        CHECK(tsl_heap_alloc(heap, bytes) == NULL);
+        CHECK(tsl_heap_alloc_array(heap, bytes, 1) == NULL);
+        CHECK(tsl_heap_alloc_aligned(heap, 64, bytes) == NULL);
+        CHECK(tsl_heap_alloc_aligned(heap, (size_t)1 << (TSL_WORD_BITS - 1), 1) == NULL);
+        CHECK(tsl_heap_realloc(heap, NULL, bytes) == NULL);
+    }
+    CHECK(test_refusals(heap, TSL_OUT_OF_RANGE) >= 20);
+    volatile size_t count = SIZE_MAX / 8 + 1, half = (size_t)1 << (TSL_WORD_BITS / 2);
+    CHECK(tsl_heap_alloc_array(heap, count, 8) == NULL);
+    CHECK(tsl_heap_alloc_array(heap, half, half) == NULL);
+    CHECK(tsl_heap_alloc_aligned(heap, 0, 10) == NULL);
+    CHECK(tsl_heap_alloc_aligned(heap, 24, 10) == NULL);
+    CHECK_EQ(test_refusals(heap, TSL_MISALIGNED), 2);
+    CHECK(tsl_heap_alloc_flags(heap, 10, 0x100) == NULL);
+    CHECK_STATUS(tsl_heap_free_flags(heap, NULL, TSL_HEAP_ZERO), TSL_INVALID);
+    CHECK_EQ(test_refusals(heap, TSL_INVALID), 2);
+    test_heap_end(heap, &source);
+}
+
+static void aligned_blocks_of_every_kind(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+
+    for (size_t align = 1; align <= 64 * 1024; align *= 2) {
+        for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+            void *block = tsl_heap_alloc_aligned(heap, align, sizes[i]);
+            CHECK(block != NULL && (uintptr_t)block % align == 0);
+            CHECK(tsl_heap_usable(heap, block) >= sizes[i]);
+            CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+        }
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    test_heap_end(heap, &source);
+}
+
+static void resize_keeps_contents_and_alignment(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    static const size_t aligns[] = {16, 64, 512, 4096, 16384};
+
+    for (size_t a = 0; a < TSL_COUNT_OF(aligns); a++) {
+        for (size_t from = 0; from < TSL_COUNT_OF(sizes); from++) {
+            for (size_t to = 0; to < TSL_COUNT_OF(sizes); to++) {
+                size_t kept = sizes[from] < sizes[to] ? sizes[from] : sizes[to];
+                unsigned char *block = tsl_heap_alloc_aligned(heap, aligns[a], sizes[from]);
+                memset(block, (int)from + 1, sizes[from]);
+                block = tsl_heap_realloc(heap, block, sizes[to]);
+                CHECK(block != NULL && (uintptr_t)block % aligns[a] == 0);
+                CHECK(is_filled(block, (unsigned char)(from + 1), kept));
+                CHECK(tsl_heap_usable(heap, block) >= sizes[to]);
+                CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+            }
+            CHECK_SOUND(tsl_heap_verify(heap));
+        }
+    }
+    test_heap_end(heap, &source);
+}
+
+static void resize_in_place_where_cheap(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *small = tsl_heap_alloc(heap, 33);
+    void *large = tsl_heap_alloc(heap, 10 * TSL_PAGE_BYTES);
+    struct tsl_heap_stats before, after;
+
+    CHECK(tsl_heap_realloc(heap, small, tsl_heap_usable(heap, small)) == small);
+    tsl_heap_stats(heap, &before);
+    CHECK(tsl_heap_realloc(heap, large, 10 * TSL_PAGE_BYTES - 5) == large);
+    CHECK(tsl_heap_realloc(heap, large, 9 * TSL_PAGE_BYTES) == large);
+    tsl_heap_stats(heap, &after);
+    CHECK_EQ(before.taken_bytes - after.taken_bytes, TSL_PAGE_BYTES);
+    CHECK_EQ(before.live_bytes - after.live_bytes, TSL_PAGE_BYTES);
+    CHECK_EQ(tsl_heap_usable(heap, large), 9 * TSL_PAGE_BYTES);
+    memset(large, 7, 9 * TSL_PAGE_BYTES);
+    void *grown = tsl_heap_realloc(heap, large, 30 * TSL_PAGE_BYTES);
+    CHECK(grown == large && is_filled(grown, 7, 9 * TSL_PAGE_BYTES));
+    memset(grown, 8, 30 * TSL_PAGE_BYTES);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    /* A neighbour behind it: now it has to move. */
+    void *wall = tsl_heap_alloc(heap, 9 * TSL_PAGE_BYTES);
+    void *moved = tsl_heap_realloc(heap, grown, 100 * TSL_PAGE_BYTES);
+    CHECK(moved != NULL && moved != grown && is_filled(moved, 8, 30 * TSL_PAGE_BYTES));
+    CHECK(tsl_heap_realloc(heap, moved, 0) != NULL);
+    tsl_heap_stats(heap, &after);
+    CHECK_EQ(after.live_blocks, 3);
+    CHECK_EQ(test_refusals(heap, TSL_DOUBLE_FREE), 0);
+    CHECK_STATUS(tsl_heap_free(heap, wall), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, small), TSL_OK);
+    CHECK_STATUS(tsl_heap_destroy(heap), TSL_BUSY);
+    CHECK_SOUND(tsl_heap_verify(heap));
+}
+
+static void failed_resize_leaves_the_block(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 64);
+    unsigned char *small = tsl_heap_alloc(heap, 100);
+    unsigned char *large = tsl_heap_alloc(heap, 20 * TSL_PAGE_BYTES);
+
+    memset(small, 1, 100);
+    memset(large, 2, 20 * TSL_PAGE_BYTES);
+    CHECK(tsl_heap_realloc(heap, small, 62 * TSL_PAGE_BYTES) == NULL);
+    CHECK(tsl_heap_realloc(heap, large, 62 * TSL_PAGE_BYTES) == NULL);
+    CHECK(is_filled(small, 1, 100) && is_filled(large, 2, 20 * TSL_PAGE_BYTES));
+    CHECK_SOUND(tsl_heap_verify(heap));
+    /* Shrinking never fails: without memory for a smaller block the old one stays. */
+    source.fail_at = source.calls + 1;
+    source.fail_onward = true;
+    CHECK(tsl_heap_realloc(heap, large, 3000) != NULL);
+    source.fail_at = 0;
+    CHECK_STATUS(tsl_heap_free(heap, small), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, large), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
+static void zeroed_means_zero(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        void *dirty = tsl_heap_alloc(heap, sizes[i]);
+        memset(dirty, 0xFF, tsl_heap_usable(heap, dirty));
+        CHECK_STATUS(tsl_heap_free(heap, dirty), TSL_OK);
+        void *array = tsl_heap_alloc_array(heap, sizes[i], 1);
+        void *flags = tsl_heap_alloc_flags(heap, sizes[i], TSL_HEAP_ZERO);
+        CHECK(is_filled(array, 0, tsl_heap_usable(heap, array)));
+        CHECK(is_filled(flags, 0, tsl_heap_usable(heap, flags)));
+        CHECK_STATUS(tsl_heap_free(heap, array), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heap, flags), TSL_OK);
+    }
+    test_heap_end(heap, &source);
+}
+
+/* Fills a heap with blocks of one size; they are linked through their first word. */
+static size_t fill(struct tsl_heap *heap, size_t bytes, void **chain)
+{
+    size_t count = 0;
+
+    for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL; count++) {
+        *block = *chain;
+        *chain = block;
+    }
+    return count;
+}
+
+static void drain(struct tsl_heap *heap, void *chain)
+{
+    while (chain != NULL) {
+        void *next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+        chain = next;
+    }
+}
+
+static void ceiling_is_exact_and_all_of_it_comes_back(void)
+{
+    for (size_t ceiling = 4; ceiling <= 100; ceiling += 32) {
+        struct tsl_heap *heap = test_heap(&source, ceiling);
+        struct tsl_heap_class_stats least = {0};
+        size_t first = 0;
+        CHECK_STATUS(tsl_heap_class_stats(heap, 0, &least), TSL_OK);
+        for (int round = 0; round < 3; round++) {
+            for (size_t bytes = 16; bytes <= 16 * 1024; bytes = bytes * 4 - 8) {
+                void *chain = NULL;
+                size_t count = fill(heap, bytes, &chain);
+                CHECK(source.out <= ceiling && source.peak <= ceiling);
+                CHECK_SOUND(tsl_heap_verify(heap));
+                drain(heap, chain);
+                first = bytes == 16 && round == 0 ? count : first;
+                CHECK(bytes != 16 || count == first);
+            }
+        }
+        CHECK(ceiling < 36 || first * least.block_bytes >= (ceiling - 8) * TSL_PAGE_BYTES);
+        CHECK(test_refusals(heap, TSL_NO_MEMORY) > 0);
+        test_heap_end(heap, &source);
+    }
+}
+
+static void full_span_is_one_block_again(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 100);
+    void *chain = NULL;
+
+    CHECK(fill(heap, 48, &chain) > 1000);
+    drain(heap, chain);
+    (void)tsl_heap_trim(heap);
+    /* All but the heap's own pages: head, a page of records, leaves of the map. */
+    size_t own = source.out;
+    void *all = tsl_heap_alloc(heap, (100 - own - 1) * TSL_PAGE_BYTES);
+    CHECK(all != NULL && own < 10);
+    CHECK_STATUS(tsl_heap_free(heap, all), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
+static void empty_slabs_return_with_hysteresis(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    struct tsl_heap_stats stats;
+    void *chain = NULL;
+
+    for (int i = 0; i < 2000; i++) {
+        void **block = tsl_heap_alloc(heap, 100);
+        *block = chain;
+        chain = block;
+    }
+    size_t full = source.out;
+    drain(heap, chain);
+    CHECK(source.out < full / 2);
+    tsl_heap_stats(heap, &stats);
+    CHECK(stats.empty_bytes > 0 && stats.live_blocks == 0);
+    /* One block to and fro does not call the source: the class kept an empty slab. */
+    size_t calls = source.calls;
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100)), TSL_OK);
+    }
+    CHECK_EQ(source.calls, calls);
+    CHECK(tsl_heap_trim(heap) > 0);
+    CHECK_EQ(tsl_heap_trim(heap), 0);
+    tsl_heap_stats(heap, &stats);
+    CHECK_EQ(stats.empty_bytes, 0);
+    test_heap_end(heap, &source);
+}
+
+static void no_wait_never_calls_the_source(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *large = tsl_heap_alloc(heap, 50 * TSL_PAGE_BYTES);
+    void *seed = tsl_heap_alloc(heap, 64);
+    void *chain = NULL;
+    size_t calls = source.calls, out = source.out;
+
+    for (void **block; (block = tsl_heap_alloc_flags(heap, 64, TSL_HEAP_NO_WAIT)) != NULL;) {
+        *block = chain;
+        chain = block;
+    }
+    CHECK(tsl_heap_alloc_flags(heap, 50 * TSL_PAGE_BYTES, TSL_HEAP_NO_WAIT) == NULL);
+    for (void *next; chain != NULL; chain = next) {
+        next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free_flags(heap, chain, TSL_HEAP_NO_WAIT), TSL_OK);
+    }
+    CHECK_STATUS(tsl_heap_free_flags(heap, large, TSL_HEAP_NO_WAIT), TSL_OK);
+    CHECK_STATUS(tsl_heap_free_flags(heap, large, TSL_HEAP_NO_WAIT), TSL_DOUBLE_FREE);
+    CHECK_EQ(source.calls, calls);
+    CHECK_EQ(source.out, out);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    /* An ordinary free brings the parked pages home. */
+    CHECK_STATUS(tsl_heap_free(heap, seed), TSL_OK);
+    CHECK(source.out <= out - 50);
+    test_heap_end(heap, &source);
+}
+
+static void several_heaps_refuse_each_others_blocks(void)
+{
+    static struct test_source sources[3];
+    struct tsl_heap *heaps[3] = {NULL};
+    void *blocks[3][2];
+
+    for (size_t i = 0; i < 3; i++) {
+        struct tsl_heap_config config = {.source =
+                                             test_source_init(&sources[i], i * 100, 100, 0, 0)};
+        CHECK_STATUS(tsl_heap_create(&config, &heaps[i]), TSL_OK);
+        blocks[i][0] = tsl_heap_alloc(heaps[i], 40);
+        blocks[i][1] = tsl_heap_alloc(heaps[i], 5 * TSL_PAGE_BYTES);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 6; j++) {
+            if (j / 2 != i) {
+                CHECK_STATUS(tsl_heap_free(heaps[i], blocks[j / 2][j % 2]), TSL_FOREIGN);
+                CHECK_EQ(tsl_heap_usable(heaps[i], blocks[j / 2][j % 2]), 0);
+                CHECK(tsl_heap_realloc(heaps[i], blocks[j / 2][j % 2], 10) == NULL);
+            }
+        }
+        CHECK_EQ(test_refusals(heaps[i], TSL_FOREIGN), 12);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_STATUS(tsl_heap_free(heaps[i], blocks[i][0]), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heaps[i], blocks[i][1]), TSL_OK);
+        test_heap_end(heaps[i], &sources[i]);
+    }
+}
+
+static void bad_configurations_are_refused(void)
+{
+    struct tsl_heap *heap = NULL;
+    struct tsl_heap_config good = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0)};
+    struct tsl_heap_config bad = good;
+
+    CHECK_STATUS(tsl_heap_create(NULL, &heap), TSL_INVALID);
+    CHECK_STATUS(tsl_heap_create(&good, NULL), TSL_INVALID);
+    bad.source.get = NULL;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_INVALID);
+    bad = good;
+    bad.source.put = NULL;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_INVALID);
+    bad = good;
+    bad.source.bytes = 0;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_INVALID);
+    bad.source.bytes = SIZE_MAX - 4095;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_INVALID);
+    bad = good;
+    bad.source.start += 16;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_MISALIGNED);
+    bad = good;
+    bad.source.bytes -= 1;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_MISALIGNED);
+    bad = good;
+    bad.ceiling_bytes = 1;
+    CHECK_STATUS(tsl_heap_create(&bad, &heap), TSL_NO_MEMORY);
+    source.fail_at = 1;
+    CHECK_STATUS(tsl_heap_create(&good, &heap), TSL_NO_MEMORY);
+    CHECK_STATUS(tsl_heap_destroy(NULL), TSL_INVALID);
+    CHECK(heap == NULL);
+    CHECK_EQ(source.out, 0);
+}
+
+static void *get_outside(void *context, size_t pages)
+{
+    struct test_source *self = context;
+    void *start = test_source_get(context, pages);
+    return self->calls == 2 ? (char *)heap_test_arena + sizeof heap_test_arena : start;
+}
+
+static void a_source_that_lies_is_not_believed(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, 64, 0, 0)};
+    struct tsl_heap *heap = NULL;
+
+    config.source.get = get_outside;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    CHECK(tsl_heap_alloc(heap, 100) == NULL);
+    CHECK_EQ(test_refusals(heap, TSL_CORRUPT), 1);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    void *block = tsl_heap_alloc(heap, 100);
+    CHECK(block != NULL);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
+}
+
+static void figures_add_up(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    struct tsl_heap_class_stats pool = {.slabs = 77};
+    struct tsl_heap_stats stats;
+    void *blocks[3] = {tsl_heap_alloc(heap, 16), tsl_heap_alloc(heap, 10),
+                       tsl_heap_alloc(heap, 3 * 65536)};
+
+    tsl_heap_stats(heap, &stats);
+    CHECK_EQ(stats.live_blocks, 3);
+    CHECK_EQ(stats.live_bytes, 32 + 3 * 65536);
+    CHECK_EQ(stats.requested_bytes, 26 + 3 * 65536);
+    CHECK_EQ(stats.granted_bytes, stats.live_bytes);
+    CHECK_EQ(stats.taken_bytes, source.out * TSL_PAGE_BYTES);
+    CHECK_STATUS(tsl_heap_class_stats(heap, 0, &pool), TSL_OK);
+    CHECK_EQ(pool.live_blocks, 2);
+    CHECK_EQ(pool.slabs, 1);
+    CHECK_STATUS(tsl_heap_class_stats(heap, tsl_heap_class_count(), &pool), TSL_OUT_OF_RANGE);
+    CHECK_EQ(pool.slabs, 1);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+    }
+    tsl_heap_stats(heap, &stats);
+    CHECK_EQ(stats.live_bytes, 0);
+    CHECK_EQ(stats.peak_bytes, 32 + 3 * 65536);
+    CHECK_EQ(stats.peak_taken_bytes, source.peak * TSL_PAGE_BYTES);
+    CHECK_EQ(stats.allocs, 3);
+    CHECK_EQ(stats.frees, 3);
+    CHECK(stats.bookkeeping_bytes > 0 && stats.failures == 0);
+    test_heap_end(heap, &source);
+}
+
+struct text {
+    char bytes[8192];
+    size_t length;
+};
+
+static void collect(void *context, const char *bytes, size_t length)
+{
+    struct text *text = context;
+
+    for (size_t i = 0; i < length && text->length + 1 < sizeof text->bytes; i++) {
+        text->bytes[text->length++] = bytes[i];
+    }
+    text->bytes[text->length] = 0;
+}
+
+static bool has_text(const struct text *text, const char *part)
+{
+    for (size_t i = 0; i < text->length; i++) {
+        size_t same = 0;
+        while (part[same] != 0 && text->bytes[i + same] == part[same]) {
+            same++;
+        }
+        if (part[same] == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void dump_shows_classes_in_use(void)
+{
+    static struct text text;
+    struct tsl_sink sink = {collect, &text};
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *small = tsl_heap_alloc(heap, 64), *large = tsl_heap_alloc(heap, 40000);
+
+    text.length = 0;
+    tsl_heap_dump(heap, &sink);
+    CHECK(has_text(&text, "2 blocks"));
+    CHECK(
+        has_text(&text, "\n        64        1         64        1        0     1 %          1\n"));
+    CHECK(has_text(&text, "\n     large        1      40960\n"));
+    CHECK(!has_text(&text, "\n        32 "));
+    CHECK_STATUS(tsl_heap_free(heap, small), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, large), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
+TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
+          TAP_TEST(powers_of_two_keep_natural_alignment_in_number),
+          TAP_TEST(size_zero_is_an_object_of_its_own), TAP_TEST(what_cannot_be_is_refused),
+          TAP_TEST(aligned_blocks_of_every_kind), TAP_TEST(resize_keeps_contents_and_alignment),
+          TAP_TEST(resize_in_place_where_cheap), TAP_TEST(failed_resize_leaves_the_block),
+          TAP_TEST(zeroed_means_zero), TAP_TEST(ceiling_is_exact_and_all_of_it_comes_back),
+          TAP_TEST(full_span_is_one_block_again), TAP_TEST(empty_slabs_return_with_hysteresis),
+          TAP_TEST(no_wait_never_calls_the_source),
+          TAP_TEST(several_heaps_refuse_each_others_blocks),
+          TAP_TEST(bad_configurations_are_refused), TAP_TEST(a_source_that_lies_is_not_believed),
+          TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use));

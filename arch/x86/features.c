@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * features.c: what the CPU offers, by CPUID, and switching it on.
+ *
+ * Owns:  tsl_arch_features(), tsl_arch_enable().
+ * Needs: x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a 486
+ * has none of them. Who may call: through <tesela/arch.h>. Source: Intel SDM volume 2 (CPUID),
+ * volume 3, 2.5 (control registers), 4.1 (paging modes), 12.12 (PAT).
+ */
+#include <tesela/arch.h>
+#include <tesela/table_format.h>
+#include "x86_internal.h"
+
+bool x86_has_global_pages;
+
+/* The alignment-check flag came with the 486, as CR0.WP did. */
+static bool is_486_or_later(void)
+{
+    uintptr_t flags = x86_read_flags();
+    uintptr_t changed;
+
+    x86_write_flags(flags ^ X86_FLAG_ALIGNMENT);
+    changed = x86_read_flags() ^ flags;
+    x86_write_flags(flags);
+    return (changed & X86_FLAG_ALIGNMENT) != 0;
+}
+
+static void read_basic(struct tsl_cpu_features *out)
+{
+    struct x86_cpuid leaf = x86_cpuid(1, 0);
+
+    out->pse = leaf.edx >> 3 & 1;
+    out->pae = leaf.edx >> 6 & 1;
+    out->pge = leaf.edx >> 13 & 1;
+    out->pat = leaf.edx >> 16 & 1;
+    out->pcid = sizeof(void *) == 8 && (leaf.ecx >> 17 & 1);
+    /* Before the extended leaves said it: 36 bits with PAE or with PSE-36. */
+    if (out->pae || (leaf.edx >> 17 & 1)) {
+        out->physical_bits = 36;
+    }
+}
+
+static void read_structured(struct tsl_cpu_features *out)
+{
+    struct x86_cpuid leaf = x86_cpuid(7, 0);
+
+    out->smep = leaf.ebx >> 7 & 1;
+    out->smap = leaf.ebx >> 20 & 1;
+    out->umip = leaf.ecx >> 2 & 1;
+    out->la57 = sizeof(void *) == 8 && (leaf.ecx >> 16 & 1);
+}
+
+static void read_extended(struct tsl_cpu_features *out)
+{
+    uint32_t last = x86_cpuid(0x80000000u, 0).eax;
+    struct x86_cpuid leaf;
+
+    if (last < 0x80000001u || last > 0x8000FFFFu) {
+        return;
+    }
+    leaf = x86_cpuid(0x80000001u, 0);
+    out->nx = leaf.edx >> 20 & 1;
+    out->pages_1g = sizeof(void *) == 8 && (leaf.edx >> 26 & 1);
+    if (last >= 0x80000008u) {
+        leaf = x86_cpuid(0x80000008u, 0);
+        if ((leaf.eax & 0xFF) >= 32 && (leaf.eax & 0xFF) <= 52) {
+            out->physical_bits = leaf.eax & 0xFF;
+        }
+    }
+}
+
+void tsl_arch_features(struct tsl_cpu_features *out)
+{
+    *out = (struct tsl_cpu_features){.physical_bits = 32, .virtual_bits = 32};
+    out->wp = sizeof(void *) == 8 || is_486_or_later();
+    if (x86_has_cpuid()) {
+        uint32_t last = x86_cpuid(0, 0).eax;
+
+        if (last >= 1) {
+            read_basic(out);
+        }
+        if (last >= 7) {
+            read_structured(out);
+        }
+        read_extended(out);
+    }
+    if (sizeof(void *) == 8) {
+        out->virtual_bits = out->la57 ? 57 : 48;
+    }
+    /* NX is a bit of 8-byte entries. */
+    out->nx = out->nx && out->pae;
+}
+
+void tsl_arch_enable(const struct tsl_cpu_features *features)
+{
+    uintptr_t set = 0;
+
+    if (features->wp) {
+        x86_write_cr0(x86_read_cr0() | X86_CR0_WP);
+    }
+    if (features->nx) {
+        x86_write_msr(X86_MSR_EFER, x86_read_msr(X86_MSR_EFER) | X86_EFER_NXE);
+    }
+    if (features->pat) {
+        x86_write_msr(X86_MSR_PAT, TSL_X86_PAT);
+    }
+    set |= features->pse ? X86_CR4_PSE : 0;
+    set |= features->pge ? X86_CR4_PGE : 0;
+    set |= features->smep ? X86_CR4_SMEP : 0;
+    set |= features->smap ? X86_CR4_SMAP : 0;
+    set |= features->umip ? X86_CR4_UMIP : 0;
+    if (set != 0) {
+        x86_write_cr4(x86_read_cr4() | set);
+    }
+    x86_has_global_pages = features->pge;
+}

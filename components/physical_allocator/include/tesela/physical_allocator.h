@@ -178,8 +178,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_p
 
 /*
  * Undoes tsl_frames_reserve, of the same range or of a part of it. Before: that range was reserved.
- * Errors, nothing changed: as above, and TSL_DOUBLE_FREE (a frame of it is free already),
- * TSL_WRONG_SIZE (it cuts a huge block, or more frames than are reserved).
+ * Errors, nothing changed: as above, and TSL_DOUBLE_FREE (all of it is free already),
+ * TSL_WRONG_SIZE (a part is free, a huge block lies in it, or it is more than is reserved).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start,
                                                   uint64_t bytes);

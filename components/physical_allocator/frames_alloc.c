@@ -1,0 +1,337 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * frames_alloc.c - allocation of blocks of order 0..10.
+ * Owns:  where to look, and in which order.
+ * Needs: frames_area.c, frames_tree.c, frames_place.c.
+ * Users: the public tsl_frames_alloc.
+ *
+ * Single frames come from the CPU's present area of the zone, lowest first, until it is used up;
+ * then the lowest area with ROOMY_FRAMES free ones that no other CPU is in, then any area with a
+ * free frame. So areas fill up from below and empty ones stay empty.
+ */
+#include "physical_allocator_internal.h"
+
+/* Partly used areas that a block of order 1..8 tries before a whole area is broken up for it. */
+#define BLOCK_TRIES 32u
+
+/* One request on its way through the zones. */
+struct search {
+    struct tsl_frames *self;
+    struct frames_cpu *cpu;
+    unsigned order;
+    unsigned zone;
+    tsl_word first_area;
+    tsl_word end_area;
+    tsl_word index; /* out */
+};
+
+/* A free frame in words [from, to) of the slot's area; false if there is none. */
+static bool take_in_words(struct search *search, struct frames_slot *slot, unsigned from,
+                          unsigned to)
+{
+    tsl_word *words = area_words(search->self, slot->area);
+    for (unsigned i = from; i < to; i++) {
+        tsl_word value = tsl_atomic_load(&words[i]);
+        while (value != 0) {
+            if (!word_swap(&words[i], &value, value & (value - 1))) {
+                continue;
+            }
+            if (TSL_UNLIKELY((entry_load(search->self, slot->area) & ENTRY_HUGE) != 0)) {
+                word_or(&words[i], value & -value);
+                frames_publish(search->self, slot->area);
+                return false;
+            }
+            slot->word = i;
+            search->index = slot->area * AREA_FRAMES + i * TSL_WORD_BITS + tsl_bits_lowest(value);
+            frames_account(search->self, search->cpu, slot->area, -1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_in_slot(struct search *search, struct frames_slot *slot)
+{
+    if (slot->area < search->first_area || slot->area >= search->end_area) {
+        return false;
+    }
+    unsigned start = slot->word;
+    /* Others may have freed frames below `start` meanwhile: once round. */
+    return take_in_words(search, slot, start, AREA_WORDS) || take_in_words(search, slot, 0, start);
+}
+
+/* The next area with ROOMY_FRAMES or more that nobody is in. Forgets those that are not roomy. */
+static tsl_word find_roomy(struct search *search)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = frames_tree_find(&self->roomy, search->first_area, search->end_area);
+    while (area != FRAMES_NONE) {
+        unsigned entry = entry_load(self, area);
+        if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES) {
+            frames_withdraw(self, &self->roomy, area);
+        } else if ((entry & ENTRY_CLAIMED) == 0) {
+            return area;
+        }
+        area = frames_tree_find(&self->roomy, area + 1, search->end_area);
+    }
+    return FRAMES_NONE;
+}
+
+/* The next area with any free frame, also one that another CPU is in. Forgets those without. */
+static tsl_word find_any(struct search *search, tsl_word from)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = frames_tree_find(&self->any, from, search->end_area);
+    while (area != FRAMES_NONE) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && frames_area_has_free(self, area)) {
+            return area;
+        }
+        frames_withdraw(self, &self->any, area);
+        area = frames_tree_find(&self->any, area + 1, search->end_area);
+    }
+    return FRAMES_NONE;
+}
+
+static bool take_one(struct search *search)
+{
+    struct tsl_frames *self = search->self;
+    struct frames_slot *slot = &search->cpu->slot[search->zone];
+    if (TSL_LIKELY(take_in_slot(search, slot))) {
+        return true;
+    }
+    tsl_word area = find_roomy(search);
+    if (area == FRAMES_NONE) {
+        area = find_any(search, search->first_area);
+    }
+    while (area != FRAMES_NONE) {
+        frames_slot_leave(self, search->zone, slot);
+        frames_slot_enter(self, slot, area);
+        if (take_in_slot(search, slot)) {
+            return true;
+        }
+        area = find_any(search, area + 1);
+    }
+    return false;
+}
+
+/* A block of 2^order frames within one word of an area. */
+static bool take_in_word(struct search *search, tsl_word area, unsigned word)
+{
+    unsigned count = 1u << search->order;
+    tsl_word *place = &area_words(search->self, area)[word];
+    for (;;) {
+        int bit = tsl_bits_find_run(tsl_atomic_load(place), count, count);
+        if (bit < 0) {
+            return false;
+        }
+        tsl_word mask = tsl_bits_mask((unsigned)bit, count);
+        if (frames_bits_take(search->self, area, word, mask)) {
+            search->index = area * AREA_FRAMES + word * TSL_WORD_BITS + (unsigned)bit;
+            frames_account(search->self, search->cpu, area, -(int)count);
+            return true;
+        }
+        if ((entry_load(search->self, area) & ENTRY_HUGE) != 0) {
+            return false;
+        }
+    }
+}
+
+/* A block of 2^order frames, order 1..8, in this area. */
+static bool take_in_area(struct search *search, tsl_word area)
+{
+    unsigned count = 1u << search->order;
+    if (area == FRAMES_NONE || (entry_load(search->self, area) & ENTRY_HUGE) != 0) {
+        return false;
+    }
+    if (count <= TSL_WORD_BITS) {
+        for (unsigned word = 0; word < AREA_WORDS; word++) {
+            if (take_in_word(search, area, word)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    for (unsigned from = 0; from < TSL_FRAMES_PER_AREA; from += count) {
+        tsl_word index = area * AREA_FRAMES + from;
+        if (frames_range_free(search->self, index, count) == count &&
+            frames_part_take(search->self, search->cpu, area, from, count)) {
+            search->index = index;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Tries a bounded number of partly used areas. */
+static bool take_in_used_area(struct search *search)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = search->first_area;
+    for (unsigned tries = 0; tries < BLOCK_TRIES; tries++) {
+        area = frames_tree_find(&self->any, area, search->end_area);
+        if (area == FRAMES_NONE) {
+            return false;
+        }
+        if (entry_count(entry_load(self, area)) < (int)TSL_FRAMES_PER_AREA &&
+            take_in_area(search, area)) {
+            return true;
+        }
+        area++;
+    }
+    return false;
+}
+
+/* The next area whose frames are all free. Forgets those that are not. */
+static tsl_word find_whole(struct search *search, tsl_word from)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = frames_tree_find(&self->whole, from, search->end_area);
+    while (area != FRAMES_NONE) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && frames_area_is_full_free(self, area)) {
+            return area;
+        }
+        frames_withdraw(self, &self->whole, area);
+        area = frames_tree_find(&self->whole, area + 1, search->end_area);
+    }
+    return FRAMES_NONE;
+}
+
+static bool take_block(struct search *search)
+{
+    tsl_word present = search->cpu->slot[search->zone].area;
+    if (present >= search->first_area && present < search->end_area &&
+        take_in_area(search, present)) {
+        return true;
+    }
+    if (take_in_used_area(search)) {
+        return true;
+    }
+    tsl_word area = find_whole(search, search->first_area);
+    while (area != FRAMES_NONE) {
+        if (take_in_area(search, area)) {
+            return true;
+        }
+        area = find_whole(search, area + 1);
+    }
+    area = find_any(search, search->first_area);
+    while (area != FRAMES_NONE) {
+        if (take_in_area(search, area)) {
+            return true;
+        }
+        area = find_any(search, area + 1);
+    }
+    return false;
+}
+
+static bool take_huge(struct search *search)
+{
+    tsl_word area = find_whole(search, search->first_area);
+    while (area != FRAMES_NONE) {
+        if (frames_huge_take(search->self, search->cpu, area)) {
+            search->index = area * AREA_FRAMES;
+            return true;
+        }
+        area = find_whole(search, area + 1);
+    }
+    return false;
+}
+
+/* Two neighbouring areas, the first with an even number in physical memory. */
+static bool take_two_huge(struct search *search)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = find_whole(search, search->first_area);
+    for (; area != FRAMES_NONE; area = find_whole(search, area + 1)) {
+        tsl_word number = area * AREA_FRAMES + frames_shift_of(self, area);
+        if (number % (2 * AREA_FRAMES) != 0 || find_whole(search, area + 1) != area + 1 ||
+            frames_shift_of(self, area + 1) != frames_shift_of(self, area)) {
+            continue;
+        }
+        if (!frames_huge_take(self, search->cpu, area)) {
+            continue;
+        }
+        if (frames_huge_take(self, search->cpu, area + 1)) {
+            search->index = area * AREA_FRAMES;
+            return true;
+        }
+        TSL_ASSERT(frames_huge_give(self, search->cpu, area));
+    }
+    return false;
+}
+
+static bool take_in_zone(struct search *search)
+{
+    switch (search->order) {
+    case 0:
+        return take_one(search);
+    case TSL_FRAMES_HUGE_ORDER:
+        return take_huge(search);
+    case TSL_FRAMES_HUGE_ORDER + 1:
+        return take_two_huge(search);
+    default:
+        return take_block(search);
+    }
+}
+
+/* Goes through the zones from the highest that has areas below `limit` down. Before: pinned. */
+static bool take_below(struct search *search, tsl_word limit)
+{
+    for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
+        const struct frames_zone *place = &search->self->zone[zone];
+        if (place->first_area == place->end_area || place->first_area >= limit) {
+            continue;
+        }
+        search->zone = zone;
+        search->first_area = place->first_area;
+        search->end_area = place->end_area < limit ? place->end_area : limit;
+        if (take_in_zone(search)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct tsl_frame frame_at(const struct tsl_frames *self, const struct search *search)
+{
+    tsl_word area = search->index / AREA_FRAMES;
+    const struct frames_slot *slot = &search->cpu->slot[search->zone];
+    tsl_word shift = slot->area == area ? slot->shift : frames_shift_of(self, area);
+    return (struct tsl_frame){search->index + shift};
+}
+
+enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                                 struct tsl_frame *out)
+{
+    tsl_word limit = self->area_count;
+    if (TSL_UNLIKELY(order > TSL_FRAMES_MAX_ORDER)) {
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
+                          TSL_FRAMES_MAX_ORDER);
+    }
+    if (flags != 0) {
+        enum tsl_status status = frames_check_flags(self, flags);
+        if (status != TSL_OK) {
+            return status;
+        }
+        limit = frames_flag_limit(self, flags);
+    }
+    bool is_taken = false;
+    struct tsl_frame frame = {0};
+    if (frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
+        tsl_pin pin = tsl_port_pin();
+        struct search search = {.self = self, .cpu = this_cpu(self), .order = order};
+        is_taken = take_below(&search, limit);
+        if (is_taken) {
+            frame = frame_at(self, &search);
+        }
+        tsl_port_unpin(pin);
+    }
+    if (TSL_UNLIKELY(!is_taken)) {
+        (void)tsl_atomic_add(&self->failures[order], 1);
+        return TSL_NO_MEMORY;
+    }
+    if ((flags & TSL_FRAMES_ZERO) != 0) {
+        frames_fill_zero(frame, (tsl_word)1 << order);
+    }
+    *out = frame;
+    return TSL_OK;
+}

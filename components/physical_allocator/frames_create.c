@@ -1,0 +1,345 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * frames_create.c - from a memory map to an allocator, and its end.
+ * Owns:  the size and the place of the metadata, the spans, the zone limits.
+ * Needs: kernel_layout (the map), base, the port's phys_to_virt.
+ * Users: the public tsl_frames_create, _extend_reach, _destroy.
+ *
+ * Two passes over the usable ranges: the first counts areas and spans, which gives the size; then a
+ * hole is cut for the metadata, and the second pass writes what is left into it. What is not usable
+ * RAM appears nowhere, so a reserved entry costs nothing, however high it lies.
+ */
+#include "physical_allocator_internal.h"
+
+#include <tesela/checked.h>
+
+#define DMA_END   ((tsl_paddr)16 << 20)
+#define DMA32_END ((tsl_paddr)4 << 30)
+
+/* Addresses from here on have no frame number in a word, or no meaning on x86. */
+#define NAMEABLE_END (sizeof(tsl_word) == 8 ? TSL_MAP_TOP : (tsl_paddr)1 << 43)
+
+/* What is known of the allocator before it exists. */
+struct plan {
+    const struct tsl_frames_config *config;
+    tsl_paddr ram_end;
+    tsl_paddr hole_start; /* the metadata; hole_start == hole_end: none yet */
+    tsl_paddr hole_end;
+    tsl_word spans;
+    tsl_word areas;
+    uint64_t frames;
+    uint64_t ignored;
+};
+
+/* A place in the walk over usable ranges. */
+struct cursor {
+    size_t range;
+    tsl_paddr from;
+};
+
+/* The next run of usable frames: without frame 0, the hole, and what is above ram_end. */
+static bool next_piece(const struct plan *plan, struct cursor *cursor, struct frames_span *out)
+{
+    const struct tsl_memory_map *map = plan->config->map;
+    while (cursor->range < map->count) {
+        const struct tsl_memory_range *range = &map->ranges[cursor->range];
+        tsl_paddr start = range->start > cursor->from ? range->start : cursor->from;
+        tsl_paddr end = range->end < plan->ram_end ? range->end : plan->ram_end;
+        if (range->type != TSL_MEMORY_USABLE || start >= end) {
+            cursor->range++;
+            continue;
+        }
+        if (start >= plan->hole_start && start < plan->hole_end) {
+            cursor->from = plan->hole_end;
+            continue;
+        }
+        if (plan->hole_start > start && plan->hole_start < end) {
+            end = plan->hole_start;
+        }
+        cursor->from = end;
+        out->first = (tsl_word)(start >> TSL_PAGE_SHIFT);
+        out->end = (tsl_word)(end >> TSL_PAGE_SHIFT);
+        return true;
+    }
+    return false;
+}
+
+static struct cursor first_piece(void)
+{
+    return (struct cursor){.range = 0, .from = TSL_PAGE_BYTES};
+}
+
+static void survey(struct plan *plan)
+{
+    struct cursor cursor = first_piece();
+    struct frames_span piece;
+    tsl_word last_area = FRAMES_NONE;
+    while (next_piece(plan, &cursor, &piece)) {
+        tsl_word first_area = piece.first / AREA_FRAMES;
+        tsl_word end_area = (piece.end - 1) / AREA_FRAMES + 1;
+        plan->areas += end_area - first_area - (first_area == last_area ? 1 : 0);
+        plan->frames += piece.end - piece.first;
+        plan->spans++;
+        last_area = end_area - 1;
+    }
+    const struct tsl_memory_map *map = plan->config->map;
+    for (size_t i = 0; i < map->count; i++) {
+        const struct tsl_memory_range *range = &map->ranges[i];
+        if (range->type == TSL_MEMORY_USABLE && range->end > plan->ram_end) {
+            tsl_paddr start = range->start > plan->ram_end ? range->start : plan->ram_end;
+            plan->ignored += (range->end - start) >> TSL_PAGE_SHIFT;
+        }
+    }
+}
+
+/* Hands out parts of the metadata one after the other; with base NULL it only measures. */
+struct carver {
+    char *base;
+    size_t used;
+};
+
+static void *carve(struct carver *carver, size_t bytes, size_t align)
+{
+    size_t at = tsl_align_up(carver->used, align);
+    carver->used = at + bytes;
+    return carver->base == NULL ? NULL : carver->base + at;
+}
+
+static void carve_tree(struct carver *carver, struct area_tree *tree, tsl_word areas)
+{
+    tsl_word bits = areas;
+    tree->levels = 0;
+    do {
+        TSL_ASSERT(tree->levels < TREE_LEVELS);
+        tsl_word words = (bits + TSL_WORD_BITS - 1) / TSL_WORD_BITS;
+        tree->bits[tree->levels] = bits;
+        tree->level[tree->levels] = carve(carver, words * sizeof(tsl_word), sizeof(tsl_word));
+        tree->levels++;
+        bits = words;
+    } while (bits > 1);
+}
+
+/* Lays the metadata out: the same steps measure it and place it. */
+static void carve_all(struct carver *carver, const struct plan *plan, struct tsl_frames *self)
+{
+    self->cpus = carve(carver, TSL_CPUS * sizeof(struct frames_cpu), 64);
+    self->words = carve(carver, plan->areas * AREA_WORDS * sizeof(tsl_word), 64);
+    self->entries = carve(carver, (plan->areas + 1) / 2 * sizeof(uint32_t), sizeof(uint32_t));
+    carve_tree(carver, &self->any, plan->areas);
+    carve_tree(carver, &self->roomy, plan->areas);
+    carve_tree(carver, &self->whole, plan->areas);
+    /* One more than counted: the hole may cut a range in two. */
+    self->spans = carve(carver, (plan->spans + 1) * sizeof(struct frames_span), sizeof(tsl_word));
+}
+
+static size_t metadata_bytes(const struct plan *plan)
+{
+    struct tsl_frames measure;
+    struct carver carver = {NULL, sizeof(struct tsl_frames)};
+    carve_all(&carver, plan, &measure);
+    return tsl_align_up(carver.used, TSL_PAGE_BYTES);
+}
+
+/* Cuts the hole at the top of the highest range below reach_end that holds it. */
+static bool place_metadata(struct plan *plan, size_t bytes)
+{
+    tsl_paddr reach = tsl_align_down_paddr(plan->config->reach_end, TSL_PAGE_BYTES);
+    struct cursor cursor = first_piece();
+    struct frames_span piece;
+    bool is_placed = false;
+    tsl_paddr hole_end = 0;
+    while (next_piece(plan, &cursor, &piece)) {
+        tsl_paddr start = (tsl_paddr)piece.first << TSL_PAGE_SHIFT;
+        tsl_paddr end = (tsl_paddr)piece.end << TSL_PAGE_SHIFT;
+        end = end < reach ? end : reach;
+        if (end > start && end - start >= bytes) {
+            hole_end = end;
+            is_placed = true;
+        }
+    }
+    if (is_placed) {
+        plan->hole_end = hole_end;
+        plan->hole_start = hole_end - bytes;
+    }
+    return is_placed;
+}
+
+/* Writes spans and bits, and gives every area that has frames its place in the row. */
+static void fill_spans(struct tsl_frames *self, const struct plan *plan)
+{
+    struct cursor cursor = first_piece();
+    struct frames_span piece;
+    tsl_word last_area = FRAMES_NONE; /* counted through all of physical memory */
+    while (next_piece(plan, &cursor, &piece)) {
+        tsl_word first_area = piece.first / AREA_FRAMES;
+        tsl_word end_area = (piece.end - 1) / AREA_FRAMES + 1;
+        tsl_word row = first_area == last_area ? self->area_count - 1 : self->area_count;
+        piece.shift = (first_area - row) * AREA_FRAMES;
+        self->area_count = row + (end_area - first_area);
+        last_area = end_area - 1;
+        tsl_bits_set_range(self->words, piece.first - piece.shift, piece.end - piece.first);
+        self->spans[self->span_count] = piece;
+        const struct frames_span *main = &self->spans[self->main_span];
+        if (piece.end - piece.first > main->end - main->first) {
+            self->main_span = self->span_count;
+        }
+        self->span_count++;
+    }
+}
+
+static void fill_entries(struct tsl_frames *self)
+{
+    for (tsl_word area = 0; area < self->area_count; area++) {
+        size_t free = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
+        (void)frames_entry_add(self, area, ENTRY_BIAS + (int)free);
+        self->zone[zone_of(self, area)].total += free;
+        frames_publish(self, area);
+    }
+}
+
+static tsl_word number_of(tsl_paddr address)
+{
+    tsl_paddr number = address >> TSL_PAGE_SHIFT;
+    return number < WORD_FULL ? (tsl_word)number : WORD_FULL;
+}
+
+static tsl_word smaller(tsl_word a, tsl_word b)
+{
+    return a < b ? a : b;
+}
+
+static void fill_zones(struct tsl_frames *self)
+{
+    tsl_word high = self->area_count;
+    if (self->direct_end != 0) {
+        high = frames_area_limit(self, number_of(self->direct_end));
+    }
+    self->dma_limit = frames_area_limit(self, number_of(DMA_END));
+    self->dma32_limit = frames_area_limit(self, number_of(DMA32_END));
+    tsl_word dma32_end = sizeof(tsl_word) == 8 ? self->dma32_limit : self->dma_limit;
+    const tsl_word ends[TSL_ZONE_COUNT] = {
+        [TSL_ZONE_DMA] = smaller(self->dma_limit, high),
+        [TSL_ZONE_DMA32] = smaller(dma32_end, high),
+        [TSL_ZONE_NORMAL] = high,
+        [TSL_ZONE_HIGHMEM] = self->area_count,
+    };
+    tsl_word first = 0;
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+        self->zone[zone].first_area = first;
+        self->zone[zone].end_area = ends[zone];
+        first = ends[zone];
+    }
+}
+
+static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
+{
+    tsl_paddr end = reach_end;
+    if (self->direct_end != 0 && self->direct_end < end) {
+        end = self->direct_end;
+    }
+    tsl_word limit = frames_area_limit(self, number_of(end));
+    if (limit > tsl_atomic_load(&self->low_limit)) {
+        tsl_atomic_store(&self->low_limit, limit);
+    }
+}
+
+static void build(struct tsl_frames *self, const struct plan *plan)
+{
+    const struct tsl_frames_config *config = plan->config;
+    struct carver carver = {(char *)self, sizeof(struct tsl_frames)};
+    carve_all(&carver, plan, self);
+    self->direct_end = config->direct_end;
+    self->reserve_reclaim = config->reserve_reclaim;
+    self->reserve_exit = config->reserve_exit;
+    self->metadata_start = plan->hole_start;
+    self->metadata_frames = (tsl_word)((plan->hole_end - plan->hole_start) >> TSL_PAGE_SHIFT);
+    self->ignored = plan->ignored < WORD_FULL ? (tsl_word)plan->ignored : WORD_FULL;
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+        for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+            self->cpus[cpu].slot[zone].area = FRAMES_NONE;
+        }
+    }
+    fill_spans(self, plan);
+    fill_zones(self);
+    fill_entries(self);
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+        self->zone[zone].free = self->zone[zone].total;
+    }
+    set_low_limit(self, config->reach_end);
+    self->magic = FRAMES_MAGIC;
+}
+
+static void report_ignored(const struct plan *plan)
+{
+    char text[16];
+    if (plan->ignored > 0) {
+        tsl_log(TSL_LOG_WARNING, "frames: %s of RAM from %#llx on cannot be used and is ignored",
+                tsl_format_bytes(text, sizeof(text), plan->ignored << TSL_PAGE_SHIFT),
+                (unsigned long long)plan->ram_end);
+    }
+}
+
+static enum tsl_status check_config(const struct tsl_frames_config *config)
+{
+    if (config->map == NULL || config->reach_end == 0) {
+        return tsl_refuse(NULL, TSL_INVALID, "frames: no memory map, or no reach_end");
+    }
+    struct tsl_defect defect = tsl_map_verify(config->map);
+    if (defect.rule != 0) {
+        return tsl_refuse(NULL, TSL_INVALID, "frames: the map is not in order (%s)",
+                          defect.sentence);
+    }
+    return TSL_OK;
+}
+
+enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct tsl_frames **out)
+{
+    enum tsl_status status = check_config(config);
+    if (status != TSL_OK) {
+        return status;
+    }
+    struct plan plan = {.config = config, .ram_end = NAMEABLE_END};
+    if (config->ram_end != 0 && config->ram_end < plan.ram_end) {
+        plan.ram_end = tsl_align_down_paddr(config->ram_end, TSL_PAGE_BYTES);
+    }
+    survey(&plan);
+    report_ignored(&plan);
+    if (plan.frames == 0) {
+        return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the map has no usable frame");
+    }
+    size_t bytes = metadata_bytes(&plan);
+    if (!place_metadata(&plan, bytes)) {
+        return tsl_refuse(NULL, TSL_NO_MEMORY,
+                          "frames: no room for %lu bytes of metadata below %#llx",
+                          (unsigned long)bytes, (unsigned long long)config->reach_end);
+    }
+    if (plan.frames == bytes / TSL_PAGE_BYTES) {
+        return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
+    }
+    struct tsl_frames *self = tsl_port_phys_to_virt(plan.hole_start);
+    if (self == NULL) {
+        return tsl_refuse(NULL, TSL_INVALID, "frames: %#llx is below reach_end but not reachable",
+                          (unsigned long long)plan.hole_start);
+    }
+    __builtin_memset(self, 0, bytes);
+    build(self, &plan);
+    *out = self;
+    return TSL_OK;
+}
+
+void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end)
+{
+    set_low_limit(self, end);
+}
+
+enum tsl_status tsl_frames_destroy(struct tsl_frames *self)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(self, &stats);
+    if (stats.used != 0) {
+        return tsl_refuse(&self->refusals, TSL_BUSY, "frames: %lu frames are still allocated",
+                          (unsigned long)stats.used);
+    }
+    self->magic = 0;
+    return TSL_OK;
+}

@@ -1,0 +1,137 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * frames_free.c - blocks and runs come back, and huge blocks are split.
+ * Owns:  the checks of what a caller gives back, and which status each mistake gets.
+ * Needs: frames_area.c, frames_range.c, frames_place.c.
+ * Users: the public tsl_frames_free, _free_run, _split, and the questions about one frame.
+ */
+#include "physical_allocator_internal.h"
+
+/* What a caller says it gives back, and where it lies. */
+struct claim {
+    tsl_word number;
+    tsl_word count;
+    tsl_word index;
+    const char *what;
+};
+
+TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, const struct claim *claim,
+                                       enum tsl_status status)
+{
+    return tsl_refuse(&self->refusals, status, "frames: %s of %lu frames at frame %#lx",
+                      claim->what, (unsigned long)claim->count, (unsigned long)claim->number);
+}
+
+/* Finds the index; false if a frame of it is not managed. */
+static bool locate(const struct tsl_frames *self, struct claim *claim)
+{
+    const struct frames_span *span = frames_span_of(self, claim->number);
+    if (span == NULL || span->end - claim->number < claim->count) {
+        return false;
+    }
+    claim->index = claim->number - span->shift;
+    return true;
+}
+
+static enum tsl_status give_checked(struct tsl_frames *self, const struct claim *claim)
+{
+    enum tsl_status status = frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
+    if (status == TSL_OK) {
+        status = frames_range_give(self, claim->index, claim->count, RANGE_HUGE);
+    }
+    return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
+}
+
+/* A block that lies in one word: the common case, in one step. */
+static enum tsl_status give_in_word(struct tsl_frames *self, const struct claim *claim)
+{
+    tsl_word area = claim->index / AREA_FRAMES;
+    unsigned word = (unsigned)(claim->index % AREA_FRAMES) / TSL_WORD_BITS;
+    unsigned bit = (unsigned)(claim->index % TSL_WORD_BITS);
+    tsl_pin pin = tsl_port_pin();
+    struct frames_cpu *cpu = this_cpu(self);
+    bool is_given = frames_bits_give(self, area, word, tsl_bits_mask(bit, (unsigned)claim->count));
+    if (TSL_LIKELY(is_given)) {
+        frames_account(self, cpu, area, (int)claim->count);
+    }
+    tsl_port_unpin(pin);
+    if (TSL_LIKELY(is_given)) {
+        return TSL_OK;
+    }
+    enum tsl_status status = frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
+    /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
+    return refuse(self, claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
+}
+
+enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+{
+    struct claim claim = {.number = frame.number, .what = "free"};
+    if (TSL_UNLIKELY(order > TSL_FRAMES_MAX_ORDER)) {
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: free with order %u, above %u",
+                          order, TSL_FRAMES_MAX_ORDER);
+    }
+    claim.count = (tsl_word)1 << order;
+    if (TSL_UNLIKELY((frame.number & (claim.count - 1)) != 0)) {
+        return refuse(self, &claim, TSL_MISALIGNED);
+    }
+    if (TSL_UNLIKELY(!locate(self, &claim))) {
+        return refuse(self, &claim, TSL_FOREIGN);
+    }
+    if (claim.count <= TSL_WORD_BITS) {
+        return give_in_word(self, &claim);
+    }
+    return give_checked(self, &claim);
+}
+
+enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first, tsl_word count)
+{
+    struct claim claim = {.number = first.number, .count = count, .what = "free of a run"};
+    if (count == 0) {
+        return refuse(self, &claim, TSL_INVALID);
+    }
+    if (!locate(self, &claim)) {
+        return refuse(self, &claim, TSL_FOREIGN);
+    }
+    return give_checked(self, &claim);
+}
+
+static bool split_area(struct tsl_frames *self, tsl_word area)
+{
+    tsl_pin pin = tsl_port_pin();
+    bool is_split = frames_huge_split(self, area);
+    tsl_port_unpin(pin);
+    return is_split;
+}
+
+enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+{
+    struct claim claim = {.number = frame.number, .what = "split"};
+    if (order != TSL_FRAMES_HUGE_ORDER && order != TSL_FRAMES_HUGE_ORDER + 1) {
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: split of order %u", order);
+    }
+    claim.count = (tsl_word)1 << order;
+    if ((frame.number & (claim.count - 1)) != 0) {
+        return refuse(self, &claim, TSL_MISALIGNED);
+    }
+    if (!locate(self, &claim)) {
+        return refuse(self, &claim, TSL_FOREIGN);
+    }
+    enum tsl_status status = frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
+    for (tsl_word done = 0; status == TSL_OK && done < claim.count; done += AREA_FRAMES) {
+        if (!split_area(self, (claim.index + done) / AREA_FRAMES)) {
+            status = TSL_DOUBLE_FREE; /* another CPU was faster */
+        }
+    }
+    return status == TSL_OK ? TSL_OK : refuse(self, &claim, status);
+}
+
+bool tsl_frames_is_managed(const struct tsl_frames *self, struct tsl_frame frame)
+{
+    return frames_span_of(self, frame.number) != NULL;
+}
+
+bool tsl_frames_is_free(const struct tsl_frames *self, struct tsl_frame frame)
+{
+    const struct frames_span *span = frames_span_of(self, frame.number);
+    return span != NULL && frames_range_free(self, frame.number - span->shift, 1) == 1;
+}

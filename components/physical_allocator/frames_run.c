@@ -1,0 +1,259 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * frames_run.c - runs of any length and alignment, and reserved ranges of addresses.
+ * Owns:  the search for a run across areas; the count of reserved frames.
+ * Needs: frames_range.c, frames_tree.c, frames_place.c.
+ * Users: the public tsl_frames_alloc_run, _reserve, _release.
+ *
+ * The search looks at each bitmap word at most once a zone and skips areas without a free frame. It
+ * starts in the highest zone that the request admits and goes down, so that the low zones, which
+ * others cannot do without, are used last.
+ */
+#include "physical_allocator_internal.h"
+
+#include <tesela/checked.h>
+
+/* Frame numbers from first to end (exclusive), out of which a run may be taken. */
+struct window {
+    tsl_word first;
+    tsl_word end;
+};
+
+/* The next number at or after `number` whose area may have free frames, `end` if there is none. */
+static tsl_word skip_used_areas(const struct tsl_frames *self, const struct frames_span *span,
+                                tsl_word number, tsl_word end)
+{
+    tsl_word area = (number - span->shift) / AREA_FRAMES;
+    tsl_word last = (end - 1 - span->shift) / AREA_FRAMES;
+    tsl_word found = frames_tree_find(&self->any, area, last + 1);
+    if (found == area) {
+        return number;
+    }
+    return found == FRAMES_NONE ? end : found * AREA_FRAMES + span->shift;
+}
+
+/* Rounds up; 0 if the result does not fit (frame 0 is never part of a span). */
+static tsl_word align_number(tsl_word number, tsl_word align)
+{
+    return (number + (align - 1)) & ~(align - 1);
+}
+
+/* Takes the lowest run in one span. */
+static bool take_in_span(struct tsl_frames *self, const struct frames_span *span,
+                         const struct window *window, const struct tsl_frames_run *run,
+                         tsl_word *out)
+{
+    tsl_word align = run->align_frames == 0 ? 1 : run->align_frames;
+    tsl_word end = span->end < window->end ? span->end : window->end;
+    tsl_word number = span->first > window->first ? span->first : window->first;
+    while (number < end) {
+        tsl_word start = align_number(skip_used_areas(self, span, number, end), align);
+        if (start < number || start >= end || end - start < run->count) {
+            return false;
+        }
+        tsl_word index = start - span->shift;
+        tsl_word free = frames_range_free(self, index, run->count);
+        if (free == run->count && frames_range_take(self, index, run->count, RANGE_HUGE)) {
+            *out = start;
+            return true;
+        }
+        /* Behind what stops it; if another CPU was faster, behind the first frame. */
+        number = start + (free < run->count ? free : 0) + 1;
+    }
+    return false;
+}
+
+static bool take_in_window(struct tsl_frames *self, const struct window *window,
+                           const struct tsl_frames_run *run, tsl_word *out)
+{
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        const struct frames_span *span = &self->spans[i];
+        if (span->end > window->first && span->first < window->end &&
+            take_in_span(self, span, window, run, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first frame number of an area. */
+static tsl_word area_number(const struct tsl_frames *self, tsl_word area)
+{
+    return area * AREA_FRAMES + frames_shift_of(self, area);
+}
+
+static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word *out)
+{
+    tsl_word limit = frames_flag_limit(self, run->flags);
+    struct window window = {0, limit == self->area_count ? WORD_FULL : area_number(self, limit)};
+    tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
+    if (run->limit != 0 && limit_frame < window.end) {
+        window.end = (tsl_word)limit_frame;
+    }
+    for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
+        const struct frames_zone *place = &self->zone[zone];
+        if (place->first_area == place->end_area || place->first_area >= limit) {
+            continue;
+        }
+        window.first = area_number(self, place->first_area);
+        if (window.first < window.end && take_in_window(self, &window, run, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
+                                     struct tsl_frame *out)
+{
+    if (run->count == 0) {
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: a run of no frames");
+    }
+    if ((run->align_frames & (run->align_frames - 1)) != 0) {
+        return tsl_refuse(&self->refusals, TSL_INVALID,
+                          "frames: a run's alignment of %lu frames is no power of two",
+                          (unsigned long)run->align_frames);
+    }
+    enum tsl_status status = frames_check_flags(self, run->flags);
+    if (status != TSL_OK) {
+        return status;
+    }
+    struct tsl_frame frame;
+    if (!frames_reserve_allows(self, run->count, run->flags) ||
+        !take_run(self, run, &frame.number)) {
+        (void)tsl_atomic_add(&self->run_failures, 1);
+        return TSL_NO_MEMORY;
+    }
+    if ((run->flags & TSL_FRAMES_ZERO) != 0) {
+        frames_fill_zero(frame, run->count);
+    }
+    *out = frame;
+    return TSL_OK;
+}
+
+/* A range of addresses as frame numbers, rounded outwards. */
+static enum tsl_status window_of(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
+                                 struct window *out)
+{
+    tsl_paddr last;
+    if (bytes == 0) {
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: a range of 0 bytes");
+    }
+    if (!tsl_checked_last_paddr(start, bytes, &last)) {
+        return tsl_refuse(&self->refusals, TSL_OUT_OF_RANGE, "frames: range %#llx + %#llx wraps",
+                          (unsigned long long)start, (unsigned long long)bytes);
+    }
+    tsl_paddr first = start >> TSL_PAGE_SHIFT;
+    tsl_paddr end = (last >> TSL_PAGE_SHIFT) + 1;
+    out->first = first < WORD_FULL ? (tsl_word)first : WORD_FULL;
+    out->end = end < WORD_FULL ? (tsl_word)end : WORD_FULL;
+    return TSL_OK;
+}
+
+/* The part of a span within a window, as indexes; false if it is empty. */
+static bool clip(const struct frames_span *span, const struct window *window, tsl_word *index,
+                 tsl_word *count)
+{
+    tsl_word first = span->first > window->first ? span->first : window->first;
+    tsl_word end = span->end < window->end ? span->end : window->end;
+    if (first >= end) {
+        return false;
+    }
+    *index = first - span->shift;
+    *count = end - first;
+    return true;
+}
+
+/* Gives back what lies in the spans before `end_span`; the frames are ours. */
+static void undo_reserve(struct tsl_frames *self, const struct window *window, tsl_word end_span)
+{
+    for (tsl_word i = 0; i < end_span; i++) {
+        tsl_word index, count;
+        if (clip(&self->spans[i], window, &index, &count)) {
+            TSL_ASSERT(frames_range_give(self, index, count, RANGE_BITS) == TSL_OK);
+        }
+    }
+}
+
+static enum tsl_status reserve_window(struct tsl_frames *self, const struct window *window,
+                                      tsl_word *out)
+{
+    tsl_word total = 0;
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        tsl_word index, count;
+        if (!clip(&self->spans[i], window, &index, &count)) {
+            continue;
+        }
+        if (frames_range_free(self, index, count) != count ||
+            !frames_range_take(self, index, count, RANGE_BITS)) {
+            undo_reserve(self, window, i);
+            return TSL_BUSY;
+        }
+        total += count;
+    }
+    *out = total;
+    return total == 0 ? TSL_NOT_FOUND : TSL_OK;
+}
+
+enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    struct window window;
+    tsl_word count = 0;
+    enum tsl_status status = window_of(self, start, bytes, &window);
+    if (status != TSL_OK) {
+        return status;
+    }
+    status = reserve_window(self, &window, &count);
+    if (status != TSL_OK) {
+        return tsl_refuse(&self->refusals, status, "frames: cannot reserve %#llx + %#llx",
+                          (unsigned long long)start, (unsigned long long)bytes);
+    }
+    (void)tsl_atomic_add(&self->reserved, count);
+    return TSL_OK;
+}
+
+/* Whether the whole window may be released, and how many frames that are. */
+static enum tsl_status check_release(const struct tsl_frames *self, const struct window *window,
+                                     tsl_word *out)
+{
+    tsl_word total = 0;
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        tsl_word index, count;
+        if (!clip(&self->spans[i], window, &index, &count)) {
+            continue;
+        }
+        enum tsl_status status = frames_range_check(self, index, count, RANGE_BITS);
+        if (status != TSL_OK) {
+            return status;
+        }
+        total += count;
+    }
+    *out = total;
+    if (total > tsl_atomic_load(&self->reserved)) {
+        return TSL_WRONG_SIZE;
+    }
+    return total == 0 ? TSL_NOT_FOUND : TSL_OK;
+}
+
+enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    struct window window;
+    tsl_word count = 0;
+    enum tsl_status status = window_of(self, start, bytes, &window);
+    if (status != TSL_OK) {
+        return status;
+    }
+    status = check_release(self, &window, &count);
+    for (tsl_word i = 0; status == TSL_OK && i < self->span_count; i++) {
+        tsl_word index, part;
+        if (clip(&self->spans[i], &window, &index, &part)) {
+            status = frames_range_give(self, index, part, RANGE_BITS);
+        }
+    }
+    if (status != TSL_OK) {
+        return tsl_refuse(&self->refusals, status, "frames: cannot release %#llx + %#llx",
+                          (unsigned long long)start, (unsigned long long)bytes);
+    }
+    (void)tsl_atomic_sub(&self->reserved, count);
+    return TSL_OK;
+}

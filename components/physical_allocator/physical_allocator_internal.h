@@ -1,0 +1,281 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * physical_allocator_internal.h - the layout of the allocator's metadata and the steps on it.
+ * Owns:  struct tsl_frames, its spans, areas, search trees and per-CPU slots.
+ * Needs: base (bits, atomics, port), the public header.
+ * Users: the .c files of this component and its break test; nobody else.
+ *
+ * All frames of all spans are counted through as one row of *indexes*: area 0 has indexes 0..511,
+ * and so on; areas without usable RAM have no place in the row. A frame's index is its number minus
+ * the `shift` of its span. Shared words change by compare-and-swap only, so that a word never shows
+ * a state between two; with one CPU, pinning alone is enough and the same steps are plain.
+ */
+#ifndef TSL_PHYSICAL_ALLOCATOR_INTERNAL_H
+#define TSL_PHYSICAL_ALLOCATOR_INTERNAL_H
+
+#include <tesela/atomic.h>
+#include <tesela/bits.h>
+#include <tesela/config.h>
+#include <tesela/physical_allocator.h>
+#include <tesela/port.h>
+
+#define FRAMES_MAGIC ((tsl_word)0x54736c46u) /* "TslF" */
+#define FRAMES_NONE  (~(tsl_word)0)          /* no area, no index */
+#define AREA_FRAMES  ((tsl_word)TSL_FRAMES_PER_AREA)
+#define AREA_WORDS   (TSL_FRAMES_PER_AREA / TSL_WORD_BITS)
+#define WORD_FULL    (~(tsl_word)0)
+
+/*
+ * An area with fewer free frames than this is not looked at for single frames as long as others
+ * have more. Few: areas fill up and empty ones stay empty; many: fewer searches. 16 loses about one
+ * empty area in 64 against ideal best fit.
+ */
+#define ROOMY_FRAMES 16u
+
+/*
+ * A CPU notes changes of its present area's count for itself and writes them out when they reach
+ * this. The area's count is therefore off by less than this a CPU; its bits are always exact.
+ */
+#define SLOT_BATCH (TSL_CPUS == 1 ? 1 : 16)
+
+/*
+ * An area's entry, 16 bits, two in a 32-bit word. The count is stored with a bias so that it cannot
+ * borrow into its neighbour while some CPU's changes are still to come.
+ */
+#define ENTRY_HUGE       0x8000u /* taken whole; its bits in the bitmap stay 1 */
+#define ENTRY_CLAIMED    0x4000u /* a CPU's present area; others prefer to look elsewhere */
+#define ENTRY_COUNT_MASK 0x3fffu
+#define ENTRY_BIAS       8192
+
+_Static_assert(TSL_CPUS * 16 + 512 < ENTRY_BIAS, "counts must stay positive with all CPUs' changes "
+                                                 "outstanding");
+_Static_assert(TSL_FRAMES_PER_AREA % (8 * sizeof(tsl_word)) == 0, "an area is whole words");
+
+/* Levels of a search tree: with 32-bit words 2^23 areas (2^32 frames) need five. */
+#define TREE_LEVELS 5u
+
+/*
+ * A set of areas, as a tree of words: a bit is 1 if the word below it is not 0. Members may be out
+ * of date in one direction only: an area that must be found is in the set. Who finds one that does
+ * not belong there any more removes it, and looks again.
+ */
+struct area_tree {
+    tsl_word *level[TREE_LEVELS]; /* level[0]: one bit an area */
+    tsl_word bits[TREE_LEVELS];
+    unsigned levels;
+};
+
+/* A run of usable frames: numbers first .. end - 1. */
+struct frames_span {
+    tsl_word first;
+    tsl_word end;
+    tsl_word shift; /* number - index, a multiple of 512 */
+};
+
+/* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned. */
+struct frames_slot {
+    tsl_word area;       /* FRAMES_NONE: none */
+    tsl_word shift;      /* of that area */
+    uint32_t word;       /* words of the area before this one were empty */
+    uint32_t area_delta; /* frames freed minus taken there, not yet in its entry (signed) */
+    uint32_t zone_delta; /* the same for other areas, not yet in the zone's count (signed) */
+};
+
+struct frames_cpu {
+    struct frames_slot slot[TSL_ZONE_COUNT];
+} TSL_ALIGNED(64);
+
+_Static_assert(sizeof(struct frames_cpu) <= 256, "256 bytes a CPU are promised");
+
+/* Zones are neighbours in the row of areas; an empty zone begins where it ends. */
+struct frames_zone {
+    tsl_word first_area;
+    tsl_word end_area;
+    tsl_word total; /* frames */
+    tsl_word free;  /* without what the CPUs' slots still hold; atomic */
+};
+
+struct tsl_frames {
+    tsl_word magic;
+    tsl_word *words;   /* AREA_WORDS an area; 1 = free */
+    uint32_t *entries; /* two areas a word */
+    tsl_word area_count;
+    struct frames_span *spans; /* by address */
+    tsl_word span_count;
+    tsl_word main_span;     /* the largest: looked at first */
+    struct area_tree any;   /* areas with a free frame that are not huge */
+    struct area_tree roomy; /* areas with ROOMY_FRAMES or more */
+    struct area_tree whole; /* areas with all 512 */
+    struct frames_zone zone[TSL_ZONE_COUNT];
+    struct frames_cpu *cpus;
+    tsl_word dma_limit;   /* area from which on a frame may lie above 16 MiB */
+    tsl_word dma32_limit; /* and above 4 GiB */
+    tsl_word low_limit;   /* and out of reach of phys_to_virt; atomic */
+    tsl_paddr direct_end;
+    tsl_word reserve_reclaim;
+    tsl_word reserve_exit;
+    tsl_paddr metadata_start;
+    tsl_word metadata_frames;
+    tsl_word ignored;
+    tsl_word peak; /* atomic, here and below */
+    tsl_word reserved;
+    tsl_word failures[TSL_FRAMES_MAX_ORDER + 1];
+    tsl_word run_failures;
+    struct tsl_refusals refusals;
+};
+
+/* ---- Steps on shared words. Before: pinned when TSL_CPUS is 1. ---- */
+
+static inline bool word_swap(tsl_word *place, tsl_word *expected, tsl_word desired)
+{
+    if (TSL_CPUS == 1) {
+        tsl_atomic_store(place, desired);
+        return true;
+    }
+    return tsl_atomic_compare_exchange(place, expected, desired);
+}
+
+static inline void word_or(tsl_word *place, tsl_word mask)
+{
+    if (TSL_CPUS == 1) {
+        tsl_atomic_store(place, tsl_atomic_load(place) | mask);
+    } else {
+        (void)tsl_atomic_or(place, mask);
+    }
+}
+
+static inline void word_and(tsl_word *place, tsl_word mask)
+{
+    if (TSL_CPUS == 1) {
+        tsl_atomic_store(place, tsl_atomic_load(place) & mask);
+    } else {
+        (void)tsl_atomic_and(place, mask);
+    }
+}
+
+/* Returns the new value. */
+static inline tsl_word word_add(tsl_word *place, tsl_word value)
+{
+    if (TSL_CPUS == 1) {
+        tsl_word sum = tsl_atomic_load(place) + value;
+        tsl_atomic_store(place, sum);
+        return sum;
+    }
+    return tsl_atomic_add(place, value) + value;
+}
+
+/* ---- Places ---- */
+
+static inline tsl_word *area_words(const struct tsl_frames *self, tsl_word area)
+{
+    return self->words + area * AREA_WORDS;
+}
+
+static inline unsigned entry_shift(tsl_word area)
+{
+    return (unsigned)(area % 2) * 16;
+}
+
+static inline unsigned entry_load(const struct tsl_frames *self, tsl_word area)
+{
+    return (tsl_atomic_load_u32(&self->entries[area / 2]) >> entry_shift(area)) & 0xffffu;
+}
+
+/* Free frames by the entry; may be off by what the slots hold. */
+static inline int entry_count(unsigned entry)
+{
+    return (int)(entry & ENTRY_COUNT_MASK) - ENTRY_BIAS;
+}
+
+static inline bool tree_has(const struct area_tree *tree, tsl_word area)
+{
+    return tsl_atomic_load(&tree->level[0][area / TSL_WORD_BITS]) >> (area % TSL_WORD_BITS) & 1;
+}
+
+static inline unsigned zone_of(const struct tsl_frames *self, tsl_word area)
+{
+    unsigned zone = TSL_ZONE_COUNT - 1;
+    while (area < self->zone[zone].first_area) {
+        zone--;
+    }
+    return zone;
+}
+
+static inline struct frames_cpu *this_cpu(struct tsl_frames *self)
+{
+    return &self->cpus[TSL_CPUS == 1 ? 0 : tsl_port_cpu_id()];
+}
+
+/* ---- frames_tree.c ---- */
+
+void frames_tree_add(struct area_tree *tree, tsl_word area);
+void frames_tree_remove(struct area_tree *tree, tsl_word area);
+/* The lowest member in [from, end), FRAMES_NONE if there is none. Cost: O(levels). */
+tsl_word frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_word end);
+
+/* ---- frames_place.c: spans, limits ---- */
+
+/* The span with this frame, NULL if it is not managed. */
+const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word number);
+/* The shift of an area. Before: area < area_count. */
+tsl_word frames_shift_of(const struct tsl_frames *self, tsl_word area);
+/* The first area with a managed frame at or above `number`. */
+tsl_word frames_area_limit(const struct tsl_frames *self, tsl_word number);
+/* The first area that the flags do not admit. */
+tsl_word frames_flag_limit(const struct tsl_frames *self, unsigned flags);
+enum tsl_status frames_check_flags(struct tsl_frames *self, unsigned flags);
+/* Whether the reserves leave `count` frames for a request with these flags. */
+bool frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags);
+void frames_fill_zero(struct tsl_frame first, tsl_word count);
+
+/* ---- frames_area.c: all that changes an area. Before: pinned. ---- */
+
+/* Books `change` free frames more (or fewer) in an area to the entry or slot, and to the zone. */
+void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change);
+/* Adds to an entry; returns it afterwards. */
+unsigned frames_entry_add(struct tsl_frames *self, tsl_word area, int change);
+void frames_zone_add(struct tsl_frames *self, unsigned zone, int change);
+/* Puts an area into the trees it must be in, by its present state. */
+void frames_publish(struct tsl_frames *self, tsl_word area);
+/* Removes an area from a tree, unless it belongs there after all. */
+void frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
+/* A slot ends its present area, or takes another. */
+void frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+void frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area);
+bool frames_area_is_full_free(const struct tsl_frames *self, tsl_word area);
+bool frames_area_has_free(const struct tsl_frames *self, tsl_word area);
+/* A whole area becomes one huge block; false if it is not wholly free. Booked. */
+bool frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
+/* The reverse; false if it is not huge. Booked. */
+bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
+/* A huge block becomes 512 allocated frames; false if it is not huge. */
+bool frames_huge_split(struct tsl_frames *self, tsl_word area);
+/* Takes exactly these bits of one word, all or none; false also if the area is huge. Not booked. */
+bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
+/* Frees these bits of one word; false, with nothing changed, if one is free. Not booked. */
+bool frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
+/* Takes and gives [from, from + count) of one area, bits only. Booked. */
+bool frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
+                      unsigned count);
+bool frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
+                      unsigned count);
+
+/* ---- frames_range.c: index ranges across areas; pin by themselves ---- */
+
+enum range_huge {
+    RANGE_HUGE, /* whole areas are huge blocks */
+    RANGE_BITS, /* whole areas are 512 single frames */
+};
+
+bool frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
+                       enum range_huge huge);
+/* TSL_OK if every frame of the range is allocated in that way, else why it cannot be freed. */
+enum tsl_status frames_range_check(const struct tsl_frames *self, tsl_word index, tsl_word count,
+                                   enum range_huge huge);
+/* Before: checked. TSL_DOUBLE_FREE if another CPU freed it meanwhile. */
+enum tsl_status frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
+                                  enum range_huge huge);
+/* Frames of the range that are free before the first that is not. */
+tsl_word frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count);
+
+#endif

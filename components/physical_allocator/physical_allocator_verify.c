@@ -1,0 +1,204 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * physical_allocator_verify.c - the rules of the README, checked on a quiet allocator.
+ * Owns:  nothing; reads only, allocates nothing, stops at the first broken rule.
+ * Needs: the internal header.
+ * Users: the public tsl_frames_verify: tests, the monitor, a debugger.
+ */
+#include "physical_allocator_internal.h"
+
+static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sentence)
+{
+    return tsl_defect_at("frames", rule, place, sentence);
+}
+
+/* Rule 1. */
+static struct tsl_defect check_header(const struct tsl_frames *self)
+{
+    bool is_good = self->magic == FRAMES_MAGIC && self->area_count > 0 && self->span_count > 0 &&
+                   self->main_span < self->span_count && self->metadata_frames > 0;
+    return is_good ? TSL_NO_DEFECT
+                   : broken(1, self->magic, "the header is that of a living allocator");
+}
+
+/* Rule 2: spans are sorted, apart, and fill the row of areas without a gap. */
+static struct tsl_defect check_spans(const struct tsl_frames *self)
+{
+    tsl_word next_area = 0;
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        const struct frames_span *span = &self->spans[i];
+        bool is_good = span->first > 0 && span->first < span->end &&
+                       span->shift % AREA_FRAMES == 0 && span->shift <= span->first &&
+                       (i == 0 || self->spans[i - 1].end <= span->first);
+        tsl_word area = (span->first - span->shift) / AREA_FRAMES;
+        bool is_shared = i > 0 && area + 1 == next_area && self->spans[i - 1].shift == span->shift;
+        if (!is_good || (area != next_area && !is_shared)) {
+            return broken(2, i, "spans are sorted, apart, and fill the row of areas");
+        }
+        next_area = (span->end - 1 - span->shift) / AREA_FRAMES + 1;
+    }
+    return next_area == self->area_count
+               ? TSL_NO_DEFECT
+               : broken(2, self->span_count, "spans are sorted, apart, and fill the row of areas");
+}
+
+/* Rule 3: what no span has is never free. */
+static struct tsl_defect check_holes(const struct tsl_frames *self)
+{
+    tsl_word next = 0; /* the first index that no span so far has */
+    for (tsl_word i = 0; i <= self->span_count; i++) {
+        tsl_word index = self->area_count * AREA_FRAMES;
+        if (i < self->span_count) {
+            index = self->spans[i].first - self->spans[i].shift;
+        }
+        if (!tsl_bits_all_clear(self->words, next, index - next)) {
+            return broken(3, i, "a frame outside of all spans is not free");
+        }
+        if (i < self->span_count) {
+            next = self->spans[i].end - self->spans[i].shift;
+        }
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Whether an area is some CPU's present one; *held grows by what those CPUs hold back for it. */
+static bool is_present(const struct tsl_frames *self, unsigned zone, tsl_word area, int *held)
+{
+    bool is_found = false;
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+        const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+        if (slot->area == area) {
+            *held += (int)slot->area_delta;
+            is_found = true;
+        }
+    }
+    return is_found;
+}
+
+/* Rules 4, 5, 6: one area. *free grows by its free frames. */
+static struct tsl_defect check_area(const struct tsl_frames *self, unsigned zone, tsl_word area,
+                                    tsl_word *free)
+{
+    unsigned entry = entry_load(self, area);
+    bool is_huge = (entry & ENTRY_HUGE) != 0;
+    size_t ones = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
+    if (is_huge && ones != AREA_FRAMES) {
+        return broken(4, area, "the bits of a huge block are all 1");
+    }
+    int held = 0;
+    bool is_used = is_present(self, zone, area, &held);
+    size_t expected = is_huge ? 0 : ones;
+    if (entry_count(entry) + held != (int)expected) {
+        return broken(5, area, "an area's count, with what the CPUs hold, is its free frames");
+    }
+    *free += expected;
+    bool is_missing = (expected > 0 && !tree_has(&self->any, area)) ||
+                      (expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
+                      (expected >= ROOMY_FRAMES && !is_used && !tree_has(&self->roomy, area));
+    return is_missing ? broken(6, area, "an area is in every tree in which it must be found")
+                      : TSL_NO_DEFECT;
+}
+
+/* Rules 4 to 8: zones and the areas in them. */
+static struct tsl_defect check_zones(const struct tsl_frames *self)
+{
+    tsl_word next_area = 0;
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+        const struct frames_zone *place = &self->zone[zone];
+        if (place->first_area != next_area || place->end_area < next_area ||
+            place->end_area > self->area_count) {
+            return broken(7, zone, "zones divide the row of areas");
+        }
+        next_area = place->end_area;
+        tsl_word free = 0;
+        for (tsl_word area = place->first_area; area < place->end_area; area++) {
+            struct tsl_defect defect = check_area(self, zone, area, &free);
+            if (defect.rule != 0) {
+                return defect;
+            }
+        }
+        tsl_word booked = place->free;
+        for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+            const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+            booked += (tsl_word)((int)slot->area_delta + (int)slot->zone_delta);
+        }
+        if (booked != free || free > place->total) {
+            return broken(8, zone, "a zone's count, with what the CPUs hold, is its free frames");
+        }
+    }
+    return next_area == self->area_count
+               ? TSL_NO_DEFECT
+               : broken(7, TSL_ZONE_COUNT, "zones divide the row of areas");
+}
+
+/* Rule 9: a word that is not 0 has its bit in the level above. */
+static struct tsl_defect check_tree(const struct area_tree *tree, unsigned which)
+{
+    for (unsigned level = 1; level < tree->levels; level++) {
+        for (tsl_word i = 0; i < tree->bits[level]; i++) {
+            if (tree->level[level - 1][i] != 0 && !tsl_bits_test(tree->level[level], i)) {
+                return broken(9, which, "a search tree shows every word that is not 0");
+            }
+        }
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Rule 10: a slot's area lies in its zone, is marked, and its shift is that area's. */
+static struct tsl_defect check_slots(const struct tsl_frames *self)
+{
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+        for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+            const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+            const struct frames_zone *place = &self->zone[zone];
+            if (slot->area == FRAMES_NONE
+                    ? slot->area_delta == 0
+                    : slot->area >= place->first_area && slot->area < place->end_area &&
+                          slot->word < AREA_WORDS &&
+                          slot->shift == frames_shift_of(self, slot->area)) {
+                continue;
+            }
+            return broken(10, cpu, "a CPU's present area is one of its zone");
+        }
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Rule 11. */
+static struct tsl_defect check_totals(const struct tsl_frames *self)
+{
+    tsl_word managed = 0;
+    tsl_word total = 0;
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        managed += self->spans[i].end - self->spans[i].first;
+    }
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+        total += self->zone[zone].total;
+    }
+    tsl_word used = total - tsl_frames_free_count(self);
+    return managed == total && self->reserved <= used
+               ? TSL_NO_DEFECT
+               : broken(11, total, "spans and zones have the same frames; reserved ones are used");
+}
+
+struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
+{
+    struct tsl_defect defect = check_header(self);
+    if (defect.rule == 0) {
+        defect = check_spans(self);
+    }
+    if (defect.rule == 0) {
+        defect = check_holes(self);
+    }
+    if (defect.rule == 0) {
+        defect = check_slots(self);
+    }
+    if (defect.rule == 0) {
+        defect = check_zones(self);
+    }
+    const struct area_tree *const trees[] = {&self->any, &self->roomy, &self->whole};
+    for (unsigned i = 0; defect.rule == 0 && i < TSL_COUNT_OF(trees); i++) {
+        defect = check_tree(trees[i], i);
+    }
+    return defect.rule == 0 ? check_totals(self) : defect;
+}

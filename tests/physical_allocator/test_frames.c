@@ -1,0 +1,308 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * test_frames.c - blocks, statuses, statistics and zones of the frame allocator.
+ * Owns:  the cases that can be named one by one.
+ * Needs: frames_world.h, the test port.
+ * Users: the unit suite.
+ */
+#include "frames_world.h"
+#include "host_port.h"
+#include "tap.h"
+
+#include <string.h>
+
+static struct world world;
+
+static tsl_word refusals(enum tsl_status status)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    return stats.refusals.by_status[status];
+}
+
+static void hands_out_aligned_blocks_of_each_order(void)
+{
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    tsl_word before = world_free(&world);
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+        struct tsl_frame block = {0};
+        tsl_word count = (tsl_word)1 << order;
+        CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &block), TSL_OK);
+        CHECK_EQ(block.number % count, 0);
+        CHECK(block.number != 0);
+        CHECK_EQ(world_free(&world), before - count);
+        for (tsl_word i = 0; i < count; i++) {
+            CHECK(!tsl_frames_is_free(world.frames, (struct tsl_frame){block.number + i}));
+        }
+        CHECK_SOUND(tsl_frames_verify(world.frames));
+        CHECK_STATUS(tsl_frames_free(world.frames, block, order), TSL_OK);
+        CHECK_EQ(world_free(&world), before);
+        CHECK_SOUND(tsl_frames_verify(world.frames));
+    }
+}
+
+static void every_frame_is_given_once_and_comes_back(void)
+{
+    static unsigned char given[8192];
+    memset(given, 0, sizeof(given));
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    tsl_word total = world_free(&world);
+    tsl_word count = 0;
+    struct tsl_frame frame;
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+        REQUIRE(frame.number > 0 && frame.number < 8192 && given[frame.number] == 0);
+        given[frame.number] = 1;
+        count++;
+    }
+    CHECK_EQ(count, total);
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_EQ(given[0], 0);
+    for (unsigned i = 160; i < 256; i++) {
+        CHECK_EQ(given[i], 0); /* 640 KiB .. 1 MiB is not RAM */
+    }
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    for (tsl_word i = 0; i < 8192; i++) {
+        if (given[i]) {
+            CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){i}, 0), TSL_OK);
+        }
+    }
+    CHECK_EQ(world_free(&world), total);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(tsl_frames_alloc(world.frames, TSL_FRAMES_MAX_ORDER, 0, &frame), TSL_OK);
+}
+
+static void exhaustion_is_a_status_and_counted(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frame frame = {0}, last = {0};
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+        last = frame;
+    }
+    frame.number = 77;
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+        CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
+    }
+    CHECK_EQ(frame.number, 77);
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.failures[0], 2);
+    CHECK_EQ(stats.failures[5], 1);
+    CHECK_EQ(stats.failures[10], 1);
+    CHECK_EQ(stats.used, stats.total);
+    CHECK_EQ(stats.peak, stats.total);
+    CHECK_STATUS(tsl_frames_free(world.frames, last, 0), TSL_OK);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame), TSL_OK);
+    CHECK_EQ(frame.number, last.number);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
+static void refuses_each_misuse_with_its_status(void)
+{
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    struct tsl_frame one, eight, huge;
+    REQUIRE(tsl_frames_alloc(world.frames, 0, 0, &one) == TSL_OK);
+    /* Aligned to sixteen, and behind it room: so that freeing sixteen is wrong by its size alone.
+     */
+    struct tsl_frames_run run = {.count = 8, .align_frames = 16};
+    REQUIRE(tsl_frames_alloc_run(world.frames, &run, &eight) == TSL_OK);
+    REQUIRE(tsl_frames_alloc(world.frames, 9, 0, &huge) == TSL_OK);
+    tsl_word free = world_free(&world);
+    host_port_log_clear();
+
+    struct tsl_frame none = {0};
+    CHECK_STATUS(tsl_frames_free(world.frames, none, 0), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free(world.frames, world_frame(700 * KIB), 0), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free(world.frames, world_frame(1 * GIB), 0), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){~(tsl_word)0}, 0), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){eight.number + 1}, 3),
+                 TSL_MISALIGNED);
+    CHECK_STATUS(tsl_frames_free(world.frames, eight, 4), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free(world.frames, huge, 0), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free(world.frames, huge, 8), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free(world.frames, one, 11), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, one, 0), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, huge, 511), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, one, ~(tsl_word)0), TSL_FOREIGN);
+    CHECK_EQ(world_free(&world), free);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+
+    CHECK_STATUS(tsl_frames_free(world.frames, one, 0), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, one, 0), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_frames_free(world.frames, eight, 3), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, eight, 3), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_frames_free(world.frames, huge, 9), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, huge, 9), TSL_DOUBLE_FREE);
+    CHECK_EQ(refusals(TSL_FOREIGN), 5);
+    CHECK_EQ(refusals(TSL_DOUBLE_FREE), 3);
+    CHECK_EQ(refusals(TSL_WRONG_SIZE), 4);
+    CHECK_EQ(refusals(TSL_MISALIGNED), 1);
+    CHECK_EQ(refusals(TSL_INVALID), 2);
+    CHECK(host_port_log_has("double free"));
+    CHECK(host_port_log_has("foreign"));
+    CHECK_EQ(world_free(&world), free + 1 + 8 + 512);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
+static void eight_single_frames_are_no_huge_block(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frames_run run = {.count = 511, .align_frames = 512};
+    struct tsl_frame first;
+    REQUIRE(tsl_frames_alloc_run(world.frames, &run, &first) == TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, first, 9), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, first, 512), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, first, 511), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
+static void refuses_bad_requests(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frame frame = {5};
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 11, 0, &frame), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, ~0u, 0, &frame), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 1u << 20, &frame), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_ZERO, &frame), TSL_INVALID);
+    struct tsl_frames_run run = {.count = 0};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_INVALID);
+    run = (struct tsl_frames_run){.count = 1, .align_frames = 3};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_INVALID);
+    run = (struct tsl_frames_run){.count = ~(tsl_word)0};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    run = (struct tsl_frames_run){.count = 2, .align_frames = (tsl_word)1 << (TSL_WORD_BITS - 1)};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    CHECK_EQ(frame.number, 5);
+    struct tsl_frames_zone_stats zone;
+    CHECK_STATUS(tsl_frames_zone_stats(world.frames, TSL_ZONE_COUNT, &zone), TSL_INVALID);
+}
+
+static void zeroed_frames_are_zero(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frame frame;
+    for (unsigned order = 0; order < 3; order++) {
+        REQUIRE(tsl_frames_alloc(world.frames, order, TSL_FRAMES_LOW, &frame) == TSL_OK);
+        memset(tsl_port_phys_to_virt(tsl_frame_address(frame)), 0x5a, TSL_PAGE_BYTES << order);
+        CHECK_STATUS(tsl_frames_free(world.frames, frame, order), TSL_OK);
+        struct tsl_frame again;
+        REQUIRE(tsl_frames_alloc(world.frames, order, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &again) ==
+                TSL_OK);
+        CHECK_EQ(again.number, frame.number);
+        const unsigned char *bytes = tsl_port_phys_to_virt(tsl_frame_address(again));
+        size_t sum = 0;
+        for (size_t i = 0; i < (size_t)TSL_PAGE_BYTES << order; i++) {
+            sum += bytes[i];
+        }
+        CHECK_EQ(sum, 0);
+    }
+}
+
+static void reserves_are_kept_for_their_tiers(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    world.config.reserve_reclaim = 10;
+    world.config.reserve_exit = 5;
+    REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+    struct tsl_frame frame;
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+    }
+    CHECK_EQ(world_free(&world), 15);
+    while (tsl_frames_alloc(world.frames, 0, TSL_FRAMES_RECLAIM, &frame) == TSL_OK) {
+    }
+    CHECK_EQ(world_free(&world), 5);
+    struct tsl_frames_run run = {.count = 1, .flags = TSL_FRAMES_RECLAIM};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    while (tsl_frames_alloc(world.frames, 0, TSL_FRAMES_EXIT, &frame) == TSL_OK) {
+    }
+    CHECK_EQ(world_free(&world), 0);
+}
+
+static void splits_huge_blocks(void)
+{
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    tsl_word before = world_free(&world);
+    struct tsl_frame block;
+    REQUIRE(tsl_frames_alloc(world.frames, 10, 0, &block) == TSL_OK);
+    CHECK_STATUS(tsl_frames_split(world.frames, block, 8), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_split(world.frames, (struct tsl_frame){block.number + 1}, 9),
+                 TSL_MISALIGNED);
+    CHECK_STATUS(tsl_frames_split(world.frames, block, 10), TSL_OK);
+    CHECK_EQ(world_free(&world), before - 1024);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(tsl_frames_split(world.frames, block, 10), TSL_WRONG_SIZE);
+    for (tsl_word i = 0; i < 1024; i++) {
+        CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){block.number + i}, 0),
+                     TSL_OK);
+    }
+    CHECK_EQ(world_free(&world), before);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(tsl_frames_split(world.frames, block, 10), TSL_DOUBLE_FREE);
+    struct tsl_frame again;
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 10, 0, &again), TSL_OK);
+}
+
+static void peak_and_used_follow(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frame block;
+    REQUIRE(tsl_frames_alloc(world.frames, 9, 0, &block) == TSL_OK);
+    REQUIRE(tsl_frames_free(world.frames, block, 9) == TSL_OK);
+    REQUIRE(tsl_frames_alloc(world.frames, 2, 0, &block) == TSL_OK);
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.used, 4);
+    CHECK_EQ(stats.peak, 512);
+    CHECK_EQ(stats.free + stats.used, stats.total);
+    CHECK(stats.metadata_bytes > 0 && stats.metadata_bytes % TSL_PAGE_BYTES == 0);
+    CHECK_EQ(stats.total + 1 + 96 + stats.metadata_bytes / TSL_PAGE_BYTES, 4096);
+}
+
+static void destroy_needs_all_frames_back(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frame frame;
+    REQUIRE(tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK);
+    CHECK_STATUS(tsl_frames_destroy(world.frames), TSL_BUSY);
+    REQUIRE(tsl_frames_free(world.frames, frame, 0) == TSL_OK);
+    CHECK_STATUS(tsl_frames_destroy(world.frames), TSL_OK);
+    CHECK_BROKEN(tsl_frames_verify(world.frames), 1);
+}
+
+static char dumped[16384];
+static size_t dumped_length;
+
+static void keep(void *context, const char *text, size_t length)
+{
+    (void)context;
+    for (size_t i = 0; i < length && dumped_length + 1 < sizeof(dumped); i++) {
+        dumped[dumped_length++] = text[i];
+    }
+    dumped[dumped_length] = '\0';
+}
+
+static void dump_shows_a_heat_map(void)
+{
+    const struct world_range ranges[] = {{16 * MIB, 16 * MIB, TSL_MEMORY_USABLE}};
+    REQUIRE(world_make(&world, ranges, 1) == TSL_OK);
+    struct tsl_frame first, half;
+    struct tsl_frames_run run = {.count = 256, .align_frames = 512};
+    REQUIRE(tsl_frames_alloc(world.frames, 9, 0, &first) == TSL_OK);
+    REQUIRE(tsl_frames_alloc_run(world.frames, &run, &half) == TSL_OK);
+    run = (struct tsl_frames_run){.count = 512 + 256, .align_frames = 512};
+    REQUIRE(tsl_frames_alloc_run(world.frames, &run, &half) == TSL_OK);
+    REQUIRE(tsl_frames_split(world.frames, half, 9) == TSL_OK);
+    dumped_length = 0;
+    tsl_frames_dump(world.frames, &(struct tsl_sink){keep, NULL});
+    CHECK(strstr(dumped, "0x1000000 H5#5...1\n") != NULL);
+    CHECK(strstr(dumped, sizeof(tsl_word) == 8 ? "\nDMA32: " : "\nNORMAL: ") != NULL);
+    CHECK(strstr(dumped, "\nDMA: ") == NULL);
+}
+
+TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
+          TAP_TEST(every_frame_is_given_once_and_comes_back),
+          TAP_TEST(exhaustion_is_a_status_and_counted),
+          TAP_TEST(refuses_each_misuse_with_its_status),
+          TAP_TEST(eight_single_frames_are_no_huge_block), TAP_TEST(refuses_bad_requests),
+          TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
+          TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
+          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map));

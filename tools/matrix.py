@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""What `./check` runs at each level: groups of build directories, test suites and boots.
+
+Owns: the lists. Adding a combination is adding a line here; how groups are run is in check.py.
+Needs: builds.py.
+Called by: check.py.
+
+Every group has one build directory. Host groups run everything as Linux programs; kernel groups
+build for a machine, run the tests that live in a kernel image and boot the monitor.
+"""
+
+import itertools
+import platform
+import subprocess
+from dataclasses import dataclass, field
+
+from builds import ARCHES, PROFILES, ROOT, Build, kernel_build
+
+FORMATS = {"x86_64": ("5level", "4level"), "x86_32": ("pae", "2level")}
+
+# Long runs: how often a random test repeats what it does (quick leaves it to the test).
+LONG_ROUNDS = "400000"
+
+
+@dataclass
+class Boot:
+    """One start of the monitor, which must end with `tour: PASS`."""
+    name: str
+    profile: str
+    arch: str
+    arguments: list
+
+    def words(self):
+        """The arguments of ./run that boot it."""
+        return [self.profile, self.arch, "--once", *self.arguments]
+
+
+@dataclass
+class Group:
+    """Everything that is run in one build directory."""
+    name: str
+    build: Build
+    suites: tuple = ()
+    without: tuple = ()  # suites left out, even when a test is in one of `suites` too
+    boots: list = field(default_factory=list)
+    env: dict = field(default_factory=dict)
+    wrapper: str = ""
+    patience: int = 1
+
+
+def host_build(name, compiler, bits, sanitizers="", profile="desktop", options=()):
+    """A build directory of ordinary Linux programs."""
+    words = [f"-Dprofile={profile}", *options]
+    words += ["--native-file", str(ROOT / "cross" / f"host{bits}-{compiler}.ini")]
+    if sanitizers:
+        words += [f"-Db_sanitize={sanitizers}"]
+    return Build(f"check-{name}", words)
+
+
+def host_group(name, compiler, bits, sanitizers="", suites=("unit",), **more):
+    profile, options = more.pop("profile", "desktop"), more.pop("options", ())
+    build = host_build(name, compiler, bits, sanitizers, profile, options)
+    env = dict(more.pop("env", {}))
+    if "undefined" in sanitizers:  # by itself it would report and go on
+        env["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
+    if "thread" in sanitizers:
+        env["TSAN_OPTIONS"] = "halt_on_error=1"
+    return Group(f"host-{name}", build, suites, env=env, **more)
+
+
+def machines():
+    """(profile, arch) of every kernel there is: the server profile is 64-bit only."""
+    for arch, profile in itertools.product(ARCHES, PROFILES):
+        if (profile, arch) != ("server", "x86_32"):
+            yield profile, arch
+
+
+def formats_of(profile, arch):
+    """The table formats that a profile compiles in, as its configuration says after set-up."""
+    return [name for name in FORMATS[arch]
+            if profile in ("desktop", "server") or name in ("4level", "2level")]
+
+
+def boots_of(profile, arch, variants=(("", []),)):
+    """One boot for every format and variant (suffix of the name, arguments of ./run)."""
+    boots = []
+    for paging, (suffix, arguments) in itertools.product(formats_of(profile, arch), variants):
+        boots.append(Boot(f"{profile}-{arch}-{paging}{suffix}", profile, arch,
+                          ["--paging", paging, *arguments]))
+    return boots
+
+
+def quick():
+    groups = [
+        host_group("gcc-64", "gcc", 64, "address,undefined", suites=("unit", "build", "consumer")),
+        host_group("clang-32", "clang", 32, "address,undefined"),
+    ]
+    for profile, arch in machines():
+        suites = ("qemu",) if profile == "desktop" else ()
+        groups.append(Group(f"{arch}-{profile}", kernel_build(profile, arch), suites,
+                            boots=boots_of(profile, arch)))
+    for group in groups:
+        group.without = ("slow",)
+    return groups
+
+
+def full():
+    long_runs = {"TSL_ROUNDS": LONG_ROUNDS}
+    groups = [
+        host_group("gcc-64", "gcc", 64, "address,undefined", suites=("unit", "build", "consumer"),
+                   env=long_runs, patience=10),
+        host_group("clang-32", "clang", 32, "address,undefined", env=long_runs, patience=10),
+        host_group("clang-64", "clang", 64, "address,undefined", env=long_runs, patience=10),
+        host_group("gcc-32", "gcc", 32, "address,undefined", env=long_runs, patience=10),
+        host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=10),
+        host_group("release-64", "gcc", 64, options=("--buildtype=release",), env=long_runs),
+        host_group("small-32", "clang", 32, options=("--buildtype=minsize",), env=long_runs),
+    ]
+    for profile in ("server", "iot", "embedded"):
+        groups.append(host_group(f"{profile}-64", "gcc", 64, "undefined", profile=profile))
+    for profile in ("iot", "embedded"):
+        groups.append(host_group(f"{profile}-32", "clang", 32, "undefined", profile=profile))
+    for (profile, arch), compiler in itertools.product(machines(), ("gcc", "clang")):
+        build = kernel_build(profile, arch, compiler)
+        groups.append(Group(build.name, build, ("qemu",),
+                            boots=boots_of(profile, arch,
+                                           machine_variants(profile, arch, compiler)),
+                            patience=3))
+    return groups
+
+
+def machine_variants(profile, arch, compiler):
+    """(suffix, arguments) of the boots of one kernel: CPUs, memory sizes, poor CPU models."""
+    variants = [("-1cpu", ["--smp", "1"]), ("-4cpu", ["--smp", "4"])]
+    if compiler == "gcc":
+        sizes = {"desktop": ("65M", "3073M", "5G"), "server": ("255M", "4G"), "iot": ("17M", "33M"),
+                 "embedded": ("8M", "11M")}
+        variants += [(f"-{size}", ["--mem", size]) for size in sizes[profile]]
+        if profile == "desktop":
+            models = {"x86_64": ("qemu64", "max,-nx", "max,-pge,-pdpe1gb"),
+                      "x86_32": ("qemu32", "pentium3", "max,-nx", "max,-pge", "max,-pse")}
+            variants += [(f"-cpu({model})", ["--cpu", model]) for model in models[arch]]
+    return variants
+
+
+def deep():
+    """One round of the endless level: the sanitizer hosts at length, with a seed of their own."""
+    return [
+        host_group("gcc-64", "gcc", 64, "address,undefined", patience=50),
+        host_group("clang-32", "clang", 32, "address,undefined", patience=50),
+        host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=50),
+        Group("x86_64-desktop", kernel_build("desktop", "x86_64"), ("qemu",),
+              boots=boots_of("desktop", "x86_64", [("-4cpu", ["--smp", "4"])]), patience=10),
+        Group("x86_32-desktop", kernel_build("desktop", "x86_32"), ("qemu",),
+              boots=boots_of("desktop", "x86_32", [("-4cpu", ["--smp", "4"])]), patience=10),
+    ]
+
+
+def still_addresses():
+    """ThreadSanitizer of gcc 12 refuses the address randomisation of newer Linux kernels."""
+    wrapper = ["setarch", platform.machine(), "-R"]
+    try:
+        works = subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        works = False
+    return " ".join(wrapper) if works else ""
+
+
+LEVELS = {"quick": quick, "full": full, "deep": deep}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Figures of others that ./bench cites, and our goals, for the rows that exist.
+
+Owns: the numbers; docs/figures.md says how they were measured. A row's name is followed by what it
+means, its goal, and the cited figures by architecture ("" on the host).
+Needs: nothing. Called by: bench.py.
+"""
+
+
+class Anchor:
+    def __init__(self, meaning, goal=None, cited=None):
+        self.meaning, self.goal, self.cited = meaning, goal, cited or {}
+
+
+def linux(meaning, goal, x86_64, x86_32, pae):
+    """A row of Linux 6.1 under the same QEMU; the goal is the one on x86-64."""
+    return Anchor(meaning, goal, {"x86_64": {"linux-6.1": x86_64}, "x86_32": {"linux-6.1": x86_32},
+                                  "x86_32_pae": {"linux-6.1": pae}})
+
+
+def host(meaning, goal, **cited):
+    return Anchor(meaning, goal, {"": {name.replace("_", "-"): value
+                                       for name, value in cited.items()}})
+
+
+ANCHORS = {
+    "frames.pair0": linux("one frame, alloc + free", 60, 703, 674, 674),
+    "frames.pair9": linux("512 frames, alloc + free", 100, 9969, 18332, 18332),
+    "frames.hot50": host("pair at 50 % full", 4, llfree=71, buddy_alloc=221, bitmap=3),
+    "frames.churn50": host("random free + alloc, 50 % full", 15, llfree=143, buddy_alloc=581,
+                           bitmap=1538),
+    "frames.churn95": host("random free + alloc, 95 % full", 17, llfree=209, buddy_alloc=718,
+                           bitmap=4996),
+    "frames.bulk_alloc": host("all frames one by one, a frame", 2.5, llfree=44, buddy_alloc=120,
+                              bitmap=4695),
+    "frames.bulk_free": host("random order, a frame", 7, llfree=34, buddy_alloc=81, bitmap=1),
+    "frames.hot_2m": host("2 MiB pair", 7.5, llfree=69, buddy_alloc=228, bitmap=1314),
+    "frames.metadata": host("bytes a GiB of memory", 34816 + 256, llfree=37248,
+                            buddy_alloc=131133, bitmap=32768),
+    "heap.hot64": host("64 bytes, alloc + free", 4, mimalloc=5.4, snmalloc=3.4, tcmalloc=4.1,
+                       jemalloc=4.0, glibc=7.5, tlsf=15),
+    "heap.churn1k": host("16 B-8 KiB, 1,000 live", 9, mimalloc=14, snmalloc=12, tcmalloc=10,
+                         jemalloc=16, glibc=49, tlsf=50),
+    "heap.churn10k": host("16 B-8 KiB, 10,000 live", 11, mimalloc=17, snmalloc=17, tcmalloc=11,
+                          jemalloc=21, glibc=67, tlsf=64),
+    "heap.churn80k": host("16 B-8 KiB, 80,000 live", 35, mimalloc=70, snmalloc=54, tcmalloc=37,
+                          jemalloc=53, glibc=255, tlsf=171),
+    "kmalloc.pair64": linux("64 bytes, alloc + free", 60, 268, 240, 240),
+    "kmalloc.pair1k": linux("1 KiB, alloc + free", 60, 271, 245, 245),
+    "kmalloc.pair4k": linux("4 KiB, alloc + free", 80, 271, 245, 245),
+    "kmalloc.batch64": linux("alloc in batches of 2,000", 80, 343, 387, 387),
+    "kfree.random64": linux("free in random order", 70, 191, 180, 180),
+    "valloc.pair16k": linux("16 KiB range, alloc + free", 1500, 4906, 3879, 3879),
+    "valloc.pair1m": linux("1 MiB range, alloc + free", 40000, 113803, 220065, 220065),
+}

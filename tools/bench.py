@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""`./bench`: runs the benchmark programs, sets their figures beside those of others.
+
+Owns: the arguments of ./bench, the table, the JSON form.
+Needs: builds.py, screen.py, anchors.py (cited figures, goals), tools/qemu_run.py; the programs
+behind the rows: host programs named bench-<group> and the kernel image `bench` (tests/bench).
+Called by: ./bench.
+
+A program prints one line for each figure, `row NAME UNIT MEDIAN SAMPLES`, and may print
+`note NAME TEXT`; everything else it prints is ignored.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import builds
+from anchors import ANCHORS
+from builds import ROOT, Build, Problem, kernel_build
+from screen import Screen, table
+
+# Group -> the first parts of the names of its rows.
+GROUPS = {"frames": ("frames",), "heap": ("heap", "kmalloc", "kfree"), "vm": ("valloc",)}
+
+# Name in the figures -> architecture, table format, CPU model as Linux was measured.
+MACHINES = {
+    "x86_64": ("x86_64", "4level", "qemu64"),
+    "x86_64_la57": ("x86_64", "5level", "qemu64,+la57"),
+    "x86_32": ("x86_32", "2level", "qemu32"),
+    "x86_32_pae": ("x86_32", "pae", "qemu32"),
+}
+
+# Debian's packages with a malloc of their own, measured when they are installed.
+PRELOADS = {
+    "mimalloc": "/usr/lib/x86_64-linux-gnu/libmimalloc.so.2",
+    "jemalloc": "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
+    "tcmalloc": "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4",
+}
+
+
+@dataclass
+class Row:
+    """One figure of ours."""
+    name: str
+    where: str
+    arch: str
+    unit: str
+    value: float
+    samples: int
+    peers: dict = field(default_factory=dict)
+
+    def group(self):
+        return group_of(self.name)
+
+
+def group_of(name):
+    family = name.partition(".")[0]
+    return next((group for group, families in GROUPS.items() if family in families), None)
+
+
+def usage(sentence):
+    raise Problem(builds.USAGE, f"{sentence}\nTry './bench --help'.")
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(prog="./bench", add_help=False, usage=argparse.SUPPRESS)
+    parser.add_argument("groups", nargs="*")
+    parser.add_argument("--json")
+    parser.add_argument("--peer", action="append", default=[])
+    parser.error = usage
+    arguments = parser.parse_intermixed_args(argv)
+    for group in arguments.groups:
+        if group not in GROUPS:
+            usage(f"there are no rows in a group '{group}' (groups: {' '.join(GROUPS)})")
+    arguments.groups = arguments.groups or list(GROUPS)
+    arguments.peer = dict(_peer(text) for text in arguments.peer)
+    if arguments.json and not os.path.isdir(os.path.dirname(os.path.abspath(arguments.json))):
+        usage(f"--json {arguments.json}: there is no such folder")
+    return arguments
+
+
+def _peer(text):
+    name, equals, path = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w.+-]+", name) or not path:
+        usage(f"--peer wants NAME=PATH, not '{text}'")
+    if not os.path.isfile(path):
+        usage(f"--peer {name}: {path}: no such file")
+    if not _is_library(path) and not os.access(path, os.X_OK):
+        usage(f"--peer {name}: {path} is neither a program nor a shared library")
+    return name, os.path.abspath(path)
+
+
+def _is_library(path):
+    return re.search(r"\.so(\.\d+)*$", path) is not None
+
+
+def parse_rows(text, where, arch):
+    """The figures in a program's output."""
+    rows = []
+    for line in text.splitlines():
+        found = re.fullmatch(r"row (\S+) (\S+) (\d+(?:\.\d+)?) (\d+)\s*", line)
+        if found:
+            name, unit, value, samples = found.groups()
+            number = float(value) if "." in value else int(value)
+            rows.append(Row(name, where, arch, unit, number, int(samples)))
+    return rows
+
+
+def output_of(command, say, what, environment=None):
+    """What a program printed; Problem with its last lines when it failed."""
+    say(f"measuring {what}")
+    child = builds.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, errors="replace",
+                         env={**os.environ, **(environment or {})})
+    text = child.stdout.read()
+    status = builds.finish(child)
+    if status:
+        tail = "\n".join(text.splitlines()[-15:])
+        raise Problem(builds.FAILED, f"{what} ended with status {status}:\n{tail}")
+    return text
+
+
+class Bench:
+    """One run: builds, measures, keeps rows and notes."""
+
+    def __init__(self, arguments, say):
+        self.arguments, self.say = arguments, say
+        self.rows, self.notes = [], []
+
+    def run(self):
+        self._run_host()
+        for name, (arch, paging, cpu) in MACHINES.items():
+            self._run_kernel(name, arch, paging, cpu)
+        missing = [group for group in self.arguments.groups
+                   if group not in {row.group() for row in self.rows}]
+        if missing:
+            raise Problem(builds.FAILED, f"no figure came for: {' '.join(missing)}")
+
+    def _run_host(self):
+        build = Build("bench-host", ["--buildtype=release", "-Dprofile=desktop", "--native-file",
+                                     str(ROOT / "cross" / "host64-gcc.ini")])
+        with build.locked(self.say):
+            build.configure(self.say)
+            programs = {entry["name"]: entry["filename"][0]
+                        for entry in build.introspect("targets")
+                        if entry["name"].startswith("bench-")}
+            if not programs:
+                return
+            build.compile(self.say, [os.path.relpath(path, build.directory)
+                                     for path in programs.values()])
+            for group in self.arguments.groups:
+                if f"bench-{group}" in programs:
+                    text = output_of([programs[f"bench-{group}"]], self.say, f"{group} on the host")
+                    self._take(text, "host", "x86_64")
+            if "heap" in self.arguments.groups and "bench-malloc" in programs:
+                self._run_mallocs(programs["bench-malloc"])
+        self._run_peers()
+
+    def _take(self, text, where, arch):
+        self.rows += [row for row in parse_rows(text, where, arch)
+                      if row.group() in self.arguments.groups]
+        for line in text.splitlines():
+            found = re.fullmatch(r"note (\S+) (.*)", line)
+            if found and group_of(found[1]) in self.arguments.groups:
+                self.notes.append((found[1], arch, found[2]))
+
+    def _run_mallocs(self, program):
+        """The same heap workloads over malloc: glibc's, and every one that can be preloaded."""
+        self._add_peer("glibc", output_of([program], self.say, "heap of glibc"))
+        libraries = {name: path for name, path in PRELOADS.items() if os.path.exists(path)}
+        libraries.update({name: path for name, path in self.arguments.peer.items()
+                          if _is_library(path)})
+        for name, path in libraries.items():
+            self._add_peer(name, output_of([program], self.say, f"heap of {name}",
+                                           {"LD_PRELOAD": path}))
+
+    def _run_peers(self):
+        for name, path in self.arguments.peer.items():
+            if not _is_library(path):
+                self._add_peer(name, output_of([path], self.say, name))
+
+    def _add_peer(self, peer, text):
+        figures = {row.name: row.value for row in parse_rows(text, "host", "x86_64")}
+        taken = [row for row in self.rows if row.where == "host" and row.name in figures]
+        for row in taken:
+            row.peers[peer] = figures[row.name]
+        if not taken:
+            raise Problem(builds.FAILED, f"the peer {peer} printed no row that we have too")
+
+    def _run_kernel(self, name, arch, paging, cpu):
+        build = kernel_build("desktop", arch)
+        with build.locked(self.say):
+            build.configure(self.say)
+            kernel = build.file_of("bench.multiboot")
+            build.compile(self.say, [os.path.relpath(kernel, build.directory)])
+            command = ["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", arch,
+                       "--icount", "--smp", 1, "--cpu", cpu, "--mem", "512M", "--timeout", 300,
+                       "--append", f"paging={paging}", kernel]
+            self._take(output_of(command, self.say, f"instructions on {name}"), "qemu", name)
+
+
+def cite(rows):
+    """Adds the cited figures of peers that were not measured in this run."""
+    for row in rows:
+        anchor = ANCHORS.get(row.name)
+        for peer, value in (anchor.cited.get("" if row.where == "host" else row.arch, {})
+                            if anchor else {}).items():
+            if peer not in row.peers:
+                row.peers[f"{peer} (cited)"] = value
+
+
+def number(value):
+    """Three digits are enough: 4.25, 71, 113,803."""
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def comparison(row):
+    """The best peer, its figure, our figure divided by it."""
+    if not row.peers:
+        return "", "", ""
+    peer = min(row.peers, key=row.peers.get)
+    return peer, number(row.peers[peer]), f"{row.value / max(row.peers[peer], 1e-9):.2f}x"
+
+
+def print_table(rows, notes, screen):
+    heads = ["name", "machine", "unit", "Tesela", "goal", "best other", "figure", "ratio", ""]
+    body = []
+    for row in rows:
+        anchor = ANCHORS.get(row.name)
+        machine = "host" if row.where == "host" else f"qemu {row.arch}"
+        has_goal = anchor and anchor.goal is not None and row.arch in ("x86_64", "x86_64_la57")
+        goal = number(anchor.goal) if has_goal else ""
+        body.append([row.name, machine, row.unit, number(row.value), goal, *comparison(row),
+                     anchor.meaning if anchor else ""])
+    screen.line(table([heads, *body], right={3, 4, 6, 7}))
+    if notes:
+        screen.line()
+        for name, arch, text in notes:
+            screen.line(f"{name} on {arch}: {text}")
+
+
+def write_json(path, rows):
+    entries = [{"name": row.name, "where": row.where, "arch": row.arch, "unit": row.unit,
+                "value": row.value, "samples": row.samples, "peers": row.peers} for row in rows]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(entries, file, indent=1)
+        file.write("\n")
+
+
+def main():
+    arguments = parse_arguments(sys.argv[1:])
+    builds.require_packages("build", "qemu")
+    screen = Screen()
+    steps = sys.stderr.isatty() and Screen(sys.stderr)
+    bench = Bench(arguments, steps.progress if steps else lambda text: None)
+    bench.run()
+    if steps:
+        steps.clear()
+    cite(bench.rows)
+    print_table(bench.rows, bench.notes, screen)
+    if arguments.json:
+        write_json(arguments.json, bench.rows)
+    return builds.OK
+
+
+if __name__ == "__main__":
+    builds.main(main)

@@ -130,7 +130,7 @@ class Build:
 
     def configure(self, say):
         """Makes the directory ready for compile(). Problem when the configuration is refused."""
-        say(f"configuring build/{self.name}")
+        say("configuring")
         if not self.is_usable() or self._run(["ninja", "-C", self.directory, "build.ninja"])[0]:
             self._setup()
 
@@ -161,7 +161,7 @@ class Build:
         """Builds targets (all by default). Problem with the compiler's own words on failure."""
         status, text = self._ninja(say, targets, jobs)
         if status and "FAILED:" not in text:
-            say(f"build/{self.name} is damaged or out of date: making it afresh")
+            say("damaged or out of date, so made afresh")
             self._setup()
             status, text = self._ninja(say, targets, jobs)
         if status:
@@ -176,7 +176,7 @@ class Build:
             lines.append(line)
             step = re.match(r"\[(\d+)/(\d+)\]", line)
             if step:
-                say(f"compiling build/{self.name}: {step[1]} of {step[2]}")
+                say(f"compiling: {step[1]} of {step[2]}")
         return finish(child), "".join(lines)
 
     def _run(self, command):
@@ -218,7 +218,7 @@ class _Lock:
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.say(f"waiting for another run that uses build/{self.build.name}")
+            self.say("waiting for another run that uses it")
             fcntl.flock(self.file, fcntl.LOCK_EX)
         return self.build
 

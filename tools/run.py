@@ -95,7 +95,7 @@ def require_format(build, options):
 def note_edited(build, options, say):
     """A build directory keeps what menuconfig chose: say so when it is another profile."""
     if f"TSL_PROFILE_{options.profile.upper()}" not in build.config():
-        say(f"note: build/{build.name}/.config was edited and holds another profile")
+        say("note: its .config was edited and holds another profile")
 
 
 def prepare(build, options, say):
@@ -183,7 +183,7 @@ def main():
     builds.require_packages("build", "qemu")
     screen = Screen()
     build = builds.kernel_build(options.profile, options.arch)
-    kernel = prepare(build, options, Steps(screen).say)
+    kernel = prepare(build, options, Steps(screen, build).say)
     screen.clear()
     interactive = not options.once and sys.stdin.isatty() and sys.stdout.isatty()
     return Session(options, kernel).run() if interactive else boot_once(options, kernel)
@@ -192,15 +192,16 @@ def main():
 class Steps:
     """Shows steps of the build: in place on a terminal, else a line for each new kind of step."""
 
-    def __init__(self, screen):
-        self.screen, self.last = screen, None
+    def __init__(self, screen, build):
+        self.screen, self.build, self.last = screen, build, None
 
     def say(self, text):
         kind = text.partition(":")[0]
-        if self.screen.live and not text.startswith(("note", "waiting")):
-            self.screen.progress(text)
+        line = f"build/{self.build.name}: {text}"
+        if self.screen.live and kind != "note":
+            self.screen.progress(line)
         elif kind != self.last:
-            self.screen.line(kind if kind.startswith("compiling") else text)
+            self.screen.line(f"build/{self.build.name}: {text if kind == 'note' else kind}")
         self.last = kind
 
 

@@ -197,3 +197,15 @@ void tsl_flush_counters(struct tsl_flush_counters *out)
     out->kicks = tsl_atomic_load(&counters.kicks);
     out->received = tsl_atomic_load(&counters.received);
 }
+
+uint32_t tsl_flush_posted(unsigned cpu)
+{
+    TSL_ASSERT(cpu < TSL_CPUS);
+    return tsl_atomic_load_u32(&mailboxes[cpu].posted);
+}
+
+uint32_t tsl_flush_done(unsigned cpu)
+{
+    TSL_ASSERT(cpu < TSL_CPUS);
+    return tsl_atomic_load_u32(&mailboxes[cpu].done);
+}

@@ -179,10 +179,8 @@ static void repair_remove(struct tsl_tree *self, struct tsl_tree_node *node,
             parent = tsl_tree_parent(node);
             continue;
         }
-        if (is_black(*child(sibling, !side))) { /* case 3: make the far nephew red */
-            make_black(*child(sibling, side));
-            make_red(sibling);
-            rotate(self, sibling, side);
+        if (is_black(*child(sibling, !side))) { /* case 3: put the red nephew on the far side */
+            rotate(self, sibling, side);        /* case 4 gives both their colours */
             sibling = *child(parent, !side);
         }
         copy_colour(sibling, parent); /* case 4: done */

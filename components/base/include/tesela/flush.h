@@ -66,4 +66,9 @@ struct tsl_flush_counters {
 
 void tsl_flush_counters(struct tsl_flush_counters *out);
 
+/* How many requests have been posted to a CPU, and how many of them it has run; both wrap. Equal:
+ * it owes nothing. For dumps and tests. Before: cpu < TSL_CPUS. */
+uint32_t tsl_flush_posted(unsigned cpu);
+uint32_t tsl_flush_done(unsigned cpu);
+
 #endif

@@ -34,7 +34,7 @@ class Terminal:
     def screen(self):
         return self.tmux("capture-pane", "-p")
 
-    def wait_for(self, text, seconds=60):
+    def wait_for(self, text, seconds=30):
         for _ in range(seconds * 10):
             if text in self.screen():
                 return True

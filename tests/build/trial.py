@@ -8,6 +8,7 @@ Callers: test_*.py in this folder; each is run by meson.build with --source, --b
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -105,6 +106,8 @@ def main(test):
     shutil.rmtree(arguments.work, ignore_errors=True)
     os.makedirs(arguments.work)
     open(os.path.join(arguments.work, ".work"), "w", encoding="utf-8").close()
+    # So that `finally` clauses run, and nothing is left behind, when Meson's time limit strikes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tap = Tap()
     test(tap, arguments.source, arguments.build, arguments.work)
     tap.end()

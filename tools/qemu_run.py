@@ -106,6 +106,13 @@ def ask_monitor(path, question):
         return ""
 
 
+def without_noise(text):
+    """Registers without those that rarely tell anything: segments, debug, floating point."""
+    return "\n".join(line for line in text.splitlines()
+                     if not re.match(r"([CDEFGS]S|LDT|TR|[GI]DT|DR\d|CC|[FX]MM|F[CP]|YMM|MXCSR|Opmask"
+                                     r"|check_exc|TSC)", line.lstrip()))
+
+
 def last_exceptions(log, count=3):
     """The end of QEMU's own account of exceptions: usually first fault, second fault, triple."""
     if not os.path.exists(log):
@@ -115,7 +122,7 @@ def last_exceptions(log, count=3):
         text = file.read()
     blocks = re.split(r"(?m)^(?=\s*\d+: v=)", text)
     exceptions = [block for block in blocks if re.match(r"\s*\d+: v=(0[0-9a-f]|1[0-9a-f])\b", block)]
-    return "".join(exceptions[-count:]) if exceptions else text[-2000:]
+    return without_noise("".join(exceptions[-count:])) if exceptions else "none"
 
 
 class Machine:
@@ -188,7 +195,7 @@ class Machine:
         if ending in ("reset", "panic", "hang"):
             lines += ["last exceptions:", last_exceptions(self.log).rstrip()]
         if self.registers:
-            lines += ["registers:", self.registers.rstrip()]
+            lines += ["registers:", without_noise(self.registers)]
         sys.stderr.write("\n".join(lines) + "\n")
 
 

@@ -1,0 +1,47 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * format_5level.c: 5-level paging: 57-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1 GiB
+ * pages, no-execute.
+ *
+ * Owns:    tsl_table_format_5level.
+ * Needs:   format_x86.h.
+ * Callers: page_table, through tsl_arch_formats.
+ *
+ * Source: Intel SDM volume 3, 4.5 "4-Level Paging and 5-Level Paging".
+ */
+#include "../x86/format_x86.h"
+
+#include <tesela/arch.h>
+
+static bool leaf_at(unsigned level, const struct tsl_cpu_features *features)
+{
+    return level <= 1 || (level == 2 && features->pages_1g);
+}
+
+static void decode(unsigned level, uint64_t raw, const struct tsl_cpu_features *features,
+                   struct tsl_table_entry *out)
+{
+    tsl_x86_decode8(level, raw, features, features->pages_1g ? 2 : 1, out);
+}
+
+const struct tsl_table_format tsl_table_format_5level = {
+    .name = "5level",
+    .levels = 5,
+    .entry_bytes = 8,
+    .shift = {12, 21, 30, 39, 48},
+    .index_bits = {9, 9, 9, 9, 9},
+    .va_bits = 57,
+    .sign_extended = true,
+    .has_nx = true,
+    .fixed_top = false,
+    .physical_bits = 52,
+    .user_first = 0x0000000000100000,
+    /* The last page under the hole stays unmapped: a SYSCALL there would return into the hole. */
+    .user_last = 0x00ffffffffffefff,
+    .leaf_at = leaf_at,
+    .encode_table = tsl_x86_encode_table,
+    .encode_leaf = tsl_x86_encode_leaf8,
+    .decode = decode,
+    .with_history = tsl_x86_with_history,
+};

@@ -1,0 +1,193 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * map.c: new translations.
+ *
+ * Owns:    tsl_table_map and tsl_table_fix.
+ * Needs:   walk.c, spare.c, check.c.
+ * Callers: the public.
+ *
+ * In two passes: the first finds what is in the way and counts the tables that are missing, then
+ * all of these are allocated, and the second pass, which cannot fail, writes.
+ */
+#include "page_table_internal.h"
+
+#include <tesela/checked.h>
+#include <tesela/config.h>
+
+/* What a map still has to do: [at, last] goes to `target`. */
+struct job {
+    tsl_vaddr first;
+    tsl_vaddr at;
+    tsl_vaddr last;
+    tsl_paddr target;
+    unsigned attributes;
+};
+
+/* The level of the largest page that fits at job->at. */
+static unsigned page_level(const struct tsl_table *self, const struct job *job)
+{
+    const struct tsl_table_format *format = self->format;
+    if (!TSL_LARGE_PAGES || !(job->attributes & TSL_MAP_LARGE))
+        return 0;
+    for (unsigned level = tsl_table_top(self); level > 0; level--) {
+        if (!format->leaf_at(level, &self->features))
+            continue;
+        tsl_vaddr mask = tsl_table_format_page_bytes(format, level) - 1u;
+        if (((job->at | (tsl_vaddr)job->target) & mask) == 0 && job->last - job->at >= mask)
+            return level;
+    }
+    return 0;
+}
+
+/* On to the next page; false when `last` was reached. */
+static bool advance(const struct tsl_table *self, struct job *job, unsigned level)
+{
+    tsl_vaddr bytes = tsl_table_format_page_bytes(self->format, level);
+    if (job->last - job->at < bytes)
+        return false;
+    job->at += bytes;
+    job->target += bytes;
+    return true;
+}
+
+/* First pass: nothing may be there; how many tables are missing? */
+static enum tsl_status plan(const struct tsl_table *self, struct job job, tsl_word *out)
+{
+    struct tsl_walk walk;
+    tsl_word missing = 0;
+    unsigned level;
+    tsl_walk_begin(&walk, self);
+    do {
+        level = page_level(self, &job);
+        tsl_walk_to(&walk, job.at);
+        /* A table below the wished level shows pages: tables are never empty. */
+        if (walk.entry.present || walk.level < level)
+            return TSL_EXISTS;
+        missing += tsl_spare_missing(&walk, level, job.first);
+    } while (advance(self, &job, level));
+    *out = missing;
+    return TSL_OK;
+}
+
+/* Second pass. */
+static void install(struct tsl_table *self, struct job job, struct tsl_spare *spare)
+{
+    const struct tsl_table_format *format = self->format;
+    unsigned attributes = job.attributes & ~TSL_MAP_LARGE;
+    struct tsl_walk walk;
+    unsigned level;
+    tsl_walk_begin(&walk, self);
+    do {
+        level = page_level(self, &job);
+        tsl_walk_to(&walk, job.at);
+        while (walk.level > level)
+            tsl_spare_hook(spare, self, &walk);
+        uint64_t raw = format->encode_leaf(level, job.target, attributes, &self->features);
+        tsl_entry_publish(format, walk.memory[level], tsl_walk_index(&walk), raw);
+        self->counters.pages[level]++;
+    } while (advance(self, &job, level));
+    TSL_ASSERT(spare->count == 0);
+}
+
+static enum tsl_status map_locked(struct tsl_table *self, const struct job *job)
+{
+    tsl_word missing = 0;
+    struct tsl_spare spare;
+    enum tsl_status status = plan(self, *job, &missing);
+    if (status == TSL_OK)
+        status = tsl_spare_fill(&spare, self, missing);
+    if (status == TSL_OK)
+        install(self, *job, &spare);
+    return status;
+}
+
+static enum tsl_status check_target(struct tsl_table *self, tsl_paddr target, size_t bytes)
+{
+    tsl_paddr last;
+    if (!tsl_is_aligned_paddr(target, TSL_PAGE_BYTES))
+        return tsl_refuse(&self->refusals, TSL_MISALIGNED, "tables: map to %llx",
+                          (unsigned long long)target);
+    if (!tsl_checked_last_paddr(target, bytes, &last) || last >> self->physical_bits != 0)
+        return tsl_refuse(&self->refusals, TSL_OUT_OF_RANGE,
+                          "tables: map to %llx: physical addresses have %u bits",
+                          (unsigned long long)target, self->physical_bits);
+    return TSL_OK;
+}
+
+enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start, tsl_paddr target,
+                              size_t bytes, unsigned attributes)
+{
+    struct job job = {.first = start, .at = start, .target = target, .attributes = attributes};
+    enum tsl_status status = tsl_table_check_range(self, "map", start, bytes, &job.last);
+    if (status == TSL_OK)
+        status = tsl_table_check_attributes(self, "map", start, job.last,
+                                            attributes & ~TSL_MAP_LARGE);
+    if (status == TSL_OK)
+        status = check_target(self, target, bytes);
+    if (status != TSL_OK)
+        return status;
+
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    status = map_locked(self, &job);
+    tsl_lock_release(&self->lock, pin);
+    if (status == TSL_EXISTS)
+        return tsl_refuse(&self->refusals, status, "tables: map of %zx bytes at %zx", bytes,
+                          (size_t)start);
+    return status;
+}
+
+/* Fix: count and hook the tables of [first, last] down to level 0, in steps of one such table. */
+static enum tsl_status fix_locked(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last)
+{
+    tsl_vaddr span = tsl_table_format_page_bytes(self->format, 1);
+    tsl_vaddr begin = first & ~(span - 1u);
+    tsl_vaddr end = last | (span - 1u);
+    struct tsl_walk walk;
+    struct tsl_spare spare;
+    tsl_word missing = 0;
+
+    tsl_walk_begin(&walk, self);
+    for (tsl_vaddr at = begin;; at += span) {
+        tsl_walk_to(&walk, at);
+        if (walk.entry.present || walk.level == 0)
+            return TSL_EXISTS;
+        missing += tsl_spare_missing(&walk, 0, begin);
+        if (end - at < span)
+            break;
+    }
+    enum tsl_status status = tsl_spare_fill(&spare, self, missing);
+    if (status != TSL_OK)
+        return status;
+    tsl_walk_begin(&walk, self);
+    for (tsl_vaddr at = begin;; at += span) {
+        tsl_walk_to(&walk, at);
+        while (walk.level > 0)
+            tsl_spare_hook(&spare, self, &walk);
+        if (end - at < span)
+            break;
+    }
+    self->fixed_first = first;
+    self->fixed_last = last;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_table_fix(struct tsl_table *self, tsl_vaddr start, size_t bytes)
+{
+    tsl_vaddr last;
+    if (self->fixed_first <= self->fixed_last) {
+        if (bytes > 0 && start == self->fixed_first && bytes - 1u == self->fixed_last - start)
+            return TSL_OK;
+        return tsl_refuse(&self->refusals, TSL_EXISTS, "tables: a second fixed range, at %zx",
+                          (size_t)start);
+    }
+    enum tsl_status status = tsl_table_check_range(self, "fix", start, bytes, &last);
+    if (status != TSL_OK)
+        return status;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    status = fix_locked(self, start, last);
+    tsl_lock_release(&self->lock, pin);
+    if (status == TSL_EXISTS)
+        return tsl_refuse(&self->refusals, status, "tables: fix at %zx", (size_t)start);
+    return status;
+}

@@ -1,0 +1,161 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * table.c: the life of a table, and what reads it.
+ *
+ * Owns:    init, fini, switch_to, left, query, next.
+ * Needs:   walk.c, unmap.c (to empty a table).
+ * Callers: the public.
+ */
+#include "page_table_internal.h"
+
+static bool cpu_can(const struct tsl_table_format *format, const struct tsl_cpu_features *features)
+{
+    if (format->entry_bytes == 8 && !features->pae)
+        return false;
+    return format->levels < 5 || features->la57;
+}
+
+/* Free the root and the tables under it that a fixed top keeps. */
+static void free_top(struct tsl_table *self)
+{
+    const struct tsl_table_format *format = self->format;
+    unsigned top = tsl_table_top(self);
+    if (format->fixed_top) {
+        for (unsigned i = 0; i < tsl_table_entries(format, top); i++) {
+            struct tsl_table_entry entry;
+            format->decode(top, tsl_entry_load(format, self->root_memory, i), &self->features,
+                           &entry);
+            if (entry.present)
+                TSL_ASSERT(tsl_frames_free(self->frames, tsl_frame_of(entry.target), 0) == TSL_OK);
+        }
+    }
+    TSL_ASSERT(tsl_frames_free(self->frames, tsl_frame_of(self->root), 0) == TSL_OK);
+}
+
+/* Hook all tables under a root whose entries may not change later. */
+static enum tsl_status make_fixed_top(struct tsl_table *self)
+{
+    unsigned entries = tsl_table_entries(self->format, tsl_table_top(self));
+    struct tsl_spare spare;
+    struct tsl_walk walk;
+    enum tsl_status status = tsl_spare_fill(&spare, self, entries);
+    if (status != TSL_OK)
+        return status;
+    for (unsigned i = 0; i < entries; i++) {
+        tsl_walk_begin(&walk, self);
+        tsl_walk_to(&walk, (tsl_vaddr)i << self->format->shift[tsl_table_top(self)]);
+        tsl_spare_hook(&spare, self, &walk);
+    }
+    return TSL_OK;
+}
+
+enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_config *config)
+{
+    const struct tsl_table_format *format = config->format;
+    if (!cpu_can(format, &config->features))
+        return tsl_refuse(NULL, TSL_UNSUPPORTED, "tables: this CPU has no %s", format->name);
+
+    struct tsl_frame root;
+    unsigned low = TSL_FRAMES_LOW | TSL_FRAMES_DMA32 | TSL_FRAMES_ZERO; /* 32 bits of CR3 */
+    enum tsl_status status = tsl_frames_alloc(config->frames, 0, low, &root);
+    if (status != TSL_OK)
+        return status;
+
+    struct tsl_table made = {.format = format, .features = config->features};
+    made.frames = config->frames;
+    made.kernel = config->kernel;
+    made.root = tsl_frame_address(root);
+    made.root_memory = tsl_port_phys_to_virt(made.root);
+    made.physical_bits = format->physical_bits;
+    if (config->features.physical_bits < made.physical_bits)
+        made.physical_bits = config->features.physical_bits;
+    made.features.physical_bits = made.physical_bits;
+    made.fixed_first = 1; /* none */
+    made.counters.tables = 1;
+    tsl_lock_init(&made.lock, TSL_RANK_TABLES);
+    if (format->fixed_top)
+        status = make_fixed_top(&made);
+    if (status != TSL_OK) {
+        TSL_ASSERT(tsl_frames_free(made.frames, root, 0) == TSL_OK);
+        return status;
+    }
+    *self = made;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_table_fini(struct tsl_table *self)
+{
+    if (!tsl_cpu_set_is_empty(&self->cpus) || self->open_gathers > 0)
+        return tsl_refuse(&self->refusals, TSL_BUSY, "tables: fini of a table in use");
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, self);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_gather_open(&gather);
+    tsl_table_remove_all(self, &gather);
+    tsl_gather_finish(&gather);
+    free_top(self);
+    self->root = 0;
+    self->root_memory = NULL;
+    tsl_lock_release(&self->lock, pin);
+    return TSL_OK;
+}
+
+void tsl_table_switch_to(struct tsl_table *self)
+{
+    /* First the set, then the root: a flush in between rather asks one CPU too many. */
+    tsl_cpu_set_add(&self->cpus, tsl_port_cpu_id());
+    tsl_arch_switch_root(self->root);
+}
+
+void tsl_table_left(struct tsl_table *self)
+{
+    tsl_cpu_set_remove(&self->cpus, tsl_port_cpu_id());
+}
+
+enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr va, struct tsl_mapping *out)
+{
+    if (!tsl_table_format_canonical(self->format, va))
+        return TSL_NOT_CANONICAL;
+    struct tsl_walk walk;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_walk_begin(&walk, self);
+    tsl_walk_to(&walk, va);
+    tsl_lock_release(&self->lock, pin);
+    if (!walk.entry.present)
+        return TSL_NOT_FOUND;
+    *out = tsl_walk_mapping(&walk);
+    return TSL_OK;
+}
+
+static bool next_locked(const struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
+                        struct tsl_mapping *out)
+{
+    struct tsl_walk walk;
+    tsl_walk_begin(&walk, self);
+    for (tsl_vaddr at = from;; at = tsl_walk_last(&walk) + 1u) {
+        if (!tsl_table_format_canonical(self->format, at)) {
+            if (!self->format->sign_extended || at >= tsl_table_upper_half(self->format))
+                return false;
+            at = tsl_table_upper_half(self->format);
+        }
+        if (at > last)
+            return false;
+        tsl_walk_to(&walk, at);
+        if (walk.entry.present) {
+            *out = tsl_walk_mapping(&walk);
+            return true;
+        }
+        if (tsl_walk_last(&walk) >= last)
+            return false;
+    }
+}
+
+bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
+                    struct tsl_mapping *out)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool found = next_locked(self, from, last, out);
+    tsl_lock_release(&self->lock, pin);
+    return found;
+}

@@ -1,0 +1,70 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * walk.c: the one walker: from the root to the entry that decides an address, for every format.
+ *
+ * Owns:    struct tsl_walk.
+ * Needs:   entry.c; tables are reached through phys_to_virt only.
+ * Callers: page_table, with the table lock held.
+ */
+#include "page_table_internal.h"
+
+void tsl_walk_begin(struct tsl_walk *self, const struct tsl_table *table)
+{
+    self->table = table;
+    self->at = 0;
+    self->level = tsl_table_top(table);
+    self->memory[self->level] = table->root_memory;
+}
+
+/* The lowest level whose table on the old path is also on the path to `va`. */
+static unsigned common_level(const struct tsl_walk *self, tsl_vaddr va)
+{
+    const struct tsl_table_format *format = self->table->format;
+    unsigned level = self->level;
+    while (level < format->levels - 1u && (va ^ self->at) >> format->shift[level + 1u] != 0)
+        level++;
+    return level;
+}
+
+void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va)
+{
+    const struct tsl_table *table = self->table;
+    const struct tsl_table_format *format = table->format;
+    unsigned level = common_level(self, va);
+    for (;;) {
+        unsigned index = tsl_table_format_index(format, level, va);
+        self->raw = tsl_entry_load(format, self->memory[level], index);
+        format->decode(level, self->raw, &table->features, &self->entry);
+        if (!self->entry.present || self->entry.leaf)
+            break;
+        level--;
+        self->memory[level] = tsl_port_phys_to_virt(self->entry.target);
+        TSL_ASSERT(self->memory[level] != NULL);
+    }
+    self->at = va;
+    self->level = level;
+}
+
+unsigned tsl_walk_index(const struct tsl_walk *self)
+{
+    return tsl_table_format_index(self->table->format, self->level, self->at);
+}
+
+tsl_vaddr tsl_walk_last(const struct tsl_walk *self)
+{
+    return self->at | (tsl_table_format_page_bytes(self->table->format, self->level) - 1u);
+}
+
+struct tsl_mapping tsl_walk_mapping(const struct tsl_walk *self)
+{
+    tsl_vaddr bytes = tsl_table_format_page_bytes(self->table->format, self->level);
+    return (struct tsl_mapping){
+        .start = self->at & ~(bytes - 1u),
+        .target = self->entry.target,
+        .bytes = bytes,
+        .attributes = self->entry.attributes,
+        .accessed = self->entry.accessed,
+        .dirty = self->entry.dirty,
+    };
+}

@@ -3,13 +3,16 @@
  *
  * format_x86.c: encoding and decoding that all x86 table formats share.
  *
- * Owns:    the meaning of the common entry bits and of our cache types.
+ * Owns:    the meaning of the common entry bits and of our cache types; the list of formats.
  * Needs:   format_x86.h.
  * Callers: the four format files.
  */
 #include "format_x86.h"
 
+#include <stddef.h>
+
 #include <tesela/arch.h>
+#include <tesela/config.h>
 
 /* Index into the page-attribute table: bit 0 write-through, bit 1 cache-disable, bit 2 PAT. */
 static unsigned cache_index(unsigned attributes, bool pat)
@@ -145,3 +148,25 @@ uint64_t tsl_x86_with_history(uint64_t raw, bool accessed, bool dirty)
     raw &= ~(X86_ACCESSED | X86_DIRTY);
     return raw | (accessed ? X86_ACCESSED : 0) | (dirty ? X86_DIRTY : 0);
 }
+
+/*
+ * The list without holes: the n-th of the formats that are compiled in, as constant expressions,
+ * so that an absent one is not even named in the object file.
+ */
+#define FIRST_2LEVEL (TSL_TABLE_2LEVEL ? &tsl_table_format_2level : NULL)
+#define FIRST_PAE    (TSL_TABLE_PAE ? &tsl_table_format_pae : FIRST_2LEVEL)
+#define FIRST_4LEVEL (TSL_TABLE_4LEVEL ? &tsl_table_format_4level : FIRST_PAE)
+#define FIRST_5LEVEL (TSL_TABLE_5LEVEL ? &tsl_table_format_5level : FIRST_4LEVEL)
+
+#define SECOND_PAE    (TSL_TABLE_PAE ? FIRST_2LEVEL : NULL)
+#define SECOND_4LEVEL (TSL_TABLE_4LEVEL ? FIRST_PAE : SECOND_PAE)
+#define SECOND_5LEVEL (TSL_TABLE_5LEVEL ? FIRST_4LEVEL : SECOND_4LEVEL)
+
+#define THIRD_4LEVEL (TSL_TABLE_4LEVEL ? SECOND_PAE : NULL)
+#define THIRD_5LEVEL (TSL_TABLE_5LEVEL ? SECOND_4LEVEL : THIRD_4LEVEL)
+
+#define FOURTH_5LEVEL (TSL_TABLE_5LEVEL ? THIRD_4LEVEL : NULL)
+
+const struct tsl_table_format *const tsl_arch_formats[] = {
+    FIRST_5LEVEL, SECOND_5LEVEL, THIRD_5LEVEL, FOURTH_5LEVEL, NULL,
+};

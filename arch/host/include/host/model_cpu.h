@@ -1,0 +1,92 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * model_cpu.h: model CPUs that load, store and fetch through our page tables in simulated RAM.
+ *
+ * Owns:    the CPUs' control registers, translation buffers and counters.
+ * Needs:   ram.h, walker.h; the port's cpu_id says which CPU the running code is on.
+ * Callers: arch/host itself (arch.h), tests.
+ *
+ * What hardware may remember, a model CPU does remember until it is told to flush: translations of
+ * pages and the way to the last table. Using one that no longer holds is legal for a CPU, so the
+ * access is made; it is counted, and a test that expects correct flushing demands zero.
+ */
+#ifndef TESELA_HOST_MODEL_CPU_H
+#define TESELA_HOST_MODEL_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tesela/arch.h>
+#include <tesela/types.h>
+
+#define MODEL_CPUS 16u
+
+enum model_access { MODEL_LOAD, MODEL_STORE, MODEL_FETCH };
+
+enum model_result {
+    MODEL_OK,
+    MODEL_NOT_PRESENT,   /* page fault, present bit clear */
+    MODEL_PROTECTION,    /* page fault, present bit set */
+    MODEL_RESERVED,      /* page fault, reserved bit set: a bug of whoever made the tables */
+    MODEL_NOT_CANONICAL, /* general protection */
+    MODEL_NO_RAM         /* translated, but nothing answers at the physical address */
+};
+
+/* What all CPUs of the machine are. */
+struct model_config {
+    const char *format; /* "2level", "pae", "4level", "5level": how CR3 is read */
+    struct tsl_cpu_features features;
+    /* May be NULL. True: the frame is free, so nobody may reach it, neither as data nor as table. */
+    bool (*frame_is_free)(tsl_paddr address);
+};
+
+struct model_counters {
+    tsl_word accesses;
+    tsl_word hits;         /* translated without a walk */
+    tsl_word stale_hits;   /* of them: the tables no longer say so (or grant less) */
+    tsl_word freed_frames; /* accesses that reached a free frame */
+    tsl_word freed_tables; /* table entries read from a free frame */
+    tsl_word reserved;     /* reserved-bit faults, bad PAE registers included */
+};
+
+/*
+ * Reset all CPUs: nothing cached, CR3 0, every optional feature off until tsl_arch_enable.
+ * Before: host_ram_create. Errors: false: no such format.
+ */
+bool model_reset(const struct model_config *config);
+
+/* Put `cpu` in user mode (accesses are checked as ring 3) or back. */
+void model_set_user(unsigned cpu, bool user);
+
+/*
+ * One access as the CPU would make it, page by page; bytes before the faulting page are done.
+ * Sets accessed and dirty bits in the tables. model_fetch touches one byte.
+ */
+enum model_result model_load(unsigned cpu, uint64_t address, void *out, size_t bytes);
+enum model_result model_store(unsigned cpu, uint64_t address, const void *data, size_t bytes);
+enum model_result model_fetch(unsigned cpu, uint64_t address);
+
+/* The place in simulated RAM behind `address` for this access, in *out; up to the page's end. */
+enum model_result model_reach(unsigned cpu, uint64_t address, enum model_access access, void **out);
+
+void model_counters(struct model_counters *out);
+
+/* The CR3 of a CPU. */
+tsl_paddr model_root(unsigned cpu);
+
+/*
+ * Called before each exchange of an 8-byte entry, so that a test can play the hardware that marks
+ * the entry at the worst moment. NULL: nobody.
+ */
+extern void (*model_before_exchange)(uint64_t *entry);
+
+/* For arch/host: the rest of arch.h acts on the CPU that the caller runs on. */
+void model_enable(unsigned cpu, const struct tsl_cpu_features *features);
+void model_load_root(unsigned cpu, tsl_paddr root);
+void model_flush_page(unsigned cpu, uint64_t address);
+void model_flush_all(unsigned cpu, bool global_too);
+const struct tsl_cpu_features *model_features(void);
+
+#endif

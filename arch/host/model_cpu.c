@@ -55,8 +55,7 @@ static uint64_t read_quietly(uint64_t address, unsigned bytes)
     return bytes == 8 ? tsl_arch_entry_load64(place) : tsl_atomic_load_u32(place);
 }
 
-static struct walker_machine machine_of(const struct cpu *cpu,
-                                        uint64_t (*read)(uint64_t, unsigned))
+static struct walker_machine machine_of(const struct cpu *cpu, uint64_t (*read)(uint64_t, unsigned))
 {
     return (struct walker_machine){
         .mode = model.mode,
@@ -182,8 +181,7 @@ static void judge_hit(const struct cpu *self, const struct walker_page *hit, uin
 {
     struct walker_machine machine = machine_of(self, read_quietly);
     struct walker_page now;
-    enum walker_result result =
-        walker_translate(&machine, self->root, self->pdpte, address, &now);
+    enum walker_result result = walker_translate(&machine, self->root, self->pdpte, address, &now);
     COUNT(hits);
     bool holds = result == WALKER_OK &&
                  now.target + (address - now.start) == hit->target + (address - hit->start) &&

@@ -41,8 +41,8 @@ static bool is_ram(tsl_paddr address)
 static bool open_linear(tsl_paddr end)
 {
     ram.linear_bytes = (size_t)end;
-    ram.linear = mmap(NULL, ram.linear_bytes, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ram.linear =
+        mmap(NULL, ram.linear_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (ram.linear == MAP_FAILED) {
         ram.linear = NULL;
         return false;

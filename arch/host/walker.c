@@ -161,8 +161,7 @@ static enum walker_result walk_pae(const struct walker_machine *machine, uint64_
     if (pdpte_reserved(machine, entry))
         return WALKER_RESERVED;
     uint64_t table = field(entry, 51, 12);
-    enum walker_result result =
-        step_long(machine, &table, &rights, 21, true, linear, out);
+    enum walker_result result = step_long(machine, &table, &rights, 21, true, linear, out);
     if (result != WALKER_OK || out->bytes != 0)
         return result;
     return walker_last_step(machine, table, rights, linear, out);
@@ -180,8 +179,7 @@ static enum walker_result walk_long(const struct walker_machine *machine, uint64
     uint64_t table = field(cr3, 51, 12);
     for (unsigned shift = top; shift >= 21; shift -= 9) {
         bool leaf = shift == 21 || (shift == 30 && machine->pages_1g);
-        enum walker_result result =
-            step_long(machine, &table, &rights, shift, leaf, linear, out);
+        enum walker_result result = step_long(machine, &table, &rights, shift, leaf, linear, out);
         if (result != WALKER_OK || out->bytes != 0)
             return result;
     }

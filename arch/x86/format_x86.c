@@ -32,10 +32,9 @@ static unsigned cache_index(unsigned attributes, bool pat)
 /* The cache type of each index under TSL_X86_PAT; 2 and 6 are "uncached unless an MTRR says so". */
 static unsigned cache_type(unsigned index)
 {
-    static const unsigned type[8] = {TSL_CACHE_WRITE_BACK,      TSL_CACHE_WRITE_THROUGH,
-                                     TSL_CACHE_UNCACHED,        TSL_CACHE_UNCACHED,
-                                     TSL_CACHE_WRITE_COMBINING, TSL_CACHE_WRITE_THROUGH,
-                                     TSL_CACHE_UNCACHED,        TSL_CACHE_UNCACHED};
+    static const unsigned type[8] = {
+        TSL_CACHE_WRITE_BACK,      TSL_CACHE_WRITE_THROUGH, TSL_CACHE_UNCACHED, TSL_CACHE_UNCACHED,
+        TSL_CACHE_WRITE_COMBINING, TSL_CACHE_WRITE_THROUGH, TSL_CACHE_UNCACHED, TSL_CACHE_UNCACHED};
     return type[index];
 }
 

@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: MIT
  *
- * format_4level.c: 4-level paging: 48-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1 GiB
- * pages, no-execute.
+ * format_4level.c: 4-level paging: 48-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1
+ * GiB pages, no-execute.
  *
  * Owns:    tsl_table_format_4level.
  * Needs:   format_x86.h.

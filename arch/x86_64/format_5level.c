@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: MIT
  *
- * format_5level.c: 5-level paging: 57-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1 GiB
- * pages, no-execute.
+ * format_5level.c: 5-level paging: 57-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1
+ * GiB pages, no-execute.
  *
  * Owns:    tsl_table_format_5level.
  * Needs:   format_x86.h.

@@ -66,8 +66,8 @@ enum tsl_status tsl_table_check_range(struct tsl_table *self, const char *verb, 
     return TSL_OK;
 }
 
-static enum tsl_status judge(const struct tsl_table_format *format, tsl_vaddr start,
-                             tsl_vaddr last, unsigned attributes)
+static enum tsl_status judge(const struct tsl_table_format *format, tsl_vaddr start, tsl_vaddr last,
+                             unsigned attributes)
 {
     if (attributes & ~TABLE_ATTRIBUTES)
         return TSL_INVALID;

@@ -28,7 +28,8 @@ uint64_t tsl_entry_load(const struct tsl_table_format *format, const void *memor
     return tsl_arch_entry_load64(entry8(memory, index));
 }
 
-/* On a 32-bit CPU: a walk between the two stores must not find the present bit, so it comes last. */
+/* On a 32-bit CPU: a walk between the two stores must not find the present bit, so it comes last.
+ */
 static void publish_halves(uint32_t *half, uint64_t value)
 {
     tsl_atomic_store_release_u32(&half[1], (uint32_t)(value >> 32));

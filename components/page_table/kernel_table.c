@@ -147,8 +147,7 @@ static enum tsl_status map_device(const struct build *self, const struct tsl_ker
                              device->attributes | TSL_GLOBAL);
     if (device->target >= self->direct_end || device->bytes > self->direct_end - device->target ||
         device->at != direct_address(self, device->target) || device->bytes == 0)
-        return tsl_refuse(refusals, TSL_OUT_OF_RANGE, "tables: device at %zx",
-                          (size_t)device->at);
+        return tsl_refuse(refusals, TSL_OUT_OF_RANGE, "tables: device at %zx", (size_t)device->at);
     if (!tsl_is_aligned(device->at | device->bytes, TSL_PAGE_BYTES))
         return tsl_refuse(refusals, TSL_MISALIGNED, "tables: device at %zx", (size_t)device->at);
     return map_in_direct(self, device);
@@ -197,8 +196,7 @@ static void undo(struct tsl_table *table)
 static bool is_empty(struct tsl_table *table)
 {
     struct tsl_mapping any;
-    return table->fixed_first > table->fixed_last &&
-           !tsl_table_next(table, 0, ~(tsl_vaddr)0, &any);
+    return table->fixed_first > table->fixed_last && !tsl_table_next(table, 0, ~(tsl_vaddr)0, &any);
 }
 
 enum tsl_status tsl_table_build_kernel(struct tsl_table *self,

@@ -121,8 +121,8 @@ enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start, tsl_paddr
     struct job job = {.first = start, .at = start, .target = target, .attributes = attributes};
     enum tsl_status status = tsl_table_check_range(self, "map", start, bytes, &job.last);
     if (status == TSL_OK)
-        status = tsl_table_check_attributes(self, "map", start, job.last,
-                                            attributes & ~TSL_MAP_LARGE);
+        status =
+            tsl_table_check_attributes(self, "map", start, job.last, attributes & ~TSL_MAP_LARGE);
     if (status == TSL_OK)
         status = check_target(self, target, bytes);
     if (status != TSL_OK)

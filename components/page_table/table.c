@@ -151,8 +151,7 @@ static bool next_locked(const struct tsl_table *self, tsl_vaddr from, tsl_vaddr 
     }
 }
 
-bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
-                    struct tsl_mapping *out)
+bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last, struct tsl_mapping *out)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool found = next_locked(self, from, last, out);

@@ -54,7 +54,8 @@ static bool table_may_go(const struct tsl_table *self, unsigned level)
     return level < top && !(self->format->fixed_top && level == top - 1u);
 }
 
-/* Unhook the tables on the walk's path that end before `next` (done: that end here) and are empty. */
+/* Unhook the tables on the walk's path that end before `next` (done: that end here) and are empty.
+ */
 static void remove_tables(struct tsl_table *self, struct tsl_walk *walk, bool done, tsl_vaddr next,
                           struct tsl_gather *gather)
 {
@@ -149,8 +150,8 @@ static void protect_page(struct tsl_table *self, struct tsl_walk *walk, unsigned
         wanted = format->with_history(wanted, old.accessed, old.dirty);
         if (wanted == seen)
             return;
-    } while (!tsl_entry_change(format, walk->memory[walk->level], tsl_walk_index(walk), &seen,
-                               wanted));
+    } while (
+        !tsl_entry_change(format, walk->memory[walk->level], tsl_walk_index(walk), &seen, wanted));
     tsl_gather_page(gather, walk->at, old.attributes);
 }
 

@@ -33,11 +33,11 @@ struct machine_ram {
 /* Fields left 0 take the meaning in brackets. */
 struct machine_config {
     struct machine_ram ram[MACHINE_RAM_RANGES]; /* usable RAM, ascending [64 MiB from 0] */
-    const char *format;        /* "2level", "pae", "4level", "5level" [the best compiled in] */
-    tsl_paddr direct_end;      /* RAM from here on has no pointer [512 MiB for 32-bit formats, else
-                                  all is direct] */
-    unsigned cpus;             /* CPUs that join, numbered from 0 [1] */
-    unsigned physical_bits;    /* [36 for pae, 32 for 2level, else 40] */
+    const char *format;     /* "2level", "pae", "4level", "5level" [the best compiled in] */
+    tsl_paddr direct_end;   /* RAM from here on has no pointer [512 MiB for 32-bit formats, else
+                               all is direct] */
+    unsigned cpus;          /* CPUs that join, numbered from 0 [1] */
+    unsigned physical_bits; /* [36 for pae, 32 for 2level, else 40] */
     const struct tsl_cpu_features *features; /* exactly these [all that the format can use] */
 };
 

@@ -38,7 +38,8 @@ enum model_result {
 struct model_config {
     const char *format; /* "2level", "pae", "4level", "5level": how CR3 is read */
     struct tsl_cpu_features features;
-    /* May be NULL. True: the frame is free, so nobody may reach it, neither as data nor as table. */
+    /* May be NULL. True: the frame is free, so nobody may reach it, neither as data nor as table.
+     */
     bool (*frame_is_free)(tsl_paddr address);
 };
 

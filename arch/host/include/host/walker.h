@@ -39,17 +39,17 @@ struct walker_rights {
 };
 
 struct walker_page {
-    uint64_t start;  /* linear address of the page */
+    uint64_t start; /* linear address of the page */
     uint64_t bytes;
     uint64_t target; /* physical address of the page */
     struct walker_rights rights;
     bool global;
     bool accessed;
     bool dirty;
-    unsigned cache_index;  /* PAT * 4 + PCD * 2 + PWT */
-    unsigned depth;        /* entries read */
-    uint64_t entry_at[5];  /* where they are, root first; 0: not in memory (PAE registers) */
-    uint64_t last_table;   /* of a 4 KiB page: the table that holds its entry, else 0 */
+    unsigned cache_index; /* PAT * 4 + PCD * 2 + PWT */
+    unsigned depth;       /* entries read */
+    uint64_t entry_at[5]; /* where they are, root first; 0: not in memory (PAE registers) */
+    uint64_t last_table;  /* of a 4 KiB page: the table that holds its entry, else 0 */
     struct walker_rights above_last; /* rights down to last_table */
 };
 

@@ -33,28 +33,28 @@ struct tsl_cpu_features;
 /* One entry, decoded. `attributes` are the TSL_READ.. bits of types.h, valid for leaves only. */
 struct tsl_table_entry {
     bool present;
-    bool leaf;       /* maps a page; else points to a table of the level below */
-    bool reserved;   /* a bit is set that the CPU demands to be zero */
-    bool user;       /* the CPU's user bit (a leaf also shows it in attributes) */
-    bool accessed;   /* leaves only */
-    bool dirty;      /* leaves only */
+    bool leaf;     /* maps a page; else points to a table of the level below */
+    bool reserved; /* a bit is set that the CPU demands to be zero */
+    bool user;     /* the CPU's user bit (a leaf also shows it in attributes) */
+    bool accessed; /* leaves only */
+    bool dirty;    /* leaves only */
     unsigned attributes;
     tsl_paddr target; /* of the page or of the next table */
 };
 
 struct tsl_table_format {
-    const char *name;     /* "2level", "pae", "4level", "5level" */
-    unsigned levels;      /* 2..5 */
-    unsigned entry_bytes; /* 4 or 8 */
+    const char *name;                     /* "2level", "pae", "4level", "5level" */
+    unsigned levels;                      /* 2..5 */
+    unsigned entry_bytes;                 /* 4 or 8 */
     uint8_t shift[TSL_TABLE_LEVELS];      /* lowest address bit a level's index is made of */
     uint8_t index_bits[TSL_TABLE_LEVELS]; /* width of a level's index; 1 << it = entries */
-    unsigned va_bits;     /* address bits that are translated */
-    bool sign_extended;   /* the bits above repeat the topmost translated one */
-    bool has_nx;          /* there is a no-execute bit (whether the CPU has it: features.nx) */
-    bool fixed_top;       /* root entries are loaded into the CPU together: they never change */
+    unsigned va_bits;                     /* address bits that are translated */
+    bool sign_extended;                   /* the bits above repeat the topmost translated one */
+    bool has_nx;            /* there is a no-execute bit (whether the CPU has it: features.nx) */
+    bool fixed_top;         /* root entries are loaded into the CPU together: they never change */
     unsigned physical_bits; /* widest physical address an entry can hold */
-    tsl_vaddr user_first; /* the only addresses that may carry TSL_USER; */
-    tsl_vaddr user_last;  /* inclusive */
+    tsl_vaddr user_first;   /* the only addresses that may carry TSL_USER; */
+    tsl_vaddr user_last;    /* inclusive */
 
     /*
      * May an entry of `level` map a page on a CPU with these features?
@@ -119,8 +119,8 @@ static inline tsl_vaddr tsl_table_format_page_bytes(const struct tsl_table_forma
 /*
  * The index into a table of `level` for `va`.
  */
-static inline unsigned tsl_table_format_index(const struct tsl_table_format *format,
-                                              unsigned level, tsl_vaddr va)
+static inline unsigned tsl_table_format_index(const struct tsl_table_format *format, unsigned level,
+                                              tsl_vaddr va)
 {
     return (unsigned)(va >> format->shift[level]) & ((1u << format->index_bits[level]) - 1u);
 }

@@ -57,7 +57,7 @@ struct tsl_kernel_table_config {
  *          executable device), and all of tsl_table_map. Everything is undone then.
  * Cost:    linear in RAM / large page size.
  */
-TSL_MUST_CHECK enum tsl_status
-tsl_table_build_kernel(struct tsl_table *self, const struct tsl_kernel_table_config *config);
+TSL_MUST_CHECK enum tsl_status tsl_table_build_kernel(struct tsl_table *self,
+                                                      const struct tsl_kernel_table_config *config);
 
 #endif

@@ -61,11 +61,11 @@ struct tsl_table {
     tsl_paddr root;
     void *root_memory;
     bool kernel;
-    unsigned physical_bits;   /* the lesser of format and CPU */
-    tsl_vaddr fixed_first;    /* the window range: its tables stay, maps there are refused; */
-    tsl_vaddr fixed_last;     /* inclusive; first > last: none */
-    struct tsl_cpu_set cpus;  /* those that ran this table since its last switch away */
-    tsl_word open_gathers;    /* gathers with changes that are not flushed yet */
+    unsigned physical_bits;  /* the lesser of format and CPU */
+    tsl_vaddr fixed_first;   /* the window range: its tables stay, maps there are refused; */
+    tsl_vaddr fixed_last;    /* inclusive; first > last: none */
+    struct tsl_cpu_set cpus; /* those that ran this table since its last switch away */
+    tsl_word open_gathers;   /* gathers with changes that are not flushed yet */
     struct tsl_table_counters counters;
     struct tsl_refusals refusals;
 };

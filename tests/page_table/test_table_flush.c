@@ -1,0 +1,310 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * test_table_flush.c: model CPUs that remember: nothing stale may be used after an operation.
+ *
+ * Owns:    nothing.
+ * Needs:   table_world.h, model_cpu.h.
+ * Callers: the test runner.
+ */
+#include <host/model_cpu.h>
+#include <string.h>
+#include <tesela/config.h>
+
+#include "host_port.h"
+#include "rng.h"
+#include "tap.h"
+#include "table_world.h"
+
+#define RW   (TSL_READ | TSL_WRITE)
+#define CPUS 3u
+
+static bool open_cpus(struct world *world, const struct tsl_table_format *format)
+{
+    struct machine_config config = {.cpus = CPUS};
+    return world_open(world, format, &config);
+}
+
+static void nothing_stale(void)
+{
+    struct model_counters counters;
+    model_counters(&counters);
+    CHECK_EQ(counters.stale_hits, 0);
+    CHECK_EQ(counters.freed_frames, 0);
+    CHECK_EQ(counters.freed_tables, 0);
+    CHECK_EQ(counters.reserved, 0);
+}
+
+static void store_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr frame = world_frame(&world, 0);
+    char text[6] = "";
+    CHECK_EQ(model_store(0, va, "hello", 6), MODEL_NOT_PRESENT);
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
+    CHECK_EQ(model_store(0, va, "hello", 6), MODEL_OK);
+    CHECK_EQ(model_load(1, va, text, 6), MODEL_OK);
+    CHECK_STRING(text, "hello");
+    bool has_nx = format->has_nx;
+    CHECK_EQ(model_fetch(2, va), has_nx ? MODEL_PROTECTION : MODEL_OK);
+
+    CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, NULL), TSL_OK);
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        CHECK_EQ(model_store(cpu, va, "world", 6), MODEL_PROTECTION);
+        CHECK_EQ(model_load(cpu, va, text, 6), MODEL_OK);
+    }
+    CHECK_STRING(text, "hello");
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    for (unsigned cpu = 0; cpu < CPUS; cpu++)
+        CHECK_EQ(model_load(cpu, va, text, 6), MODEL_NOT_PRESENT);
+    nothing_stale();
+    world_close(&world);
+}
+
+static void every_cpu_sees_each_change(void)
+{
+    for_each_format(store_of);
+}
+
+/* The frame of a global page too, and while another root is loaded in between. */
+static void global_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr frame = world_frame(&world, 0);
+    char byte;
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW | TSL_GLOBAL), TSL_OK);
+    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_OK);
+    host_port_set_cpu(1);
+    tsl_table_switch_to(&world.table); /* keeps the global translation */
+    struct model_counters before;
+    struct model_counters after;
+    model_counters(&before);
+    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_OK);
+    model_counters(&after);
+    CHECK_EQ(after.hits - before.hits, 1);
+    host_port_set_cpu(0);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_NOT_PRESENT);
+    nothing_stale();
+    world_close(&world);
+}
+
+static void global_pages_are_flushed_too(void)
+{
+    for_each_format(global_of);
+}
+
+/* Until the gather is finished, frames stay allocated, whoever still writes to them. */
+static void gather_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    struct tsl_gather gather;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr frame = world_frame(&world, 0);
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
+    CHECK_EQ(model_store(1, va, "x", 1), MODEL_OK);
+    tsl_word free_frames = tsl_frames_free_count(world.frames);
+    tsl_gather_init(&gather, &world.table);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, &gather), TSL_OK);
+    CHECK(!tsl_frames_is_free(world.frames, tsl_frame_of(frame)));
+    CHECK_EQ(tsl_frames_free_count(world.frames), free_frames);
+    CHECK_EQ(model_store(1, va, "y", 1), MODEL_OK); /* the CPU still may: nothing was flushed */
+    tsl_gather_finish(&gather);
+    CHECK(tsl_frames_is_free(world.frames, tsl_frame_of(frame)));
+    CHECK(tsl_frames_free_count(world.frames) > free_frames + 1); /* tables came back as well */
+    CHECK_EQ(model_store(1, va, "z", 1), MODEL_NOT_PRESENT);
+    struct model_counters counters;
+    model_counters(&counters);
+    CHECK_EQ(counters.freed_frames, 0);
+    CHECK_EQ(counters.freed_tables, 0);
+    CHECK_EQ(counters.stale_hits, 1); /* the one store above */
+    world_close(&world);
+}
+
+static void a_gather_frees_after_the_flush(void)
+{
+    for_each_format(gather_of);
+}
+
+/*
+ * CPU 0 has made a page read-only but not flushed yet; CPU 1 asks for the same, finds nothing to
+ * change, and must not return before CPU 2 has lost its writable translation.
+ */
+static void open_gather_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    struct tsl_gather first;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr frame = world_frame(&world, 0);
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
+    CHECK_EQ(model_store(2, va, "x", 1), MODEL_OK);
+    tsl_gather_init(&first, &world.table);
+    CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, &first), TSL_OK);
+    host_port_set_cpu(1);
+    CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, NULL), TSL_OK);
+    CHECK_EQ(model_store(2, va, "y", 1), MODEL_PROTECTION);
+    host_port_set_cpu(0);
+    tsl_gather_finish(&first);
+    CHECK_EQ(world.table.open_gathers, 0);
+    nothing_stale();
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void an_open_gather_of_another_is_flushed(void)
+{
+    for_each_format(open_gather_of);
+}
+
+/* More frames than a gather holds, and more pages than a request names. */
+static void many_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    unsigned pages = 3 * TSL_GATHER_RUNS + 5;
+    for (unsigned i = 0; i < pages; i++) {
+        tsl_vaddr at = va + i * (tsl_vaddr)0x400000 / 4; /* several tables */
+        CHECK_STATUS(tsl_table_map(&world.table, at, world_frame(&world, 0), 4096, RW), TSL_OK);
+        CHECK_EQ(model_store(i % CPUS, at, "x", 1), MODEL_OK);
+    }
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, (size_t)pages * 0x100000,
+                                 TSL_UNMAP_SPARSE | TSL_UNMAP_FREE, NULL),
+                 TSL_OK);
+    for (unsigned i = 0; i < pages; i++)
+        CHECK_EQ(model_store(i % CPUS, va + i * (tsl_vaddr)0x100000, "x", 1), MODEL_NOT_PRESENT);
+    nothing_stale();
+    world_close(&world);
+}
+
+static void a_full_gather_flushes_early(void)
+{
+    for_each_format(many_of);
+}
+
+/* A table frame is reused at once for data that looks like entries: nobody may walk through it. */
+static void reused_table_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr frame = world_frame(&world, 0);
+    char byte;
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
+    CHECK_EQ(model_load(2, va, &byte, 1), MODEL_OK); /* remembers the way to the last table */
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_OK);
+    /* The neighbour was never loaded: it would go the remembered way. */
+    CHECK_EQ(model_load(2, va + 4096, &byte, 1), MODEL_NOT_PRESENT);
+    nothing_stale();
+    CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(frame), 0), TSL_OK);
+    world_close(&world);
+}
+
+static void no_walk_through_a_freed_table(void)
+{
+    for_each_format(reused_table_of);
+}
+
+/* Split under a CPU that has the large page cached, then change one piece after another. */
+static void demote_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    char byte;
+    if (!TSL_LARGE_PAGES)
+        return;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr large = tsl_table_format_page_bytes(format, 1);
+    tsl_vaddr va = (world_start(TSL_LAYOUT_VALLOC) + large - 1) & ~(large - 1);
+    tsl_paddr block = world_frame(&world, format->shift[1] - TSL_PAGE_SHIFT);
+    CHECK_STATUS(tsl_table_map(&world.table, va, block, large, RW | TSL_MAP_LARGE), TSL_OK);
+    for (tsl_vaddr at = va; at < va + large; at += 0x10000)
+        CHECK_EQ(model_load(1, at + 0x1000, &byte, 1), MODEL_OK);
+    CHECK_STATUS(tsl_table_protect(&world.table, va + 0x3000, 4096, TSL_READ, NULL), TSL_OK);
+    CHECK_EQ(world.table.counters.splits, 1);
+    for (tsl_vaddr at = va; at < va + large; at += 0x1000)
+        CHECK_EQ(model_store(1, at, "x", 1), at == va + 0x3000 ? MODEL_PROTECTION : MODEL_OK);
+    CHECK_STATUS(tsl_frames_split(world.frames, tsl_frame_of(block), format->shift[1] - 12u),
+                 TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va + large / 2, large / 2, TSL_UNMAP_FREE, NULL),
+                 TSL_OK);
+    CHECK_EQ(model_load(1, va + large / 2, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(1, va + large - 1, &byte, 1), MODEL_NOT_PRESENT);
+    nothing_stale();
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, large / 2, TSL_UNMAP_FREE, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void a_split_leaves_no_large_translation(void)
+{
+    for_each_format(demote_of);
+}
+
+static void only_cpus_that_run_the_table_are_asked(void)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, machine_format_at(0)));
+    host_port_set_cpu(2);
+    tsl_arch_switch_root(0);
+    tsl_table_left(&world.table);
+    host_port_set_cpu(0);
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    CHECK_STATUS(tsl_table_map(&world.table, va, 0x5000, 4096, RW), TSL_OK);
+    unsigned kicks = host_port_kicks_sent();
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_OK);
+    CHECK_EQ(host_port_kicks_sent() - kicks, 1);
+    world_close(&world);
+}
+
+/* Random accesses from all CPUs between random changes. */
+static void random_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    struct rng rng = rng_start((uint32_t)format->levels);
+    bool mapped[64] = {false};
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC) + 0x1f0000;
+    unsigned rounds = tap_rounds(20000);
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < rounds && wrong == 0; i++) {
+        unsigned page = rng_below(&rng, 64);
+        tsl_vaddr at = va + page * 4096;
+        char byte = 'a';
+        host_port_set_cpu(rng_below(&rng, CPUS));
+        if (rng_below(&rng, 8) > 0) {
+            enum model_result result = model_store(rng_below(&rng, CPUS), at, &byte, 1);
+            wrong += result != (mapped[page] ? MODEL_OK : MODEL_NOT_PRESENT);
+        } else if (mapped[page]) {
+            wrong += tsl_table_unmap(&world.table, at, 4096, TSL_UNMAP_FREE, NULL) != TSL_OK;
+            mapped[page] = false;
+        } else {
+            tsl_paddr frame = world_frame(&world, 0);
+            wrong += tsl_table_map(&world.table, at, frame, 4096, RW) != TSL_OK;
+            mapped[page] = true;
+        }
+    }
+    CHECK_EQ(wrong, 0);
+    nothing_stale();
+    host_port_set_cpu(0);
+    CHECK_STATUS(
+        tsl_table_unmap(&world.table, va, 64 * 4096, TSL_UNMAP_SPARSE | TSL_UNMAP_FREE, NULL),
+        TSL_OK);
+    world_close(&world);
+}
+
+static void random_accesses_find_nothing_stale(void)
+{
+    for_each_format(random_of);
+}
+
+TAP_SUITE(table_flush, TAP_TEST(every_cpu_sees_each_change), TAP_TEST(global_pages_are_flushed_too),
+          TAP_TEST(a_gather_frees_after_the_flush), TAP_TEST(an_open_gather_of_another_is_flushed),
+          TAP_TEST(a_full_gather_flushes_early), TAP_TEST(no_walk_through_a_freed_table),
+          TAP_TEST(a_split_leaves_no_large_translation),
+          TAP_TEST(only_cpus_that_run_the_table_are_asked),
+          TAP_TEST(random_accesses_find_nothing_stale));

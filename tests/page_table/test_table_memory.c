@@ -1,0 +1,169 @@
+/*
+ * SPDX-License-Identifier: MIT
+ *
+ * test_table_memory.c: exactly R frames left, for every R: an operation works or changes nothing.
+ *
+ * Owns:    nothing.
+ * Needs:   table_world.h.
+ * Callers: the test runner.
+ */
+#include <tesela/config.h>
+#include <tesela/kernel_table.h>
+
+#include "tap.h"
+#include "table_world.h"
+
+#define RW    (TSL_READ | TSL_WRITE)
+#define TAKEN 40000u
+
+static struct tsl_frame taken[TAKEN];
+static unsigned taken_count;
+
+/* Take frames until exactly `left` are free. */
+static void leave(struct world *world, tsl_word left)
+{
+    taken_count = 0;
+    while (tsl_frames_free_count(world->frames) > left && taken_count < TAKEN) {
+        if (tsl_frames_alloc(world->frames, 0, TSL_FRAMES_HIGH, &taken[taken_count]) != TSL_OK)
+            break;
+        taken_count++;
+    }
+    CHECK_EQ(tsl_frames_free_count(world->frames), left);
+}
+
+static void give_back(struct world *world)
+{
+    while (taken_count > 0)
+        CHECK_STATUS(tsl_frames_free(world->frames, taken[--taken_count], 0), TSL_OK);
+}
+
+static void map_of(const struct tsl_table_format *format)
+{
+    struct machine_config config = {.ram = {{0, 16 * MIB}}};
+    struct world world;
+    REQUIRE(world_open(&world, format, &config));
+    tsl_vaddr span = tsl_table_format_page_bytes(format, 1);
+    tsl_vaddr va = world_start(TSL_LAYOUT_HEAP) + span - 4096;
+    size_t bytes = span + 2 * 4096; /* three tables of level 0 */
+    tsl_word needed = 3 + format->levels - 2 - (format->fixed_top ? 1 : 0);
+    for (tsl_word left = 0; left <= needed; left++) {
+        leave(&world, left);
+        enum tsl_status expected = left < needed ? TSL_NO_MEMORY : TSL_OK;
+        CHECK_STATUS(tsl_table_map(&world.table, va, 0x100000, bytes, RW), expected);
+        CHECK_EQ(tsl_frames_free_count(world.frames), left < needed ? left : 0);
+        CHECK(world_agrees(&world, va, left == needed, 0x100000, RW));
+        CHECK_SOUND(tsl_table_verify(&world.table));
+        give_back(&world);
+    }
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes, 0, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void map_takes_all_its_frames_or_none(void)
+{
+    for_each_format(map_of);
+}
+
+static void split_of(const struct tsl_table_format *format)
+{
+    struct machine_config config = {.ram = {{0, 16 * MIB}}};
+    struct world world;
+    if (!TSL_LARGE_PAGES)
+        return;
+    REQUIRE(world_open(&world, format, &config));
+    /* The largest page there is; a hole in its middle splits it down to the bottom. */
+    unsigned level = format->levels - 1;
+    while (!format->leaf_at(level, machine_features()))
+        level--;
+    tsl_vaddr large = tsl_table_format_page_bytes(format, level);
+    tsl_vaddr va = tsl_table_format_page_bytes(format, format->levels > 3 ? 2 : 1);
+    va = (world_start(TSL_LAYOUT_HEAP) + va - 1) & ~(va - 1);
+    CHECK_STATUS(tsl_table_map(&world.table, va, 0, large, RW | TSL_MAP_LARGE), TSL_OK);
+    CHECK_EQ(world.table.counters.pages[level], 1);
+    tsl_vaddr hole = va + tsl_table_format_page_bytes(format, 1) - 4096;
+    size_t bytes = level > 1 ? 2 * 4096 : 4096; /* crosses a 2 MiB border in a 1 GiB page */
+    tsl_word needed = level > 1 ? 3 : 1;
+    for (tsl_word left = 0; left <= needed; left++) {
+        tsl_word splits = world.table.counters.splits;
+        leave(&world, left);
+        enum tsl_status expected = left < needed ? TSL_NO_MEMORY : TSL_OK;
+        CHECK_STATUS(tsl_table_protect(&world.table, hole, bytes, TSL_READ, NULL), expected);
+        CHECK_EQ(world.table.counters.splits - splits, left < needed ? 0 : needed);
+        CHECK_EQ(tsl_frames_free_count(world.frames), left < needed ? left : 0);
+        CHECK(world_agrees(&world, hole, true, hole - va, left < needed ? RW : TSL_READ));
+        CHECK(world_agrees(&world, hole - 4096, true, hole - va - 4096, RW));
+        CHECK_SOUND(tsl_table_verify(&world.table));
+        give_back(&world);
+    }
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, large, 0, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void a_split_takes_all_its_frames_or_none(void)
+{
+    for_each_format(split_of);
+}
+
+static void init_of(const struct tsl_table_format *format)
+{
+    struct machine_config config = {.ram = {{0, 16 * MIB}}};
+    struct world world;
+    REQUIRE(world_open(&world, format, &config));
+    struct tsl_table_config wanted = {
+        .format = format, .features = *machine_features(), .frames = world.frames};
+    tsl_word needed = format->fixed_top ? 5 : 1;
+    for (tsl_word left = 0; left <= needed; left++) {
+        struct tsl_table table;
+        leave(&world, left);
+        enum tsl_status expected = left < needed ? TSL_NO_MEMORY : TSL_OK;
+        CHECK_STATUS(tsl_table_init(&table, &wanted), expected);
+        CHECK_EQ(tsl_frames_free_count(world.frames), left < needed ? left : 0);
+        if (left == needed)
+            CHECK_STATUS(tsl_table_fini(&table), TSL_OK);
+        give_back(&world);
+    }
+    world_close(&world);
+}
+
+static void init_takes_all_its_frames_or_none(void)
+{
+    for_each_format(init_of);
+}
+
+static void build_of(const struct tsl_table_format *format)
+{
+    struct machine_config config = {.ram = {{0, 16 * MIB}}};
+    struct world world;
+    REQUIRE(world_open(&world, format, &config));
+    struct tsl_kernel_table_config kernel = {
+        .layout = machine_layout(),
+        .map = machine_map(),
+        .image = {MIB, MIB + 0x5000, MIB + 0x5000, MIB + 0x7000, MIB + 0x7000, MIB + 0x20000},
+    };
+    unsigned left = 0;
+    enum tsl_status status = TSL_NO_MEMORY;
+    for (; status != TSL_OK && left < 100; left++) {
+        leave(&world, left);
+        status = tsl_table_build_kernel(&world.table, &kernel);
+        if (status != TSL_OK) {
+            CHECK_STATUS(status, TSL_NO_MEMORY);
+            CHECK_EQ(tsl_frames_free_count(world.frames), left);
+            CHECK_EQ(world.table.counters.tables, format->fixed_top ? 5 : 1);
+        }
+        give_back(&world);
+        CHECK_SOUND(tsl_table_verify(&world.table));
+    }
+    CHECK_STATUS(status, TSL_OK);
+    CHECK(left > 3);
+    world_close(&world);
+}
+
+static void build_kernel_is_undone_at_every_step(void)
+{
+    for_each_format(build_of);
+}
+
+TAP_SUITE(table_memory, TAP_TEST(map_takes_all_its_frames_or_none),
+          TAP_TEST(a_split_takes_all_its_frames_or_none),
+          TAP_TEST(init_takes_all_its_frames_or_none),
+          TAP_TEST(build_kernel_is_undone_at_every_step));

@@ -53,7 +53,7 @@ static void dump_gap(const struct tsl_layout *layout, const struct tsl_sink *sin
     if (last > hole_last) {
         dump_guard(layout, sink, hole_last + 1, last);
     }
-    dump_line(layout, sink, hole, hole_last, "", "(no CPU forms these addresses)\n");
+    dump_line(layout, sink, hole, hole_last, "", "(hole: not canonical)\n");
     if (start < hole) {
         dump_guard(layout, sink, start, hole - 1);
     }
@@ -83,7 +83,7 @@ void tsl_layout_dump(const struct tsl_layout *layout, const struct tsl_sink *sin
 static void dump_count(const struct tsl_sink *sink, tsl_word count, const char *what)
 {
     if (count > 0) {
-        tsl_print(sink, "  %lu %s\n", count, what);
+        tsl_print(sink, "  %s: %lu\n", what, count);
     }
 }
 
@@ -91,22 +91,22 @@ static void dump_bytes(const struct tsl_sink *sink, uint64_t bytes, const char *
 {
     char text[16];
     if (bytes > 0) {
-        tsl_print(sink, "  %s %s\n", tsl_format_bytes(text, sizeof text, bytes), what);
+        tsl_print(sink, "  %s: %s\n", what, tsl_format_bytes(text, sizeof text, bytes));
     }
 }
 
 static void dump_counters(const struct tsl_map_counters *counters, const struct tsl_sink *sink)
 {
-    dump_count(sink, counters->refused_empty, "entries refused: empty");
-    dump_count(sink, counters->refused_wrapping, "entries refused: they run over 2^64");
-    dump_count(sink, counters->refused_type, "entries refused: no such type");
-    dump_count(sink, counters->too_small, "usable entries without a whole page");
-    dump_count(sink, counters->clipped, "entries cut at the limit");
-    dump_count(sink, counters->ignored, "entries ignored above the limit");
-    dump_bytes(sink, counters->above_limit_bytes, "usable, but above the limit");
-    dump_count(sink, counters->joined_when_full, "pairs of reservations joined: map full");
-    dump_count(sink, counters->given_up, "usable ranges given up: map full");
-    dump_bytes(sink, counters->given_up_bytes, "given up");
+    dump_count(sink, counters->refused_empty, "refused, empty");
+    dump_count(sink, counters->refused_wrapping, "refused, over 2^64");
+    dump_count(sink, counters->refused_type, "refused, no such type");
+    dump_count(sink, counters->too_small, "usable, but no whole page");
+    dump_count(sink, counters->clipped, "cut at the limit");
+    dump_count(sink, counters->ignored, "ignored above the limit");
+    dump_bytes(sink, counters->above_limit_bytes, "usable bytes above the limit");
+    dump_count(sink, counters->joined_when_full, "map full, pairs of reservations joined");
+    dump_count(sink, counters->given_up, "map full, usable ranges given up");
+    dump_bytes(sink, counters->given_up_bytes, "map full, usable bytes given up");
 }
 
 void tsl_map_dump(const struct tsl_memory_map *map, const struct tsl_sink *sink)

@@ -24,7 +24,7 @@ static void dump_range(const struct tsl_layout *layout, const struct tsl_sink *s
     unsigned bits = range->protection;
     tsl_format_bytes(size, sizeof size, (uint64_t)(range->last - range->start) + 1);
     dump_line(layout, sink, range->start, range->last, size, "");
-    tsl_print(sink, "%-10s  %c%c%c%s%s%s\n", tsl_layout_use_name(range->use),
+    tsl_print(sink, "%-10s %c%c%c%s%s%s\n", tsl_layout_use_name(range->use),
               (bits & TSL_READ) != 0 ? 'r' : '-', (bits & TSL_WRITE) != 0 ? 'w' : '-',
               (bits & TSL_EXEC) != 0 ? 'x' : '-', (bits & TSL_USER) != 0 ? " user" : "",
               (bits & TSL_GLOBAL) != 0 ? " global" : "",

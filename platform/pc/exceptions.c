@@ -71,10 +71,10 @@ static void print_cause(const struct interrupt_frame *frame)
     uintptr_t error = frame->error;
 
     if (frame->vector != PLATFORM_VECTOR_PAGE_FAULT) {
-        tsl_print(out, "error code %#lx\n", (unsigned long)error);
+        tsl_print(out, "# error code %#lx\n", (unsigned long)error);
         return;
     }
-    tsl_print(out, "%s %s of %#lx: %s (error code %#lx)\n",
+    tsl_print(out, "# %s %s of %#lx: %s (error code %#lx)\n",
               error & PLATFORM_FAULT_USER ? "user" : "kernel",
               error & PLATFORM_FAULT_EXECUTE ? "execution"
               : error & PLATFORM_FAULT_WRITE ? "write"
@@ -86,14 +86,14 @@ static void print_registers(const struct interrupt_frame *frame, uintptr_t sp)
 {
     const struct tsl_sink *out = platform_console();
 
-    tsl_print(out, "ip %p flags %p cs %#lx\n", (void *)frame->ip, (void *)frame->flags,
+    tsl_print(out, "# ip %p flags %p cs %#lx\n", (void *)frame->ip, (void *)frame->flags,
               (unsigned long)frame->cs);
-    tsl_print(out, "sp %p bp %p\n", (void *)sp, (void *)frame->bp);
-    tsl_print(out, "ax %p bx %p cx %p dx %p\n", (void *)frame->ax, (void *)frame->bx,
+    tsl_print(out, "# sp %p bp %p\n", (void *)sp, (void *)frame->bp);
+    tsl_print(out, "# ax %p bx %p cx %p dx %p\n", (void *)frame->ax, (void *)frame->bx,
               (void *)frame->cx, (void *)frame->dx);
-    tsl_print(out, "si %p di %p\n", (void *)frame->si, (void *)frame->di);
+    tsl_print(out, "# si %p di %p\n", (void *)frame->si, (void *)frame->di);
     frame_print_rest(frame, out);
-    tsl_print(out, "cr0 %p cr2 %p cr3 %p\n", (void *)x86_read_cr0(), (void *)x86_read_cr2(),
+    tsl_print(out, "# cr0 %p cr2 %p cr3 %p\n", (void *)x86_read_cr0(), (void *)x86_read_cr2(),
               (void *)x86_read_cr3());
 }
 
@@ -101,7 +101,7 @@ static void print_registers(const struct interrupt_frame *frame, uintptr_t sp)
  * addr2line. */
 void backtrace(uintptr_t bp)
 {
-    tsl_print(platform_console(), "called from:");
+    tsl_print(platform_console(), "# called from:");
     for (unsigned i = 0; i < BACKTRACE_DEPTH; i++) {
         const uintptr_t *frame = (const uintptr_t *)bp;
 
@@ -133,12 +133,12 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
     tsl_vaddr guard;
 
     cpu_stop_the_others();
-    tsl_print(platform_console(), "\nexception on CPU %u: %s (%u), ", platform_cpu_id(),
+    tsl_print(platform_console(), "\n# exception on CPU %u: %s (%u)\n", platform_cpu_id(),
               vector_name(frame->vector), fault.vector);
     print_cause(frame);
     for (unsigned i = 0; platform_guard_page(i, &guard); i++) {
         if (x86_read_cr2() - guard < TSL_PAGE_BYTES) {
-            tsl_print(platform_console(), "the stack is full: %#lx is in its guard page\n",
+            tsl_print(platform_console(), "# the stack is full: %#lx is in its guard page\n",
                       (unsigned long)x86_read_cr2());
         }
     }

@@ -82,7 +82,7 @@ void tsl_port_log(enum tsl_log_level level, const char *line)
 TSL_NORETURN void tsl_port_panic(const char *message)
 {
     cpu_stop_the_others();
-    tsl_print(platform_console(), "\npanic: %s\n", message);
+    tsl_print(platform_console(), "\n# panic: %s\n", message);
     backtrace((uintptr_t)__builtin_frame_address(0));
     exit_with(EARLY_EXIT_PANIC);
 }

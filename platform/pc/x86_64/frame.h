@@ -26,9 +26,9 @@ static inline uintptr_t frame_stack_pointer(const struct interrupt_frame *frame)
 /* The registers that only one architecture has. */
 static inline void frame_print_rest(const struct interrupt_frame *frame, const struct tsl_sink *out)
 {
-    tsl_print(out, "r8 %p r9 %p r10 %p r11 %p\n", (void *)frame->r8, (void *)frame->r9,
+    tsl_print(out, "# r8 %p r9 %p r10 %p r11 %p\n", (void *)frame->r8, (void *)frame->r9,
               (void *)frame->r10, (void *)frame->r11);
-    tsl_print(out, "r12 %p r13 %p r14 %p r15 %p\n", (void *)frame->r12, (void *)frame->r13,
+    tsl_print(out, "# r12 %p r13 %p r14 %p r15 %p\n", (void *)frame->r12, (void *)frame->r13,
               (void *)frame->r14, (void *)frame->r15);
 }
 

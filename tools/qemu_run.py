@@ -220,7 +220,7 @@ def take_terminal(arguments):
         os.dup2(terminal, 0)
     except OSError:
         arguments.interactive = False
-        arguments.append = (arguments.append + " once").strip()
+        arguments.append = (arguments.append + " mode=once").strip()
 
 
 def parse_arguments():

@@ -18,10 +18,14 @@ HOOKS = {"tsl_port_pin", "tsl_port_unpin", "tsl_port_cpu_id", "tsl_port_phys_to_
 MEMORY = {"memcpy", "memmove", "memset", "memcmp"}
 SEED = {"allocate_physical_page", "free_physical_page", "kmalloc", "kfree", "valloc", "vfree",
         "map_page", "unmap_page"}
-TRIALS = [("x86_32-gcc", "desktop"), ("x86_64-gcc", "embedded"), ("x86_32-clang", "embedded"),
-          ("x86_64-clang", "desktop")]
+TRIALS = [("x86_32-gcc", "desktop"), ("x86_64-clang", "embedded")]
+# With --more: what is left of the cross product, and the smallest code.
+MORE_TRIALS = [("x86_32-gcc", "embedded"), ("x86_64-gcc", "server"), ("x86_32-clang", "iot"),
+               ("x86_64-clang", "desktop")]
+SMALL = ("iot", "embedded")
 FORMATS = {"x86_32": {"2level", "pae"}, "x86_64": {"4level", "5level"}}
-SMALL_FORMATS = {"x86_32": {"2level"}, "x86_64": {"4level"}}
+SMALL_SMALL = ("iot", "embedded")
+FORMATS = {"x86_32": {"2level"}, "x86_64": {"4level"}}
 
 
 def libraries(build):
@@ -77,22 +81,23 @@ def formats_in(names):
 
 def check_contents(tap, label, arch, profile, archives):
     names = members(archives.values())
-    expected = SMALL_FORMATS if profile == "embedded" else FORMATS
+    expected = SMALL_FORMATS if profile in SMALL else FORMATS
     tap.equal(formats_in(names), expected[arch], label + ": table formats as configured")
     layouts = {match.group(1) for name in names
                for match in [re.search(r"layout_(2level|pae|4level|5level)", name)] if match}
     tap.check(layouts <= expected[arch], label + ": no layout of a format that is left out", layouts)
-    tap.equal("tesela-report" in archives, profile != "embedded", label + ": report as configured")
-    tap.equal([name for name in names if profile == "embedded" and "report_" in name], [],
+    tap.equal("tesela-report" in archives, profile not in SMALL, label + ": report as configured")
+    tap.equal([name for name in names if profile in SMALL and "report_" in name], [],
               label + ": no file of report")
 
 
-def test(tap, source, _build, work):
-    for compiler, profile in TRIALS:
+def test(tap, source, _build, work, more=False):
+    for compiler, profile in MORE_TRIALS if more else TRIALS:
         arch = compiler.split("-")[0]
         label = "%s %s" % (compiler, profile)
+        small = ("-Dbuildtype=minsize",) if profile in SMALL else ()
         build = os.path.join(work, compiler)
-        result = trial.setup(source, build, "-Dprofile=" + profile, "-Dtests=disabled",
+        result = trial.setup(source, build, "-Dprofile=" + profile, "-Dtests=disabled", *small,
                              "--cross-file", os.path.join(source, "cross", compiler + ".ini"))
         if not tap.check(result.status == 0, label + ": configures", result.diagnosis()):
             continue

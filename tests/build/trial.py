@@ -102,6 +102,7 @@ def main(test):
     parser = argparse.ArgumentParser()
     for name in ("--source", "--build", "--work"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--more", action="store_true", help="what a quick run leaves out")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.work, ignore_errors=True)
     os.makedirs(arguments.work)
@@ -109,7 +110,8 @@ def main(test):
     # So that `finally` clauses run, and nothing is left behind, when Meson's time limit strikes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tap = Tap()
-    test(tap, arguments.source, arguments.build, arguments.work)
+    test(tap, arguments.source, arguments.build, arguments.work,
+         **({"more": True} if arguments.more else {}))
     tap.end()
     if tap.failures == 0:
         shutil.rmtree(arguments.work)

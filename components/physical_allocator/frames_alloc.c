@@ -67,7 +67,8 @@ static tsl_word find_roomy(struct search *search)
     tsl_word area = frames_tree_find(&self->roomy, search->first_area, search->end_area);
     while (area != FRAMES_NONE) {
         unsigned entry = entry_load(self, area);
-        if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES) {
+        if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES ||
+            !frames_area_has_free(self, area)) {
             frames_withdraw(self, &self->roomy, area);
         } else if ((entry & ENTRY_CLAIMED) == 0) {
             return area;
@@ -100,18 +101,22 @@ static bool take_one(struct search *search)
         return true;
     }
     tsl_word area = find_roomy(search);
-    if (area == FRAMES_NONE) {
-        area = find_any(search, search->first_area);
-    }
-    while (area != FRAMES_NONE) {
+    tsl_word next = search->first_area;
+    for (;;) {
+        if (area == FRAMES_NONE) {
+            area = find_any(search, next);
+            if (area == FRAMES_NONE) {
+                return false;
+            }
+            next = area + 1;
+        }
         frames_slot_leave(self, search->zone, slot);
         frames_slot_enter(self, slot, area);
         if (take_in_slot(search, slot)) {
             return true;
         }
-        area = find_any(search, area + 1);
+        area = FRAMES_NONE;
     }
-    return false;
 }
 
 /* A block of 2^order frames within one word of an area. */

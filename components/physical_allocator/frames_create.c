@@ -16,8 +16,9 @@
 #define DMA_END   ((tsl_paddr)16 << 20)
 #define DMA32_END ((tsl_paddr)4 << 30)
 
-/* Addresses from here on have no frame number in a word, or no meaning on x86. */
-#define NAMEABLE_END (sizeof(tsl_word) == 8 ? TSL_MAP_TOP : (tsl_paddr)1 << 43)
+_Static_assert((TSL_MAP_TOP >> TSL_PAGE_SHIFT) < FRAMES_NONE,
+               "the number behind a map's last frame "
+               "fits a word");
 
 /* What is known of the allocator before it exists. */
 struct plan {
@@ -298,7 +299,7 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     if (status != TSL_OK) {
         return status;
     }
-    struct plan plan = {.config = config, .ram_end = NAMEABLE_END};
+    struct plan plan = {.config = config, .ram_end = TSL_MAP_TOP};
     if (config->ram_end != 0 && config->ram_end < plan.ram_end) {
         plan.ram_end = tsl_align_down_paddr(config->ram_end, TSL_PAGE_BYTES);
     }

@@ -1,0 +1,197 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * break_frames.c - breaks each rule of tsl_frames_verify by hand, and nothing else.
+ * Owns:  one test a rule.
+ * Needs: the component's internal header, frames_world.h.
+ * Users: the unit suite.
+ */
+#include "frames_world.h"
+#include "physical_allocator_internal.h"
+#include "tap.h"
+
+static struct world world;
+
+/* 32 MiB with a hole, some of it in use, one area huge. */
+static struct tsl_frames *make(void)
+{
+    struct tsl_frame frame;
+    if (world_pc(&world, 32 * MIB) != TSL_OK ||
+        tsl_frames_alloc(world.frames, 9, 0, &frame) != TSL_OK) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        if (tsl_frames_alloc(world.frames, i % 3, 0, &frame) != TSL_OK) {
+            return NULL;
+        }
+    }
+    return tsl_frames_verify(world.frames).rule == 0 ? world.frames : NULL;
+}
+
+static tsl_word huge_area(const struct tsl_frames *self)
+{
+    tsl_word area = 0;
+    while ((entry_load(self, area) & ENTRY_HUGE) == 0) {
+        area++;
+    }
+    return area;
+}
+
+/* An area with all frames free that is no CPU's present one. */
+static tsl_word free_area(const struct tsl_frames *self)
+{
+    return frames_tree_find(&self->whole, huge_area(self) + 2, self->area_count);
+}
+
+static void rule_1_header(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    self->magic++;
+    CHECK_BROKEN(tsl_frames_verify(self), 1);
+    self->magic--;
+    self->main_span = self->span_count;
+    CHECK_BROKEN(tsl_frames_verify(self), 1);
+    self->main_span = 0;
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void rule_2_spans(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    struct frames_span kept = self->spans[1];
+    self->spans[1].shift += 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+    self->spans[1] = kept;
+    self->spans[1].first = self->spans[0].end - 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+    self->spans[1] = kept;
+    self->spans[1].end = kept.first;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+    self->spans[1] = kept;
+    self->area_count++;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+}
+
+static void rule_3_holes(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    tsl_bits_set_range(self->words, 200, 1); /* 800 KiB: not RAM */
+    CHECK_BROKEN(tsl_frames_verify(self), 3);
+    tsl_bits_clear_range(self->words, 200, 1);
+    tsl_bits_set_range(self->words, 0, 1); /* frame 0 */
+    CHECK_BROKEN(tsl_frames_verify(self), 3);
+}
+
+static void rule_4_huge_bits(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    area_words(self, huge_area(self))[1] &= ~(tsl_word)8;
+    CHECK_BROKEN(tsl_frames_verify(self), 4);
+    CHECK_EQ(tsl_frames_verify(self).place, huge_area(self));
+}
+
+static void rule_5_area_count(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    (void)frames_entry_add(self, huge_area(self), 1);
+    CHECK_BROKEN(tsl_frames_verify(self), 5);
+    (void)frames_entry_add(self, huge_area(self), -1);
+    area_words(self, free_area(self))[0] &= ~(tsl_word)1;
+    CHECK_BROKEN(tsl_frames_verify(self), 5);
+}
+
+static void rule_6_trees(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    struct area_tree *const trees[] = {&self->any, &self->roomy, &self->whole};
+    tsl_word area = free_area(self);
+    for (unsigned i = 0; i < TSL_COUNT_OF(trees); i++) {
+        frames_tree_remove(trees[i], area);
+        CHECK_BROKEN(tsl_frames_verify(self), 6);
+        CHECK_EQ(tsl_frames_verify(self).place, area);
+        frames_tree_add(trees[i], area);
+        CHECK_SOUND(tsl_frames_verify(self));
+    }
+}
+
+static void rule_7_zones(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    self->zone[TSL_ZONE_HIGHMEM].end_area++;
+    CHECK_BROKEN(tsl_frames_verify(self), 7);
+    self->zone[TSL_ZONE_HIGHMEM].end_area--;
+    self->zone[TSL_ZONE_DMA].first_area++;
+    CHECK_BROKEN(tsl_frames_verify(self), 7);
+}
+
+static void rule_8_zone_count(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    self->zone[TSL_ZONE_DMA].free++;
+    CHECK_BROKEN(tsl_frames_verify(self), 8);
+    self->zone[TSL_ZONE_DMA].free--;
+    self->cpus[0].slot[TSL_ZONE_DMA].zone_delta++;
+    CHECK_BROKEN(tsl_frames_verify(self), 8);
+}
+
+static void rule_9_tree_levels(void)
+{
+    /* Enough areas for two levels of either word size. */
+    const struct world_range ranges[] = {{16 * MIB, 224 * MIB, TSL_MEMORY_USABLE}};
+    REQUIRE(world_make(&world, ranges, 1) == TSL_OK);
+    struct tsl_frames *self = world.frames;
+    REQUIRE(self->any.levels >= 2);
+    CHECK_SOUND(tsl_frames_verify(self));
+    self->any.level[1][0] &= ~(tsl_word)1;
+    CHECK_BROKEN(tsl_frames_verify(self), 9);
+    CHECK_EQ(tsl_frames_verify(self).place, 0);
+    self->any.level[1][0] |= 1;
+    self->whole.level[1][0] = 0;
+    CHECK_BROKEN(tsl_frames_verify(self), 9);
+    CHECK_EQ(tsl_frames_verify(self).place, 2);
+}
+
+static void rule_10_slots(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    struct frames_slot *slot = NULL;
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+        if (self->cpus[0].slot[zone].area != FRAMES_NONE) {
+            slot = &self->cpus[0].slot[zone];
+        }
+    }
+    REQUIRE(slot != NULL);
+    slot->shift += AREA_FRAMES;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->shift -= AREA_FRAMES;
+    slot->word = AREA_WORDS;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->word = 0;
+    CHECK_SOUND(tsl_frames_verify(self));
+    self->cpus[0].slot[TSL_ZONE_HIGHMEM].area = 0;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+}
+
+static void rule_11_totals(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    self->zone[TSL_ZONE_DMA].total++;
+    CHECK_BROKEN(tsl_frames_verify(self), 11);
+    self->zone[TSL_ZONE_DMA].total--;
+    self->reserved = world.frames->zone[TSL_ZONE_DMA].total * 4;
+    CHECK_BROKEN(tsl_frames_verify(self), 11);
+}
+
+TAP_SUITE(break_frames, TAP_TEST(rule_1_header), TAP_TEST(rule_2_spans), TAP_TEST(rule_3_holes),
+          TAP_TEST(rule_4_huge_bits), TAP_TEST(rule_5_area_count), TAP_TEST(rule_6_trees),
+          TAP_TEST(rule_7_zones), TAP_TEST(rule_8_zone_count), TAP_TEST(rule_9_tree_levels),
+          TAP_TEST(rule_10_slots), TAP_TEST(rule_11_totals));

@@ -1,0 +1,136 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * threads_frames.c - several CPUs at once, each a thread: no frame has two owners, none is lost.
+ * Owns:  a stamp a frame, written by whoever allocated it and cleared before it is freed.
+ * Needs: frames_world.h, the test port with threads as CPUs.
+ * Users: the unit suite, and the same program under a thread sanitizer.
+ *
+ * Memory is scarce on purpose, so that the CPUs meet in the same areas, huge blocks collide with
+ * single frames, and each CPU frees what others allocated.
+ */
+#include "frames_world.h"
+#include "host_port.h"
+#include "rng.h"
+#include "tap.h"
+
+#include <tesela/atomic.h>
+#include <tesela/config.h>
+
+#include <pthread.h>
+
+#define THREADS (TSL_CPUS < 4 ? TSL_CPUS : 4)
+#define FRAMES  (24 * MIB / TSL_PAGE_BYTES)
+#define SHELF   64
+
+struct held {
+    tsl_word number;
+    unsigned order;
+};
+
+static struct world world;
+static uint32_t owner[FRAMES]; /* 0: nobody */
+
+/* Where CPUs leave blocks for others to free; a word is number * 16 + order, 0: empty. */
+static tsl_word shelf[SHELF];
+
+static void stamp(struct held block, uint32_t from, uint32_t to)
+{
+    for (tsl_word i = 0; i < (tsl_word)1 << block.order; i++) {
+        CHECK_EQ(tsl_atomic_exchange_u32(&owner[block.number + i], to), from);
+    }
+}
+
+static bool take(struct rng *rng, uint32_t me, struct held *out)
+{
+    static const unsigned orders[] = {0, 0, 0, 0, 0, 0, 1, 2, 5, 7, 8, 9, 10};
+    out->order = orders[rng_below(rng, TSL_COUNT_OF(orders))];
+    struct tsl_frame frame;
+    if (tsl_frames_alloc(world.frames, out->order, 0, &frame) != TSL_OK) {
+        return false;
+    }
+    out->number = frame.number;
+    stamp(*out, 0, me);
+    return true;
+}
+
+static void give(struct held block, uint32_t me)
+{
+    stamp(block, me, 0);
+    CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){block.number}, block.order),
+                 TSL_OK);
+}
+
+/* Frees what lies at some place of the shelf, whoever put it there, and leaves `packed` there. */
+static void swap_shelf(struct rng *rng, tsl_word packed)
+{
+    packed = tsl_atomic_exchange(&shelf[rng_below(rng, SHELF)], packed);
+    if (packed != 0) {
+        give((struct held){packed / 16, (unsigned)(packed % 16)}, 1000);
+    }
+}
+
+static void *work(void *argument)
+{
+    unsigned cpu = *(const unsigned *)argument;
+    struct rng rng = rng_start(100 + cpu);
+    struct held held[64];
+    unsigned count = 0;
+    host_port_set_cpu(cpu);
+    for (unsigned round = 0; round < tap_rounds(60000); round++) {
+        struct held block;
+        if (count < TSL_COUNT_OF(held) && rng_once_in(&rng, 2)) {
+            if (take(&rng, cpu + 1, &block)) {
+                held[count++] = block;
+            } else {
+                swap_shelf(&rng, 0);
+            }
+        } else if (count > 0) {
+            unsigned which = rng_below(&rng, count);
+            block = held[which];
+            held[which] = held[--count];
+            if (rng_once_in(&rng, 3)) {
+                give(block, cpu + 1);
+            } else {
+                stamp(block, cpu + 1, 1000);
+                swap_shelf(&rng, block.number * 16 + block.order);
+            }
+        }
+    }
+    while (count > 0) {
+        give(held[--count], cpu + 1);
+    }
+    return NULL;
+}
+
+static void no_frame_has_two_owners(void)
+{
+    REQUIRE(world_pc(&world, FRAMES * TSL_PAGE_BYTES) == TSL_OK);
+    tsl_word before = world_free(&world);
+    pthread_t thread[THREADS];
+    unsigned cpu[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        cpu[i] = i;
+        REQUIRE(pthread_create(&thread[i], NULL, work, &cpu[i]) == 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        CHECK_EQ(pthread_join(thread[i], NULL), 0);
+    }
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    for (unsigned i = 0; i < SHELF; i++) {
+        if (shelf[i] != 0) {
+            give((struct held){shelf[i] / 16, (unsigned)(shelf[i] % 16)}, 1000);
+            shelf[i] = 0;
+        }
+    }
+    CHECK_EQ(world_free(&world), before);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(tsl_frames_reserve(world.frames, 0, UINT64_MAX), TSL_OK);
+    CHECK_EQ(world_free(&world), 0);
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.refusals.by_status[TSL_DOUBLE_FREE], 0);
+    tap_note("%lu allocations of order 9 failed, %lu of order 0", (unsigned long)stats.failures[9],
+             (unsigned long)stats.failures[0]);
+}
+
+TAP_SUITE(threads_frames, TAP_TEST(no_frame_has_two_owners));

@@ -13,8 +13,11 @@
 
 bool kernel_main(const struct platform_boot *boot)
 {
+    char reach[16];
+
     tsl_print(platform_console(),
-              "1..1\n# format %s, command line \"%s\", %u CPUs listed\nok 1 - boots\n",
-              boot->format_name, boot->command_line, platform_cpus_listed());
+              "1..1\n# format %s, reach %s, %u CPUs listed, command line \"%s\"\nok 1 - boots\n",
+              boot->format_name, tsl_format_bytes(reach, sizeof(reach), boot->reach_end),
+              platform_cpus_listed(), boot->command_line);
     return true;
 }

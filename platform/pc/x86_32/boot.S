@@ -36,7 +36,13 @@ boot_entry:
     cpuid
     movl %edx, %ebp
     movl PHYSICAL(boot_info_address), %ebx
-1:  call early_option
+1:
+#if !defined(__i486__) && !defined(__i586__)
+    testl $(1 << 15), %ebp      /* the compiler was told that there is CMOV */
+    movl $say_i686, %esi
+    jz early_refuse
+#endif
+    call early_option
     cmpl $FORMAT_2LEVEL, %eax
     je use_2level
     cmpl $FORMAT_PAE, %eax
@@ -162,6 +168,9 @@ fill_large:                     /* %edi entries, %eax first, %ecx how many */
 
     .section .boot.rodata, "a"
 say_loader:       .asciz "not started by a Multiboot 1 loader"
+#if !defined(__i486__) && !defined(__i586__)
+say_i686:         .asciz "compiled for i686, and this CPU is older (build for it: -Dkernel_c_args=-march=i486)"
+#endif
 say_unknown:      .asciz "paging= takes 2level or pae in this x86-32 kernel"
 say_pae_cpu:      .asciz "PAE tables wanted, and this CPU has no PAE"
 say_pae_build:    .asciz "paging=pae: this kernel was built without TSL_TABLE_PAE"

@@ -114,7 +114,7 @@ static enum tsl_status free_block(struct tsl_heap *self, void *block, bool is_ke
     if (TSL_LIKELY(status == TSL_OK)) {
         heap_release(self, &place, is_kept, &outgoing);
     }
-    bool is_parking = self->parked_pages > 0 && !is_kept;
+    bool is_parking = self->parked_pages > 0 && !is_kept && status == TSL_OK;
     tsl_lock_release(&self->lock, pin);
     if (TSL_UNLIKELY(outgoing.count > 0)) {
         heap_source_give_all(self, &outgoing);

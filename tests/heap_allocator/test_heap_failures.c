@@ -1,0 +1,80 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * The n-th call of the page source fails, for all n, once and from there on: each operation either
+ * does what it says or leaves everything as it was, and nothing leaks.
+ * Owns: nothing. Needs: test_source.h, tap.h. Run by: host and kernel test images.
+ */
+#include "test_source.h"
+
+static struct test_source source;
+
+/* A bit of everything that calls the source. Keeps going after failures. Frees all it got. */
+static void scenario(struct tsl_heap *heap)
+{
+    static const size_t sizes[] = {16, 100, 700, 3000, 8000, 9000, 50000};
+    void *blocks[2 * TSL_COUNT_OF(sizes) + 1] = {NULL};
+    size_t count = 0;
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        blocks[count++] = tsl_heap_alloc(heap, sizes[i]);
+        blocks[count++] = tsl_heap_alloc_aligned(heap, 32 * 1024, sizes[i]);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    blocks[count++] = tsl_heap_alloc_array(heap, 100, 33);
+    for (size_t i = 0; i < count; i++) {
+        void *moved = tsl_heap_realloc(heap, blocks[i], 20000 + 4096 * i);
+        blocks[i] = moved != NULL ? moved : blocks[i];
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i % 2 == 0) {
+            void *moved = tsl_heap_realloc(heap, blocks[i], 40);
+            blocks[i] = moved != NULL ? moved : blocks[i];
+        }
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+}
+
+static void run(size_t fail_at, bool onward, size_t *calls)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 600, 600)};
+    struct tsl_heap *heap = NULL;
+
+    source.fail_at = fail_at;
+    source.fail_onward = onward;
+    enum tsl_status status = tsl_heap_create(&config, &heap);
+    CHECK(status == TSL_OK || (fail_at == 1 && status == TSL_NO_MEMORY));
+    if (status == TSL_OK) {
+        scenario(heap);
+        CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
+    }
+    CHECK_EQ(source.out, 0);
+    CHECK_EQ(source.errors, 0);
+    *calls = source.calls;
+}
+
+static void every_call_fails_once(void)
+{
+    size_t all, calls;
+
+    run(0, false, &all);
+    CHECK(all > 30);
+    for (size_t n = 1; n <= all; n++) {
+        run(n, false, &calls);
+    }
+}
+
+static void every_call_fails_from_there_on(void)
+{
+    size_t all, calls;
+
+    run(0, false, &all);
+    for (size_t n = 1; n <= all; n++) {
+        run(n, true, &calls);
+    }
+}
+
+TAP_SUITE(heap_failures, TAP_TEST(every_call_fails_once), TAP_TEST(every_call_fails_from_there_on));

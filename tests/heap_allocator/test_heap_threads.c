@@ -1,0 +1,179 @@
+/*
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The Tesela authors
+ *
+ * The heap under several threads, each a CPU: own blocks, blocks that another thread frees, trims,
+ * resizes and misuse at the same time. Run with the thread sanitizer too.
+ * Owns: threads. Needs: test_source.h, rng.h, tap.h, host_port.h, POSIX threads. Run by: host.
+ */
+#include <pthread.h>
+
+#include <tesela/arch.h>
+#include <tesela/atomic.h>
+#include <tesela/config.h>
+
+#include "host_port.h"
+#include "rng.h"
+#include "test_source.h"
+
+#define THREADS (TSL_CPUS < 4 ? TSL_CPUS : 4)
+#define BOXES   16u
+#define OWN     24u
+
+static struct test_source source;
+static struct tsl_heap *heap;
+/* Blocks on their way from whoever puts one in to whoever takes it out; 0: empty. */
+static tsl_word boxes[BOXES];
+/* Nobody works before each thread has said which CPU it is: at first all are CPU 0. */
+static uint32_t started;
+
+struct worker {
+    pthread_t thread;
+    unsigned cpu;
+    struct rng chance;
+    unsigned char *own[OWN];
+    size_t wrong; /* blocks whose contents changed, calls with an unexpected result */
+};
+
+/* A block's first bytes say how it is stamped: its size, then that value all through. */
+static void stamp(unsigned char *block, size_t bytes)
+{
+    memset(block, (int)(bytes & 0xFF), bytes);
+    memcpy(block, &bytes, sizeof bytes);
+}
+
+static bool is_stamped(const unsigned char *block)
+{
+    size_t bytes;
+
+    memcpy(&bytes, block, sizeof bytes);
+    for (size_t i = sizeof bytes; i < bytes; i++) {
+        if (block[i] != (bytes & 0xFF)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_block(struct worker *self, unsigned char *block)
+{
+    if (block != NULL) {
+        unsigned flags = rng_once_in(&self->chance, 4) ? TSL_HEAP_NO_WAIT : 0;
+        self->wrong += !is_stamped(block);
+        self->wrong += tsl_heap_free_flags(heap, block, flags) != TSL_OK;
+    }
+}
+
+static unsigned char *new_block(struct worker *self)
+{
+    size_t bytes =
+        sizeof(size_t) + rng_below(&self->chance, 1u << (4 + rng_below(&self->chance, 10)));
+    unsigned char *block = tsl_heap_alloc(heap, bytes);
+
+    if (block != NULL) {
+        stamp(block, bytes);
+    }
+    return block;
+}
+
+static unsigned char *resized(struct worker *self, unsigned char *block)
+{
+    size_t bytes = sizeof(size_t) + rng_below(&self->chance, 20000);
+    size_t old;
+    unsigned char *moved;
+
+    memcpy(&old, block, sizeof old);
+    moved = tsl_heap_realloc(heap, block, bytes);
+    if (moved == NULL) {
+        return block;
+    }
+    /* What was kept is as it was. */
+    for (size_t i = sizeof old; i < old && i < bytes; i++) {
+        self->wrong += moved[i] != (old & 0xFF);
+    }
+    stamp(moved, bytes);
+    return moved;
+}
+
+static void step(struct worker *self)
+{
+    unsigned slot = rng_below(&self->chance, OWN), box = rng_below(&self->chance, BOXES);
+
+    switch (rng_below(&self->chance, 8)) {
+    case 0:
+        self->own[slot] = self->own[slot] != NULL ? resized(self, self->own[slot]) : NULL;
+        break;
+    case 1:
+    case 2:
+    case 3:
+        /* Ours goes into the box, what was in it is freed here: a remote free. */
+        end_block(self, (void *)tsl_atomic_exchange(&boxes[box], (tsl_word)self->own[slot]));
+        self->own[slot] = NULL;
+        break;
+    case 4:
+        if (rng_once_in(&self->chance, 64)) {
+            (void)tsl_heap_trim(heap);
+            self->wrong += tsl_heap_verify(heap).rule != 0;
+            self->wrong += tsl_heap_free(heap, self) != TSL_FOREIGN;
+        }
+        break;
+    default:
+        end_block(self, self->own[slot]);
+        self->own[slot] = new_block(self);
+    }
+}
+
+static void *work(void *argument)
+{
+    struct worker *self = argument;
+
+    host_port_set_cpu(self->cpu);
+    (void)tsl_atomic_add_u32(&started, 1);
+    while (tsl_atomic_load_acquire_u32(&started) < THREADS) {
+        tsl_arch_relax();
+    }
+    for (unsigned i = 0; i < tap_rounds(6000); i++) {
+        step(self);
+    }
+    for (unsigned i = 0; i < OWN; i++) {
+        end_block(self, self->own[i]);
+    }
+    return NULL;
+}
+
+static void run_threads(size_t ceiling_pages)
+{
+    static struct worker workers[THREADS];
+    size_t wrong = 0;
+
+    heap = test_heap(&source, ceiling_pages);
+    REQUIRE(heap != NULL);
+    tsl_atomic_store_u32(&started, 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.cpu = i, .chance = rng_start(i)};
+        REQUIRE(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        CHECK_EQ(pthread_join(workers[i].thread, NULL), 0);
+        wrong += workers[i].wrong;
+    }
+    CHECK_EQ(wrong, 0);
+    for (unsigned i = 0; i < BOXES; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, (void *)tsl_atomic_exchange(&boxes[i], 0)), TSL_OK);
+    }
+    test_heap_end(heap, &source);
+}
+
+static void threads_share_a_heap(void)
+{
+    run_threads(0);
+}
+
+static void threads_share_a_heap_at_its_ceiling(void)
+{
+    run_threads(60);
+    CHECK(source.peak <= 60);
+}
+
+TAP_SUITE(heap_threads, TAP_TEST(threads_share_a_heap),
+          TAP_TEST(threads_share_a_heap_at_its_ceiling));

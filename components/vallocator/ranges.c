@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ranges.c: which addresses of a kernel window belong to whom: a tree that knows its largest gaps.
+ *
+ * Owns: struct tsl_ranges and its nodes. Needs: base, heap_allocator for nodes, backing.c.
+ * May be called by: see <tesela/vallocator.h>.
+ *
+ * Theory. Ranges are ordered by address. Each remembers the gap below it and the largest gap in its
+ * subtree, so the lowest gap that is long enough is found on one way down. A range's span includes
+ * one guard page behind it; the window's own borders are guards of the layout. A range is in the
+ * tree before its pages are mapped and until they are unmapped and flushed: `settled` is clear
+ * meanwhile, and nobody can free the address twice or be given it.
+ */
+#include "vallocator_internal.h"
+
+#include <tesela/checked.h>
+
+static const void *key_of(const struct tsl_tree_node *node)
+{
+    return &range_of(node)->offset;
+}
+
+static int compare_offset(const void *key, const struct tsl_tree_node *node)
+{
+    size_t offset = *(const size_t *)key;
+    size_t other = range_of(node)->offset;
+    return offset < other ? -1 : offset > other;
+}
+
+static bool update_largest_gap(struct tsl_tree_node *node)
+{
+    struct range *range = range_of(node);
+    size_t before = range->largest_gap;
+    range->largest_gap = range_largest_gap(range);
+    return range->largest_gap != before;
+}
+
+static bool largest_gap_is_right(const struct tsl_tree_node *node)
+{
+    return range_of(node)->largest_gap == range_largest_gap(range_of(node));
+}
+
+static const struct tsl_tree_ops range_order = {.key = key_of,
+                                                .compare = compare_offset,
+                                                .augment = update_largest_gap,
+                                                .augment_is_right = largest_gap_is_right};
+
+enum tsl_status tsl_ranges_create(const struct tsl_ranges_config *config, struct tsl_ranges **out)
+{
+    if (!config->table || !config->frames || !config->heap || config->start == 0 ||
+        config->last <= config->start)
+        return TSL_INVALID;
+    if (config->start % TSL_PAGE_BYTES || (config->last + 1) % TSL_PAGE_BYTES)
+        return TSL_MISALIGNED;
+    struct tsl_ranges *self = tsl_heap_alloc_array(config->heap, 1, sizeof(*self));
+    if (!self)
+        return TSL_NO_MEMORY;
+    tsl_lock_init(&self->lock, TSL_RANK_REGION);
+    tsl_tree_init(&self->tree, &range_order);
+    self->config = *config;
+    self->window = config->last - config->start + 1;
+    *out = self;
+    return TSL_OK;
+}
+
+static void free_node(struct tsl_ranges *self, void *node)
+{
+    enum tsl_status status = tsl_heap_free(self->config.heap, node);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+static tsl_vaddr address_of(const struct tsl_ranges *self, const struct range *range)
+{
+    return self->config.start + range->offset;
+}
+
+/* The lowest gap of at least `span` bytes, as an offset; false if there is none. Lock held. */
+static bool find_gap(const struct tsl_ranges *self, size_t span, size_t *out)
+{
+    struct range *at = range_of(self->tree.root);
+    while (at && at->largest_gap >= span) {
+        struct range *below = range_of(at->node.left);
+        if (below && below->largest_gap >= span) {
+            at = below;
+        } else if (at->gap_below >= span) {
+            *out = at->offset - at->gap_below;
+            return true;
+        } else {
+            at = range_of(at->node.right);
+        }
+    }
+    const struct range *last = range_of(tsl_tree_last(&self->tree));
+    *out = last ? range_end(last) : 0;
+    return self->window - *out >= span;
+}
+
+/* Puts a range into the tree. Lock held; its span lies in a gap. */
+static void hook(struct tsl_ranges *self, struct range *range)
+{
+    range->gap_below = 0;
+    range->largest_gap = 0;
+    enum tsl_status status = tsl_tree_insert(&self->tree, &range->node);
+    TSL_ASSERT(status == TSL_OK);
+    range->gap_below = range->offset - range_floor(range);
+    tsl_tree_update(&self->tree, &range->node);
+    struct range *above = range_of(tsl_tree_next(&range->node));
+    if (above) {
+        above->gap_below = above->offset - range_end(range);
+        tsl_tree_update(&self->tree, &above->node);
+    }
+    if (range->kind == TSL_RANGE_EXTERNAL) {
+        self->bytes_mapped += range->bytes;
+        return;
+    }
+    self->bytes_memory += range->bytes;
+    if (self->bytes_memory > self->bytes_peak)
+        self->bytes_peak = self->bytes_memory;
+}
+
+/* Takes a range out of the tree; what it held becomes the gap of the one above. Lock held. */
+static void unhook(struct tsl_ranges *self, struct range *range)
+{
+    struct range *above = range_of(tsl_tree_next(&range->node));
+    size_t floor = range_floor(range);
+    tsl_tree_remove(&self->tree, &range->node);
+    if (above) {
+        above->gap_below = above->offset - floor;
+        tsl_tree_update(&self->tree, &above->node);
+    }
+    if (range->kind == TSL_RANGE_EXTERNAL)
+        self->bytes_mapped -= range->bytes;
+    else
+        self->bytes_memory -= range->bytes;
+}
+
+static void drop(struct tsl_ranges *self, struct range *range, bool failed)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    unhook(self, range);
+    if (failed)
+        self->failures++;
+    tsl_lock_release(&self->lock, pin);
+    free_node(self, range);
+}
+
+static void settle(struct tsl_ranges *self, struct range *range)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    range->settled = true;
+    tsl_lock_release(&self->lock, pin);
+}
+
+static void count_failure(struct tsl_ranges *self)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    self->failures++;
+    tsl_lock_release(&self->lock, pin);
+}
+
+static struct range *new_node(struct tsl_ranges *self, size_t bytes, unsigned attributes,
+                              enum tsl_range_kind kind)
+{
+    struct range *range = tsl_heap_alloc_array(self->config.heap, 1, sizeof(*range));
+    if (!range) {
+        count_failure(self);
+        return NULL;
+    }
+    range->bytes = bytes;
+    range->attributes = attributes;
+    range->kind = kind;
+    return range;
+}
+
+/* The rules for attributes that both ways into the window share. */
+static enum tsl_status check_attributes(unsigned attributes)
+{
+    const unsigned known =
+        TSL_READ | TSL_WRITE | TSL_EXEC | TSL_GLOBAL | TSL_CACHE_MASK | TSL_ALLOW_WX;
+    if (!(attributes & TSL_READ) || (attributes & ~known))
+        return TSL_INVALID;
+    if ((attributes & TSL_WRITE) && (attributes & TSL_EXEC) && !(attributes & TSL_ALLOW_WX))
+        return TSL_DENIED;
+    return TSL_OK;
+}
+
+static enum tsl_status check_alloc(const struct tsl_ranges *self, size_t bytes, unsigned attributes)
+{
+    if (bytes == 0)
+        return TSL_INVALID;
+    if (bytes > self->window - TSL_PAGE_BYTES)
+        return TSL_OUT_OF_RANGE;
+    return check_attributes(attributes);
+}
+
+enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t bytes, unsigned attributes,
+                                 void **out)
+{
+    enum tsl_status status = check_alloc(self, bytes, attributes);
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "ranges: %zu bytes with attributes 0x%x: %s",
+                          bytes, attributes, tsl_status_name(status));
+    size_t whole = (bytes + TSL_PAGE_BYTES - 1) & ~(size_t)(TSL_PAGE_BYTES - 1);
+    struct range *range = new_node(self, whole, attributes, TSL_RANGE_MEMORY);
+    if (!range)
+        return TSL_NO_MEMORY;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool found = find_gap(self, range_span(range), &range->offset);
+    if (found)
+        hook(self, range);
+    else
+        self->failures++;
+    tsl_lock_release(&self->lock, pin);
+    if (!found) {
+        free_node(self, range);
+        return TSL_LIMIT;
+    }
+    tsl_vaddr start = address_of(self, range);
+    status =
+        vm_back(self->config.table, self->config.frames, start, whole / TSL_PAGE_BYTES, attributes);
+    if (status != TSL_OK) {
+        drop(self, range, true);
+        return status;
+    }
+    settle(self, range);
+    *out = (void *)start;
+    return TSL_OK;
+}
+
+/* The range whose span, guard included, holds `offset`, or NULL. Lock held. */
+static struct range *range_at(const struct tsl_ranges *self, size_t offset)
+{
+    struct range *range = range_of(tsl_tree_at_or_before(&self->tree, &offset));
+    return range && offset < range_end(range) ? range : NULL;
+}
+
+/* Takes the settled range of `kind` that starts at `start` for the caller to undo. */
+static enum tsl_status claim(struct tsl_ranges *self, tsl_vaddr start, enum tsl_range_kind kind,
+                             struct range **out)
+{
+    if (start < self->config.start || start > self->config.last)
+        return TSL_FOREIGN;
+    enum tsl_status status = TSL_OK;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    struct range *range = range_at(self, start - self->config.start);
+    if (!range)
+        status = TSL_NOT_FOUND;
+    else if (address_of(self, range) != start)
+        status = TSL_INVALID;
+    else if (!range->settled)
+        status = TSL_BUSY;
+    else if (range->kind != kind)
+        status = TSL_DENIED;
+    else
+        range->settled = false;
+    tsl_lock_release(&self->lock, pin);
+    if (status == TSL_OK)
+        *out = range;
+    return status;
+}
+
+enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start)
+{
+    if (!start)
+        return TSL_OK;
+    struct range *range = NULL;
+    enum tsl_status status = claim(self, (tsl_vaddr)start, TSL_RANGE_MEMORY, &range);
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "ranges: free of %p: %s", start,
+                          tsl_status_name(status));
+    vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
+    drop(self, range, false);
+    return TSL_OK;
+}
+
+static enum tsl_status check_map(const struct tsl_ranges *self, tsl_vaddr start, tsl_paddr target,
+                                 size_t bytes, unsigned attributes)
+{
+    if (bytes == 0)
+        return TSL_INVALID;
+    if (start % TSL_PAGE_BYTES || target % TSL_PAGE_BYTES || bytes % TSL_PAGE_BYTES)
+        return TSL_MISALIGNED;
+    if (start < self->config.start || start > self->config.last ||
+        bytes > self->config.last - start + 1 - TSL_PAGE_BYTES)
+        return TSL_FOREIGN;
+    return check_attributes(attributes);
+}
+
+/* Whether [offset, offset + bytes) and a guard page behind it lie in one gap. Lock held. */
+static bool is_gap(const struct tsl_ranges *self, size_t offset, size_t bytes)
+{
+    const struct range *below = range_of(tsl_tree_at_or_before(&self->tree, &offset));
+    if (below && offset < range_end(below))
+        return false;
+    const struct range *above = range_of(tsl_tree_lower_bound(&self->tree, &offset));
+    return !above || above->offset - offset >= bytes + TSL_PAGE_BYTES;
+}
+
+enum tsl_status tsl_ranges_map(struct tsl_ranges *self, tsl_vaddr start, tsl_paddr target,
+                               size_t bytes, unsigned attributes)
+{
+    enum tsl_status status = check_map(self, start, target, bytes, attributes);
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status,
+                          "ranges: map of %zu bytes at %p with attributes 0x%x: %s", bytes,
+                          (void *)start, attributes, tsl_status_name(status));
+    struct range *range = new_node(self, bytes, attributes, TSL_RANGE_EXTERNAL);
+    if (!range)
+        return TSL_NO_MEMORY;
+    range->offset = start - self->config.start;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool available = is_gap(self, range->offset, bytes);
+    if (available)
+        hook(self, range);
+    tsl_lock_release(&self->lock, pin);
+    if (!available) {
+        free_node(self, range);
+        return tsl_refuse(&self->refusals, TSL_EXISTS,
+                          "ranges: map of %zu bytes at %p: taken, or a guard page", bytes,
+                          (void *)start);
+    }
+    status = tsl_table_map(self->config.table, start, target, bytes, attributes);
+    if (status != TSL_OK) {
+        drop(self, range, true);
+        return status;
+    }
+    settle(self, range);
+    return TSL_OK;
+}
+
+enum tsl_status tsl_ranges_unmap(struct tsl_ranges *self, tsl_vaddr start)
+{
+    struct range *range = NULL;
+    enum tsl_status status = claim(self, start, TSL_RANGE_EXTERNAL, &range);
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "ranges: unmap of %p: %s", (void *)start,
+                          tsl_status_name(status));
+    status = tsl_table_unmap(self->config.table, start, range->bytes, 0, NULL);
+    TSL_ASSERT(status == TSL_OK);
+    drop(self, range, false);
+    return TSL_OK;
+}
+
+void tsl_ranges_destroy(struct tsl_ranges *self)
+{
+    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->tree));) {
+        tsl_vaddr start = address_of(self, range_of(node));
+        enum tsl_status status = range_of(node)->kind == TSL_RANGE_MEMORY
+                                     ? tsl_ranges_free(self, (void *)start)
+                                     : tsl_ranges_unmap(self, start);
+        TSL_ASSERT(status == TSL_OK);
+    }
+    free_node(self, self);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vallocator_internal.h: what the files of this component share: giving frames to pages and taking
+ * them back.
+ *
+ * Owns: nothing. Needs: page_table, physical_allocator. May be called by: components/vallocator
+ * only.
+ */
+#ifndef TESELA_VALLOCATOR_INTERNAL_H
+#define TESELA_VALLOCATOR_INTERNAL_H
+
+#include <tesela/lock.h>
+#include <tesela/page_table.h>
+#include <tesela/physical_allocator.h>
+#include <tesela/status.h>
+#include <tesela/tree.h>
+#include <tesela/types.h>
+#include <tesela/vallocator.h>
+
+/*
+ * Gives every page of [start, start + pages) a frame and maps it. All or nothing.
+ * Errors: TSL_NO_MEMORY, and what tsl_table_map() says.
+ */
+TSL_MUST_CHECK enum tsl_status vm_back(struct tsl_table *table, struct tsl_frames *frames,
+                                       tsl_vaddr start, size_t pages, unsigned attributes);
+
+/* Unmaps [start, start + pages), flushes every CPU, and only then frees the frames. Every page is
+ * mapped. */
+void vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages);
+
+/* One range. Addresses are kept as offsets into the window, so that a window may end at the top of
+ * memory. */
+struct range {
+    struct tsl_tree_node node;
+    size_t offset;      /* of the first byte, from the window's start */
+    size_t bytes;       /* without the guard page behind */
+    size_t gap_below;   /* free bytes between the end of the previous range's guard and `offset` */
+    size_t largest_gap; /* the largest gap_below in this node's subtree */
+    unsigned attributes;
+    enum tsl_range_kind kind;
+    bool settled; /* its pages are mapped; clear while it is made or taken apart */
+};
+
+struct tsl_ranges {
+    struct tsl_lock lock; /* TSL_RANK_REGION: guards all below */
+    struct tsl_tree tree; /* of struct range, by offset */
+    struct tsl_ranges_config config;
+    size_t window; /* bytes in the window */
+    size_t bytes_memory;
+    size_t bytes_mapped;
+    size_t bytes_peak;
+    tsl_word failures;
+    struct tsl_refusals refusals;
+};
+
+/* What a range takes out of the window: itself and the guard page behind it. */
+static inline size_t range_span(const struct range *range)
+{
+    return range->bytes + TSL_PAGE_BYTES;
+}
+
+static inline struct range *range_of(const struct tsl_tree_node *node)
+{
+    return node ? TSL_CONTAINER_OF(node, struct range, node) : NULL;
+}
+
+/* The offset behind the range and its guard page. */
+static inline size_t range_end(const struct range *range)
+{
+    return range->offset + range_span(range);
+}
+
+/* The offset behind the range before `range`, 0 if it is the first. */
+static inline size_t range_floor(const struct range *range)
+{
+    const struct range *below = range_of(tsl_tree_prev(&range->node));
+    return below ? range_end(below) : 0;
+}
+
+/* The largest gap in the subtree of `range`: what the tree keeps in range->largest_gap. */
+static inline size_t range_largest_gap(const struct range *range)
+{
+    size_t largest = range->gap_below;
+    const struct range *below = range_of(range->node.left);
+    const struct range *above = range_of(range->node.right);
+    if (below && below->largest_gap > largest)
+        largest = below->largest_gap;
+    if (above && above->largest_gap > largest)
+        largest = above->largest_gap;
+    return largest;
+}
+
+#endif

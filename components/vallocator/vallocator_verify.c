@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vallocator_verify.c: the rules of kernel ranges, checked. Numbers R1 to R6 are in README.md.
+ *
+ * Owns: nothing; reads only, allocates nothing, prints nothing.
+ * Needs: page_table's query. May be called by: tests, the facade's tsl_verify(), the monitor.
+ */
+#include "vallocator_internal.h"
+
+#define COMPONENT "kernel ranges"
+
+/* R1 and R2 and R3: place, alignment, gap. `floor` is the end of the range below. */
+static struct tsl_defect verify_place(const struct tsl_ranges *self, const struct range *range,
+                                      size_t floor)
+{
+    tsl_vaddr start = self->config.start + range->offset;
+    if (range->bytes == 0 || range->offset % TSL_PAGE_BYTES || range->bytes % TSL_PAGE_BYTES)
+        return tsl_defect_at(COMPONENT, 1, start, "a range is not made of whole pages");
+    if (range->offset < floor || range_end(range) > self->window)
+        return tsl_defect_at(COMPONENT, 2, start,
+                             "a range overlaps the one below or its guard, or leaves the window");
+    if (range->gap_below != range->offset - floor)
+        return tsl_defect_at(COMPONENT, 3, start, "a range does not know the gap below it");
+    return TSL_NO_DEFECT;
+}
+
+/* R5: every page of a settled range is mapped with the range's attributes, its guard is not. */
+static struct tsl_defect verify_pages(const struct tsl_ranges *self, const struct range *range)
+{
+    const unsigned rights = TSL_READ | TSL_WRITE | TSL_USER;
+    tsl_vaddr start = self->config.start + range->offset;
+    struct tsl_mapping mapping;
+    for (size_t at = 0; at < range->bytes; at += TSL_PAGE_BYTES) {
+        if (tsl_table_query(self->config.table, start + at, &mapping) != TSL_OK)
+            return tsl_defect_at(COMPONENT, 5, start + at, "a page of a range is not mapped");
+        if ((mapping.attributes & rights) != (range->attributes & rights))
+            return tsl_defect_at(COMPONENT, 5, start + at,
+                                 "a page has other rights than its range");
+    }
+    if (tsl_table_query(self->config.table, start + range->bytes, &mapping) == TSL_OK)
+        return tsl_defect_at(COMPONENT, 5, start + range->bytes, "a guard page is mapped");
+    return TSL_NO_DEFECT;
+}
+
+struct tsl_defect tsl_ranges_verify(const struct tsl_ranges *self)
+{
+    struct tsl_defect defect = tsl_tree_verify(&self->tree);
+    if (defect.rule)
+        return tsl_defect_at(COMPONENT, 4, defect.place, defect.sentence);
+    size_t floor = 0, memory = 0, mapped = 0;
+    for (struct tsl_tree_node *node = tsl_tree_first(&self->tree); node;
+         node = tsl_tree_next(node)) {
+        const struct range *range = range_of(node);
+        defect = verify_place(self, range, floor);
+        if (!defect.rule && range->settled)
+            defect = verify_pages(self, range);
+        if (defect.rule)
+            return defect;
+        floor = range_end(range);
+        *(range->kind == TSL_RANGE_MEMORY ? &memory : &mapped) += range->bytes;
+    }
+    if (memory != self->bytes_memory || mapped != self->bytes_mapped)
+        return tsl_defect_at(COMPONENT, 6, memory,
+                             "the byte counters are not the sum of the ranges");
+    return TSL_NO_DEFECT;
+}

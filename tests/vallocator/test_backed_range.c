@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_backed_range.c: pages of a window with frames on demand.
+ *
+ * Owns: suite backed_range. Needs: vm_fixture.h. Run by: the host test runner.
+ */
+#include "vm_fixture.h"
+
+#include "rng.h"
+
+#include <tesela/backed_range.h>
+
+enum { PAGES = 200 };
+
+static struct tsl_backed_range *range;
+
+static void start(void)
+{
+    vm_fixture_start();
+    vm_fixture_mark();
+    struct tsl_backed_range_config config = {.table = &vm.table,
+                                             .frames = vm.frames,
+                                             .start = vm.window,
+                                             .bytes = PAGES * TSL_PAGE_BYTES,
+                                             .attributes = TSL_READ | TSL_WRITE};
+    CHECK_STATUS(tsl_backed_range_create(&config, &range), TSL_OK);
+}
+
+static void finish(void)
+{
+    CHECK_SOUND(tsl_backed_range_verify(range));
+    tsl_backed_range_destroy(range);
+    CHECK_EQ(vm_fixture_lost(), 0);
+    vm_fixture_stop();
+}
+
+static void pages_are_there_while_they_are_out(void)
+{
+    start();
+    char *run = tsl_backed_range_get(range, 7);
+    CHECK(run != NULL);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run), TSL_READ | TSL_WRITE);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 7 * 4096 - 1), TSL_READ | TSL_WRITE);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 7 * 4096), 0);
+    CHECK_STATUS(tsl_backed_range_put(range, run + 4096, 2), TSL_OK); /* a part, first */
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 4096), 0);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 3 * 4096), TSL_READ | TSL_WRITE);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 1), TSL_OK);
+    CHECK_STATUS(tsl_backed_range_put(range, run + 3 * 4096, 4), TSL_OK);
+    finish();
+}
+
+static void wrong_puts_are_refused(void)
+{
+    start();
+    char *run = tsl_backed_range_get(range, 4);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 0), TSL_INVALID);
+    CHECK_STATUS(tsl_backed_range_put(range, run + 1, 1), TSL_MISALIGNED);
+    CHECK_STATUS(tsl_backed_range_put(range, run - 4096, 1), TSL_FOREIGN);
+    CHECK_STATUS(tsl_backed_range_put(range, run + PAGES * 4096, 1), TSL_FOREIGN);
+    CHECK_STATUS(tsl_backed_range_put(range, run, PAGES + 1), TSL_FOREIGN);
+    CHECK_STATUS(tsl_backed_range_put(range, run, SIZE_MAX), TSL_FOREIGN);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 5), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 4), TSL_OK);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 1), TSL_DOUBLE_FREE);
+    struct tsl_backed_range_stats stats;
+    tsl_backed_range_stats(range, &stats);
+    CHECK_EQ(stats.refusals, 8);
+    CHECK_EQ(stats.pages_used, 0);
+    CHECK_EQ(stats.pages_peak, 4);
+    finish();
+}
+
+static void shortage_loses_nothing(void)
+{
+    start();
+    CHECK_SAME(tsl_backed_range_get(range, 0), NULL);
+    CHECK_SAME(tsl_backed_range_get(range, PAGES + 1), NULL);
+    CHECK_SAME(tsl_backed_range_get(range, SIZE_MAX), NULL);
+    for (tsl_word left = 0; left <= 48; left++) {
+        vm_fixture_leave_frames(left);
+        void *run = tsl_backed_range_get(range, 33);
+        CHECK(left >= 33 || !run);
+        CHECK_SOUND(tsl_backed_range_verify(range));
+        if (run)
+            CHECK_STATUS(tsl_backed_range_put(range, run, 33), TSL_OK);
+        vm_fixture_give_frames_back();
+    }
+    void *all = tsl_backed_range_get(range, PAGES);
+    CHECK(all != NULL);
+    CHECK_SAME(tsl_backed_range_get(range, 1), NULL);
+    CHECK_STATUS(tsl_backed_range_put(range, all, PAGES), TSL_OK);
+    finish();
+}
+
+static void random_runs_agree_with_a_model(void)
+{
+    start();
+    struct rng rng = rng_start(2);
+    bool used[PAGES] = {false};
+    struct {
+        size_t first, pages;
+    } run[24] = {{0, 0}};
+    for (unsigned round = 0; round < tap_rounds(4000); round++) {
+        size_t slot = rng_below(&rng, TSL_COUNT_OF(run));
+        if (run[slot].pages) {
+            CHECK_STATUS(tsl_backed_range_put(range, (void *)(vm.window + run[slot].first * 4096),
+                                              run[slot].pages),
+                         TSL_OK);
+            for (size_t i = 0; i < run[slot].pages; i++)
+                used[run[slot].first + i] = false;
+            run[slot].pages = 0;
+        } else {
+            size_t pages = 1 + rng_below(&rng, 20);
+            char *at = tsl_backed_range_get(range, pages);
+            size_t first = at ? ((tsl_vaddr)at - vm.window) / 4096 : 0, streak = 0;
+            for (size_t i = 0; i < pages && at; i++) {
+                CHECK(!used[first + i]);
+                used[first + i] = true;
+            }
+            for (size_t i = 0; i < PAGES && !at; i++) {
+                streak = used[i] ? 0 : streak + 1;
+                CHECK(streak < pages); /* it said no although there was room */
+            }
+            run[slot].first = first;
+            run[slot].pages = at ? pages : 0;
+        }
+        if (round % 16 == 0)
+            CHECK_SOUND(tsl_backed_range_verify(range));
+    }
+    finish(); /* destroy takes back what is still out */
+}
+
+static void bad_configurations_are_refused(void)
+{
+    vm_fixture_start();
+    struct tsl_backed_range_config good = {.table = &vm.table,
+                                           .frames = vm.frames,
+                                           .start = vm.window,
+                                           .bytes = 4096,
+                                           .attributes = TSL_READ | TSL_WRITE};
+    struct tsl_backed_range_config bad = good;
+    struct tsl_backed_range *made = NULL;
+    bad.bytes = 0;
+    CHECK_STATUS(tsl_backed_range_create(&bad, &made), TSL_INVALID);
+    bad.bytes = 4095;
+    CHECK_STATUS(tsl_backed_range_create(&bad, &made), TSL_MISALIGNED);
+    bad = good;
+    bad.start += 1;
+    CHECK_STATUS(tsl_backed_range_create(&bad, &made), TSL_MISALIGNED);
+    bad.start = UINTPTR_MAX - 4095;
+    bad.bytes = 8192;
+    CHECK_STATUS(tsl_backed_range_create(&bad, &made), TSL_OUT_OF_RANGE);
+    bad = good;
+    bad.frames = NULL;
+    CHECK_STATUS(tsl_backed_range_create(&bad, &made), TSL_INVALID);
+    CHECK_SAME(made, NULL);
+    vm_fixture_stop();
+}
+
+TAP_SUITE(backed_range, TAP_TEST(pages_are_there_while_they_are_out),
+          TAP_TEST(wrong_puts_are_refused), TAP_TEST(shortage_loses_nothing),
+          TAP_TEST(random_runs_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));

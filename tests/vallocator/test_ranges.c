@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ranges.c: kernel ranges: what they hand out, what they refuse, what they leave behind.
+ *
+ * Owns: suite ranges. Needs: vm_fixture.h (a machine with frames, a table, a heap).
+ * Run by: the host test runner.
+ */
+#include "vm_fixture.h"
+
+#include "rng.h"
+
+#include "vallocator_internal.h"
+
+enum { WINDOW_PAGES = 256, RW = TSL_READ | TSL_WRITE };
+
+static struct tsl_ranges *ranges;
+
+static void start(void)
+{
+    vm_fixture_start();
+    struct tsl_ranges_config config = {.table = &vm.table,
+                                       .frames = vm.frames,
+                                       .heap = vm.heap,
+                                       .start = vm.window,
+                                       .last = vm.window + WINDOW_PAGES * TSL_PAGE_BYTES - 1};
+    CHECK_STATUS(tsl_ranges_create(&config, &ranges), TSL_OK);
+    vm_fixture_mark();
+}
+
+/* Everything is freed and as it was at the mark. */
+static void finish(void)
+{
+    CHECK_SOUND(tsl_ranges_verify(ranges));
+    CHECK_EQ(vm_fixture_lost(), 0);
+    tsl_ranges_destroy(ranges);
+    vm_fixture_stop();
+}
+
+static char *take(size_t bytes)
+{
+    void *memory = NULL;
+    CHECK_STATUS(tsl_ranges_alloc(ranges, bytes, RW, &memory), TSL_OK);
+    return memory;
+}
+
+static void memory_is_mapped_with_its_rights(void)
+{
+    start();
+    static const unsigned rights[] = {TSL_READ, RW, TSL_READ | TSL_EXEC};
+    for (size_t i = 0; i < TSL_COUNT_OF(rights); i++) {
+        void *memory = NULL;
+        CHECK_STATUS(tsl_ranges_alloc(ranges, 5000, rights[i], &memory), TSL_OK);
+        unsigned seen = rights[i] & vm_fixture_distinguished();
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory), seen);
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory + 8191), seen);
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory + 8192), 0);
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory - 1), 0);
+        CHECK_SOUND(tsl_ranges_verify(ranges));
+        CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory), 0);
+    }
+    finish();
+}
+
+/* The seed's third block lay over its first. */
+static void blocks_do_not_overlap(void)
+{
+    start();
+    char *block[5];
+    for (int i = 0; i < 5; i++) {
+        block[i] = take(8192);
+        for (int j = 0; j < i; j++)
+            CHECK(block[i] >= block[j] + 3 * TSL_PAGE_BYTES ||
+                  block[j] >= block[i] + 3 * TSL_PAGE_BYTES);
+    }
+    for (int i = 0; i < 5; i++)
+        CHECK_STATUS(tsl_ranges_free(ranges, block[i]), TSL_OK);
+    finish();
+}
+
+static void lowest_gap_that_fits_is_taken(void)
+{
+    start();
+    char *a = take(4096), *b = take(3 * 4096), *c = take(4096), *d = take(4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, b), TSL_OK);
+    CHECK_SAME(take(4 * 4096), d + 2 * 4096); /* the gap of 4 pages has no room for a guard */
+    CHECK_SAME(take(3 * 4096), b);
+    CHECK_STATUS(tsl_ranges_free(ranges, a), TSL_OK);
+    CHECK_SAME(take(4096), a);
+    CHECK_STATUS(tsl_ranges_free(ranges, a), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, b), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, c), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, d), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, d + 2 * 4096), TSL_OK);
+    finish();
+}
+
+static void wrong_requests_are_refused(void)
+{
+    static const struct {
+        size_t bytes;
+        unsigned attributes;
+        enum tsl_status expected;
+    } cases[] = {
+        {0, RW, TSL_INVALID},
+        {4096, 0, TSL_INVALID},
+        {4096, TSL_WRITE, TSL_INVALID},
+        {4096, RW | TSL_USER, TSL_INVALID},
+        {4096, RW | 1u << 30, TSL_INVALID},
+        {4096, RW | TSL_EXEC, TSL_DENIED},
+        {SIZE_MAX, RW, TSL_OUT_OF_RANGE},
+        {SIZE_MAX - 4095, RW, TSL_OUT_OF_RANGE},
+        {WINDOW_PAGES * 4096, RW, TSL_OUT_OF_RANGE},
+    };
+    start();
+    for (size_t i = 0; i < TSL_COUNT_OF(cases); i++) {
+        void *memory = &memory;
+        CHECK_STATUS(tsl_ranges_alloc(ranges, cases[i].bytes, cases[i].attributes, &memory),
+                     cases[i].expected);
+        CHECK_SAME(memory, &memory);
+    }
+    struct tsl_ranges_stats stats;
+    tsl_ranges_stats(ranges, &stats);
+    CHECK_EQ(stats.refusals, TSL_COUNT_OF(cases));
+    void *both = NULL;
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 1, RW | TSL_EXEC | TSL_ALLOW_WX, &both), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, both), TSL_OK);
+    finish();
+}
+
+static void wrong_frees_are_refused(void)
+{
+    start();
+    char *memory = take(3 * 4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory + 1), TSL_INVALID);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory + 4096), TSL_INVALID);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory + 3 * 4096), TSL_INVALID); /* its guard */
+    CHECK_STATUS(tsl_ranges_free(ranges, memory + 5 * 4096), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_ranges_free(ranges, (void *)(vm.window - 4096)), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_free(ranges, (void *)(vm.window + WINDOW_PAGES * 4096)), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_free(ranges, NULL), TSL_OK);
+    CHECK_STATUS(tsl_ranges_unmap(ranges, (tsl_vaddr)memory), TSL_DENIED);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)memory), RW);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_NOT_FOUND);
+    finish();
+}
+
+static void external_memory_keeps_its_place(void)
+{
+    start();
+    struct tsl_frame frame;
+    CHECK_STATUS(tsl_frames_alloc(vm.frames, 1, 0, &frame), TSL_OK);
+    tsl_paddr target = tsl_frame_address(frame);
+    tsl_vaddr at = vm.window + 4 * 4096, end = vm.window + WINDOW_PAGES * 4096;
+    CHECK_STATUS(tsl_ranges_map(ranges, at, target, 8192, RW), TSL_OK);
+    CHECK_EQ(vm_fixture_rights(at + 4096), RW);
+    CHECK_STATUS(tsl_ranges_map(ranges, at + 4096, target, 4096, RW), TSL_EXISTS);
+    CHECK_STATUS(tsl_ranges_map(ranges, at + 8192, target, 4096, RW), TSL_EXISTS);
+    CHECK_STATUS(tsl_ranges_map(ranges, at - 4096, target, 4096, RW), TSL_EXISTS);
+    CHECK_STATUS(tsl_ranges_map(ranges, at + 1, target, 4096, RW), TSL_MISALIGNED);
+    CHECK_STATUS(tsl_ranges_map(ranges, at, target + 1, 4096, RW), TSL_MISALIGNED);
+    CHECK_STATUS(tsl_ranges_map(ranges, at, target, 4095, RW), TSL_MISALIGNED);
+    CHECK_STATUS(tsl_ranges_map(ranges, at, target, 0, RW), TSL_INVALID);
+    CHECK_STATUS(tsl_ranges_map(ranges, end - 4096, target, 4096, RW), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_map(ranges, end, target, 4096, RW), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_map(ranges, vm.window - 4096, target, 4096, RW), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_map(ranges, at, target, SIZE_MAX & ~(size_t)4095, RW), TSL_FOREIGN);
+    CHECK_STATUS(tsl_ranges_map(ranges, end - 8192, target, 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_ranges_unmap(ranges, end - 8192), TSL_OK);
+    /* valloc goes around it */
+    char *low = take(2 * 4096), *high = take(4 * 4096);
+    CHECK((tsl_vaddr)low < at && (tsl_vaddr)high > at + 8192);
+    CHECK_STATUS(tsl_ranges_free(ranges, (void *)at), TSL_DENIED);
+    CHECK_STATUS(tsl_ranges_unmap(ranges, at), TSL_OK);
+    CHECK_STATUS(tsl_ranges_unmap(ranges, at), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_ranges_free(ranges, low), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, high), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(vm.frames, frame, 1), TSL_OK);
+    finish();
+}
+
+static void full_window_can_be_had_again(void)
+{
+    start();
+    void *memory = NULL, *one[WINDOW_PAGES / 2];
+    CHECK_STATUS(tsl_ranges_alloc(ranges, (WINDOW_PAGES - 1) * 4096, RW, &memory), TSL_OK);
+    void *none = NULL;
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 1, RW, &none), TSL_LIMIT);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+    for (size_t i = 0; i < TSL_COUNT_OF(one); i++)
+        CHECK_STATUS(tsl_ranges_alloc(ranges, 1, RW, &one[i]), TSL_OK);
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 1, RW, &none), TSL_LIMIT);
+    CHECK_SAME(none, NULL);
+    for (size_t i = 0; i < TSL_COUNT_OF(one); i++)
+        CHECK_STATUS(tsl_ranges_free(ranges, one[(i * 37) % TSL_COUNT_OF(one)]), TSL_OK);
+    CHECK_STATUS(tsl_ranges_alloc(ranges, (WINDOW_PAGES - 1) * 4096, RW, &memory), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+    finish();
+}
+
+static void shortage_of_frames_loses_nothing(void)
+{
+    start();
+    for (tsl_word left = 0; left <= 64; left++) {
+        vm_fixture_leave_frames(left);
+        void *memory = NULL;
+        enum tsl_status status = tsl_ranges_alloc(ranges, 40 * 4096, RW, &memory);
+        CHECK(status == TSL_OK || status == TSL_NO_MEMORY);
+        CHECK(left >= 40 || status == TSL_NO_MEMORY);
+        if (status == TSL_OK)
+            CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+        CHECK_SOUND(tsl_ranges_verify(ranges));
+        vm_fixture_give_frames_back();
+        CHECK_EQ(vm_fixture_lost(), 0);
+    }
+    finish();
+}
+
+static void find_and_next_tell_what_is_there(void)
+{
+    start();
+    char *a = take(4096), *b = take(2 * 4096);
+    struct tsl_range_info info;
+    CHECK_STATUS(tsl_ranges_find(ranges, (tsl_vaddr)b + 8191, &info), TSL_OK);
+    CHECK_EQ(info.start, (tsl_vaddr)b);
+    CHECK_EQ(info.bytes, 8192);
+    CHECK_EQ(info.attributes, RW);
+    CHECK_EQ(info.kind, TSL_RANGE_MEMORY);
+    CHECK_STATUS(tsl_ranges_find(ranges, (tsl_vaddr)b + 8192, &info), TSL_NOT_FOUND);
+    CHECK(tsl_ranges_next(ranges, 0, &info));
+    CHECK_EQ(info.start, (tsl_vaddr)a);
+    CHECK(tsl_ranges_next(ranges, info.start + info.bytes, &info));
+    CHECK_EQ(info.start, (tsl_vaddr)b);
+    CHECK(!tsl_ranges_next(ranges, info.start + info.bytes, &info));
+    CHECK_STATUS(tsl_ranges_free(ranges, a), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, b), TSL_OK);
+    finish();
+}
+
+/* A naive model: who owns each page of the window; guards count as owned. */
+struct model {
+    int owner[WINDOW_PAGES];
+    struct {
+        size_t first, pages;
+    } block[32];
+};
+
+static void model_take(struct model *model, int slot, size_t first, size_t pages)
+{
+    model->block[slot].first = first;
+    model->block[slot].pages = pages;
+    for (size_t i = first; i <= first + pages; i++) {
+        CHECK_EQ(model->owner[i], 0);
+        model->owner[i] = slot + 1;
+    }
+}
+
+static void model_drop(struct model *model, int slot)
+{
+    for (size_t i = 0; i <= model->block[slot].pages; i++)
+        model->owner[model->block[slot].first + i] = 0;
+    model->block[slot].pages = 0;
+}
+
+/* The lowest gap for `pages` and a guard, WINDOW_PAGES if there is none. */
+static size_t model_gap(const struct model *model, size_t pages)
+{
+    size_t run = 0;
+    for (size_t i = 0; i < WINDOW_PAGES; i++) {
+        run = model->owner[i] ? 0 : run + 1;
+        if (run == pages + 1)
+            return i - pages;
+    }
+    return WINDOW_PAGES;
+}
+
+static void random_operations_agree_with_a_model(void)
+{
+    start();
+    struct rng rng = rng_start(1);
+    struct model model = {{0}, {{0, 0}}};
+    for (unsigned round = 0; round < tap_rounds(4000); round++) {
+        int slot = (int)rng_below(&rng, TSL_COUNT_OF(model.block));
+        void *at = (void *)(vm.window + model.block[slot].first * TSL_PAGE_BYTES);
+        if (model.block[slot].pages) {
+            CHECK_STATUS(tsl_ranges_free(ranges, at), TSL_OK);
+            model_drop(&model, slot);
+            continue;
+        }
+        size_t pages = 1 + rng_below(&rng, 24), gap = model_gap(&model, pages);
+        void *memory = NULL;
+        enum tsl_status status = tsl_ranges_alloc(ranges, pages * TSL_PAGE_BYTES, RW, &memory);
+        CHECK_EQ(status, gap < WINDOW_PAGES ? TSL_OK : TSL_LIMIT);
+        if (status == TSL_OK) {
+            CHECK_EQ(((tsl_vaddr)memory - vm.window) / TSL_PAGE_BYTES, gap);
+            model_take(&model, slot, gap, pages);
+        }
+        CHECK_SOUND(tsl_ranges_verify(ranges));
+    }
+    for (int slot = 0; slot < (int)TSL_COUNT_OF(model.block); slot++) {
+        if (model.block[slot].pages)
+            CHECK_STATUS(tsl_ranges_free(ranges, (void *)(vm.window + model.block[slot].first *
+                                                                          TSL_PAGE_BYTES)),
+                         TSL_OK);
+    }
+    finish();
+}
+
+static void bad_configurations_are_refused(void)
+{
+    vm_fixture_start();
+    struct tsl_ranges_config good = {.table = &vm.table,
+                                     .frames = vm.frames,
+                                     .heap = vm.heap,
+                                     .start = vm.window,
+                                     .last = vm.window + 8 * TSL_PAGE_BYTES - 1};
+    struct tsl_ranges_config bad = good;
+    struct tsl_ranges *made = NULL;
+    bad.table = NULL;
+    CHECK_STATUS(tsl_ranges_create(&bad, &made), TSL_INVALID);
+    bad = good;
+    bad.last = bad.start;
+    CHECK_STATUS(tsl_ranges_create(&bad, &made), TSL_INVALID);
+    bad = good;
+    bad.start++;
+    CHECK_STATUS(tsl_ranges_create(&bad, &made), TSL_MISALIGNED);
+    bad = good;
+    bad.last--;
+    CHECK_STATUS(tsl_ranges_create(&bad, &made), TSL_MISALIGNED);
+    CHECK_SAME(made, NULL);
+    vm_fixture_stop();
+}
+
+TAP_SUITE(ranges, TAP_TEST(memory_is_mapped_with_its_rights), TAP_TEST(blocks_do_not_overlap),
+          TAP_TEST(lowest_gap_that_fits_is_taken), TAP_TEST(wrong_requests_are_refused),
+          TAP_TEST(wrong_frees_are_refused), TAP_TEST(external_memory_keeps_its_place),
+          TAP_TEST(full_window_can_be_had_again), TAP_TEST(shortage_of_frames_loses_nothing),
+          TAP_TEST(find_and_next_tell_what_is_there),
+          TAP_TEST(random_operations_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * facade_internal.h: the one global instance, as the facade's files see it.
+ *
+ * Owns: the declaration only; start.c owns the instance. May be called by: components/facade only.
+ */
+#ifndef TESELA_FACADE_INTERNAL_H
+#define TESELA_FACADE_INTERNAL_H
+
+#include <tesela/backed_range.h>
+#include <tesela/heap_allocator.h>
+#include <tesela/memory.h>
+#include <tesela/physical_allocator.h>
+#include <tesela/status.h>
+#include <tesela/vallocator.h>
+
+struct facade {
+    struct tsl_system system;
+    struct tsl_start_options options;
+    struct tsl_table table;
+    struct tsl_windows windows;
+    tsl_paddr boot_root; /* the tables that were in force before ours */
+    struct tsl_refusals refusals;
+};
+
+extern struct facade facade;
+
+/* Refuses a call made before its stage: TSL_INVALID, counted and logged. */
+enum tsl_status facade_too_early(const char *function);
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * start.c: brings the stages up in order, and takes them down in the opposite order.
+ *
+ * Owns: the one global instance. Needs: every component. May be called by: the kernel's first CPU.
+ */
+#include "facade_internal.h"
+
+#include <tesela/arch.h>
+#include <tesela/config.h>
+#include <tesela/cpu.h>
+#include <tesela/window.h>
+
+struct facade facade;
+
+/*
+ * PAE could name 64 GiB and more, but what describes a frame lies in low memory, of which 512 MiB
+ * are mapped: beyond this much RAM the descriptions would fill it. Linux advises the same limit.
+ */
+#define PAE_RAM_END ((tsl_paddr)16 << 30)
+
+static tsl_paddr direct_map_end(void)
+{
+    return tsl_layout_bytes(tsl_layout_find(facade.system.layout, TSL_LAYOUT_DIRECT_MAP));
+}
+
+/* The end of the physical addresses that this CPU, this format and the descriptions can name. */
+static tsl_paddr nameable_end(const struct tsl_table_format *format)
+{
+    unsigned bits = facade.system.features.physical_bits;
+    if (bits > format->physical_bits)
+        bits = format->physical_bits;
+    tsl_paddr end = (tsl_paddr)1 << bits;
+    if (sizeof(tsl_vaddr) == sizeof(tsl_paddr) && end > direct_map_end())
+        end = direct_map_end();
+    if (format->entry_bytes == 8 && format->va_bits == 32 && end > PAE_RAM_END)
+        end = PAE_RAM_END;
+    return end;
+}
+
+static enum tsl_status start_frames(void)
+{
+    const struct tsl_start_options *options = &facade.options;
+    tsl_paddr end = nameable_end(options->format);
+    (void)tsl_map_limit(options->map, end);
+    struct tsl_frames_config config = {
+        .map = options->map,
+        .reach_end = options->reach_end ? options->reach_end : direct_map_end(),
+        .direct_end = direct_map_end(),
+        .ram_end = end,
+    };
+    return tsl_frames_create(&config, &facade.system.frames);
+}
+
+static enum tsl_status stop_frames(void)
+{
+    enum tsl_status status = tsl_frames_destroy(facade.system.frames);
+    if (status == TSL_OK)
+        facade.system.frames = NULL;
+    return status;
+}
+
+static enum tsl_status start_tables(void)
+{
+    const struct tsl_start_options *options = &facade.options;
+    struct tsl_table_config config = {.format = options->format,
+                                      .features = facade.system.features,
+                                      .frames = facade.system.frames,
+                                      .kernel = true};
+    struct tsl_kernel_table_config contents = {.layout = facade.system.layout,
+                                               .map = options->map,
+                                               .image = options->image,
+                                               .devices = options->devices,
+                                               .device_count = options->device_count};
+    enum tsl_status status = tsl_table_init(&facade.table, &config);
+    if (status != TSL_OK)
+        return status;
+    status = tsl_table_build_kernel(&facade.table, &contents);
+    if (status == TSL_OK)
+        status = tsl_windows_init(&facade.windows, &facade.table,
+                                  tsl_layout_find(facade.system.layout, TSL_LAYOUT_WINDOWS));
+    if (status != TSL_OK) {
+        TSL_ASSERT(tsl_table_fini(&facade.table) == TSL_OK);
+        return status;
+    }
+    tsl_arch_enable(&facade.system.features);
+    facade.boot_root = tsl_arch_root();
+    tsl_table_switch_to(&facade.table);
+    facade.system.table = &facade.table;
+    facade.system.windows = &facade.windows;
+    return TSL_OK;
+}
+
+/* Unmaps whatever is left in a window, so that the tables under it are freed. */
+static void clear_window(enum tsl_layout_use use)
+{
+    const struct tsl_layout_range *range = tsl_layout_find(facade.system.layout, use);
+    if (!range)
+        return;
+    enum tsl_status status = tsl_table_unmap(&facade.table, range->start, tsl_layout_bytes(range),
+                                             TSL_UNMAP_SPARSE, NULL);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+/*
+ * Tables that map_page() made may lie above what the boot tables reach; they go while ours are
+ * still in force. What tsl_table_build_kernel() made lies below reach_end and can be freed
+ * afterwards.
+ */
+static enum tsl_status stop_tables(void)
+{
+    clear_window(TSL_LAYOUT_USER);
+    clear_window(TSL_LAYOUT_DEVICES);
+    tsl_arch_switch_root(facade.boot_root);
+    tsl_table_left(&facade.table);
+    enum tsl_status status = tsl_table_fini(&facade.table);
+    if (status != TSL_OK)
+        return status;
+    facade.system.table = NULL;
+    facade.system.windows = NULL;
+    return TSL_OK;
+}
+
+static size_t heap_ceiling(const struct tsl_layout_range *window)
+{
+    size_t wanted = facade.options.heap_bytes;
+    if (wanted == 0)
+        wanted = (size_t)TSL_HEAP_MIB << 20;
+    size_t most = window->last - window->start + 1;
+    return wanted < most ? wanted : most;
+}
+
+static enum tsl_status start_heap(void)
+{
+    const struct tsl_layout_range *window = tsl_layout_find(facade.system.layout, TSL_LAYOUT_HEAP);
+    struct tsl_backed_range_config pages = {.table = facade.system.table,
+                                            .frames = facade.system.frames,
+                                            .start = window->start,
+                                            .bytes = heap_ceiling(window),
+                                            .attributes = TSL_READ | TSL_WRITE | TSL_GLOBAL};
+    enum tsl_status status = tsl_backed_range_create(&pages, &facade.system.heap_pages);
+    if (status != TSL_OK)
+        return status;
+    struct tsl_page_source source = tsl_backed_range_source(facade.system.heap_pages);
+    struct tsl_heap_config config = {.source = source, .ceiling_bytes = pages.bytes};
+    status = tsl_heap_create(&config, &facade.system.heap);
+    if (status != TSL_OK) {
+        tsl_backed_range_destroy(facade.system.heap_pages);
+        facade.system.heap_pages = NULL;
+    }
+    return status;
+}
+
+static enum tsl_status stop_heap(void)
+{
+    enum tsl_status status = tsl_heap_destroy(facade.system.heap);
+    if (status != TSL_OK)
+        return status;
+    facade.system.heap = NULL;
+    tsl_backed_range_destroy(facade.system.heap_pages);
+    facade.system.heap_pages = NULL;
+    return TSL_OK;
+}
+
+/*
+ * The last stage. Only when nothing can fail any more may frames beyond the boot tables' reach be
+ * used for tables: until here, every stage can be undone with the boot tables in force.
+ */
+static enum tsl_status start_ranges(void)
+{
+    const struct tsl_layout_range *window =
+        tsl_layout_find(facade.system.layout, TSL_LAYOUT_VALLOC);
+    struct tsl_ranges_config config = {.table = facade.system.table,
+                                       .frames = facade.system.frames,
+                                       .heap = facade.system.heap,
+                                       .start = window->start,
+                                       .last = window->last};
+    enum tsl_status status = tsl_ranges_create(&config, &facade.system.ranges);
+    if (status == TSL_OK)
+        tsl_frames_extend_reach(facade.system.frames, direct_map_end());
+    return status;
+}
+
+static enum tsl_status stop_ranges(void)
+{
+    tsl_ranges_destroy(facade.system.ranges);
+    facade.system.ranges = NULL;
+    return TSL_OK;
+}
+
+static const struct {
+    enum tsl_stage stage;
+    const char *name;
+    enum tsl_status (*start)(void);
+    enum tsl_status (*stop)(void);
+} stages[] = {
+    {TSL_STAGE_FRAMES, "frames", start_frames, stop_frames},
+    {TSL_STAGE_TABLES, "tables", start_tables, stop_tables},
+    {TSL_STAGE_HEAP, "heap", start_heap, stop_heap},
+    {TSL_STAGE_RANGES, "ranges", start_ranges, stop_ranges},
+};
+
+static enum tsl_status check_options(const struct tsl_start_options *options)
+{
+    if (facade.system.stage != TSL_STAGE_NONE)
+        return tsl_refuse(&facade.refusals, TSL_EXISTS, "start: already up");
+    if (!options || !options->map || !options->format)
+        return tsl_refuse(&facade.refusals, TSL_INVALID,
+                          "start: the options need a map and a format");
+    return TSL_OK;
+}
+
+/* Takes the options over and chooses a layout; nothing of the machine is touched. */
+static enum tsl_status prepare(const struct tsl_start_options *options)
+{
+    facade.options = *options;
+    facade.system = (struct tsl_system){.stage = TSL_STAGE_NONE};
+    tsl_arch_features(&facade.system.features);
+    const struct tsl_layout *layout = options->layout;
+    if (!layout)
+        layout = tsl_layout_named(options->format->name);
+    if (!layout)
+        return tsl_refuse(&facade.refusals, TSL_UNSUPPORTED,
+                          "start: no built-in layout for table format %s", options->format->name);
+    struct tsl_defect defect;
+    struct tsl_layout_needs needs = {.image_start = options->image.text_start,
+                                     .image_end = options->image.data_end,
+                                     .heap_bytes = options->heap_bytes,
+                                     .cpus = TSL_CPUS,
+                                     .window_bytes = TSL_WINDOW_COUNT * TSL_PAGE_BYTES};
+    enum tsl_status status = tsl_layout_check(layout, &needs, &defect);
+    if (status != TSL_OK)
+        return tsl_refuse(&facade.refusals, status, "start: layout rule %u broken at %p: %s",
+                          defect.rule, (void *)defect.place, defect.sentence);
+    facade.system.layout = layout;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum tsl_stage stage)
+{
+    enum tsl_status status = check_options(options);
+    if (status == TSL_OK)
+        status = prepare(options);
+    if (status != TSL_OK)
+        return status;
+    tsl_cpu_join();
+    for (size_t i = 0; i < TSL_COUNT_OF(stages) && stages[i].stage <= stage; i++) {
+        status = stages[i].start();
+        if (status != TSL_OK) {
+            tsl_log(TSL_LOG_ERROR, "start: stage '%s' failed: %s", stages[i].name,
+                    tsl_status_name(status));
+            TSL_ASSERT(tsl_stop() == TSL_OK); /* nobody has had anything of ours yet */
+            return status;
+        }
+        facade.system.stage = stages[i].stage;
+    }
+    return TSL_OK;
+}
+
+enum tsl_status tsl_start(const struct tsl_start_options *options)
+{
+    return tsl_start_until(options, TSL_STAGE_RANGES);
+}
+
+enum tsl_status tsl_stop(void)
+{
+    for (size_t i = TSL_COUNT_OF(stages); i-- > 0;) {
+        if (stages[i].stage > facade.system.stage)
+            continue;
+        enum tsl_status status = stages[i].stop();
+        if (status != TSL_OK)
+            return tsl_refuse(&facade.refusals, status, "stop: stage '%s' is in use",
+                              stages[i].name);
+        facade.system.stage = stages[i].stage - 1;
+    }
+    return TSL_OK;
+}
+
+const struct tsl_system *tsl_system(void)
+{
+    return &facade.system;
+}
+
+enum tsl_status facade_too_early(const char *function)
+{
+    return tsl_refuse(&facade.refusals, TSL_INVALID, "%s: called before tsl_start() got there",
+                      function);
+}

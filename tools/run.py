@@ -112,7 +112,7 @@ def prepare(build, options, say):
 def qemu_command(options, kernel, interactive=False):
     """The call of qemu_run.py; the words after --append reach the kernel."""
     words = [f"paging={options.paging}"] if options.paging else []
-    words += [] if interactive else ["once"]
+    words += [] if interactive else ["mode=once"]
     return ["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", options.arch,
             "--timeout", TOUR_SECONDS, "--smp", options.smp, "--mem", options.mem,
             "--cpu", options.cpu, *(["--interactive"] if interactive else []),

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prompt.c: a few questions that a person at the console can ask the running system.
+ *
+ * Owns: the list of commands. Needs: the facade, the components' dumps, platform/pc for input.
+ * Called by: main.c.
+ */
+#include "monitor.h"
+
+#include <tesela/heap_report.h>
+#include <tesela/physical_allocator.h>
+#include <tesela/vallocator.h>
+
+#include <platform/console.h>
+
+static void help(void);
+
+static void show_zones(void)
+{
+    tsl_frames_dump(tsl_system()->frames, console());
+}
+
+static void show_heap(void)
+{
+    tsl_heap_dump(tsl_system()->heap, console());
+}
+
+static void show_ranges(void)
+{
+    tsl_ranges_dump(tsl_system()->ranges, console());
+}
+
+static void verify(void)
+{
+    struct tsl_defect defect = tsl_verify();
+    if (defect.rule)
+        tsl_print(console(), "%s: rule %u is broken at %p: %s\n", defect.component, defect.rule,
+                  (void *)defect.place, defect.sentence);
+    else
+        tsl_print(console(), "every rule of every component holds\n");
+}
+
+static const struct {
+    const char *name;
+    const char *what;
+    void (*run)(void);
+} commands[] = {
+    {"help", "this list", help},
+    {"mem", "everything on one page", report},
+    {"zones", "frames by zone, and a map of what is free", show_zones},
+    {"heap", "the kernel heap by size class", show_heap},
+    {"ranges", "what valloc() and map_page() handed out", show_ranges},
+    {"tables", "ADDRESS (hex): how the page tables translate it; without: all of them", NULL},
+    {"verify", "check every rule of every component", verify},
+    {"quit", "power off", NULL},
+};
+
+static void help(void)
+{
+    for (size_t i = 0; i < TSL_COUNT_OF(commands); i++)
+        tsl_print(console(), "  %-8s %s\n", commands[i].name, commands[i].what);
+}
+
+/* Splits off the first word of `line`; the rest, without leading blanks, is returned. */
+static char *split_word(char *line)
+{
+    while (*line && *line != ' ')
+        line++;
+    while (*line == ' ')
+        *line++ = '\0';
+    return line;
+}
+
+static bool is_word(const char *text, const char *word)
+{
+    while (*text && *text == *word) {
+        text++;
+        word++;
+    }
+    return *text == *word;
+}
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Reads a hexadecimal address, with or without 0x, with '_' or '`' between digits. */
+static bool parse_address(const char *text, tsl_vaddr *out)
+{
+    tsl_vaddr value = 0;
+    unsigned digits = 0;
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        text += 2;
+    for (; *text && *text != ' '; text++) {
+        if (*text == '_' || *text == '`')
+            continue;
+        if (digit_of(*text) < 0 || ++digits > 2 * sizeof(value))
+            return false;
+        value = value << 4 | (tsl_vaddr)digit_of(*text);
+    }
+    *out = value;
+    return digits > 0;
+}
+
+static void tables(const char *argument)
+{
+    tsl_vaddr address;
+    struct tsl_mapping mapping;
+    if (!*argument) {
+        tsl_table_dump(tsl_system()->table, console());
+        return;
+    }
+    if (!parse_address(argument, &address)) {
+        tsl_print(console(), "tables: '%s' is not an address in hexadecimal\n", argument);
+        return;
+    }
+    const struct tsl_layout_range *range = tsl_layout_at(tsl_system()->layout, address);
+    tsl_print(console(), "%p lies in: %s\n", (void *)address,
+              range ? tsl_layout_use_name(range->use) : "no range of the layout");
+    enum tsl_status status = tsl_table_query(tsl_system()->table, address, &mapping);
+    if (status != TSL_OK) {
+        tsl_print(console(), "not mapped (%s)\n", tsl_status_name(status));
+        return;
+    }
+    char size[16];
+    tsl_format_bytes(size, sizeof(size), mapping.bytes);
+    tsl_print(console(), "page of %s at %p -> physical 0x%llx  %c%c%c%s%s%s%s\n", size,
+              (void *)mapping.start, (unsigned long long)mapping.target,
+              mapping.attributes & TSL_READ ? 'r' : '-', mapping.attributes & TSL_WRITE ? 'w' : '-',
+              mapping.attributes & TSL_EXEC ? 'x' : '-',
+              mapping.attributes & TSL_USER ? " user" : "",
+              mapping.attributes & TSL_GLOBAL ? " global" : "", mapping.accessed ? " accessed" : "",
+              mapping.dirty ? " dirty" : "");
+}
+
+/* Obeys one line; false when it was `quit`. */
+static bool obey(char *line)
+{
+    while (*line == ' ')
+        line++;
+    char *argument = split_word(line);
+    if (!*line)
+        return true;
+    if (is_word(line, "quit"))
+        return false;
+    if (is_word(line, "tables")) {
+        tables(argument);
+        return true;
+    }
+    for (size_t i = 0; i < TSL_COUNT_OF(commands); i++) {
+        if (commands[i].run && is_word(line, commands[i].name)) {
+            commands[i].run();
+            return true;
+        }
+    }
+    tsl_print(console(), "unknown command '%s'; try help\n", line);
+    return true;
+}
+
+void prompt(void)
+{
+    char line[80];
+    do {
+        tsl_print(console(), "tesela> ");
+        platform_console_read_line(line, sizeof(line));
+    } while (obey(line));
+}

@@ -197,7 +197,7 @@ static enum tsl_status reserve_window(struct tsl_frames *self, const struct wind
 
 enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    struct window window;
+    struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
     if (status != TSL_OK) {
@@ -237,7 +237,7 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
 
 enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    struct window window;
+    struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
     if (status != TSL_OK) {

@@ -25,7 +25,7 @@ def host(meaning, goal, **cited):
 
 ANCHORS = {
     "frames.pair0": linux("one frame, alloc + free", 60, 703, 674, 674),
-    "frames.pair9": linux("512 frames, alloc + free", 100, 9969, 18332, 18332),
+    "frames.pair9": linux("512 frames, alloc + free", 100, 9969, 18332, 10471),
     "frames.hot50": host("pair at 50 % full", 4, llfree=71, buddy_alloc=221, bitmap=3),
     "frames.churn50": host("random free + alloc, 50 % full", 15, llfree=143, buddy_alloc=581,
                            bitmap=1538),
@@ -48,8 +48,8 @@ ANCHORS = {
     "kmalloc.pair64": linux("64 bytes, alloc + free", 60, 268, 240, 240),
     "kmalloc.pair1k": linux("1 KiB, alloc + free", 60, 271, 245, 245),
     "kmalloc.pair4k": linux("4 KiB, alloc + free", 80, 271, 245, 245),
-    "kmalloc.batch64": linux("alloc in batches of 2,000", 80, 343, 387, 387),
-    "kfree.random64": linux("free in random order", 70, 191, 180, 180),
-    "valloc.pair16k": linux("16 KiB range, alloc + free", 1500, 4906, 3879, 3879),
-    "valloc.pair1m": linux("1 MiB range, alloc + free", 40000, 113803, 220065, 220065),
+    "kmalloc.batch64": linux("alloc in batches of 2,000", 80, 343, 387, 394),
+    "kfree.random64": linux("free in random order", 70, 191, 180, 181),
+    "valloc.pair16k": linux("16 KiB range, alloc + free", 1500, 4906, 3879, 4242),
+    "valloc.pair1m": linux("1 MiB range, alloc + free", 40000, 113803, 220065, 225151),
 }

@@ -56,6 +56,12 @@ static bool start_was_tried;
 static uint32_t stop_owner;  /* 1 + number of the CPU that stopped the others for good */
 static tsl_paddr start_root; /* the tables that CPU 0 ran on when it started the others */
 
+/* As cpus_known; a constant where there can be one CPU only, so that the rest is not compiled. */
+static unsigned known(void)
+{
+    return PLATFORM_CPUS == 1 ? 1 : cpus_known;
+}
+
 struct platform_cpu *this_cpu(void)
 {
     struct platform_cpu *self;
@@ -147,7 +153,7 @@ unsigned platform_cpu_count(void)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < cpus_known; i++) {
+    for (unsigned i = 0; i < known(); i++) {
         count += tsl_atomic_load_acquire_u32(&platform_cpus[i].online);
     }
     return count;
@@ -155,7 +161,7 @@ unsigned platform_cpu_count(void)
 
 unsigned platform_cpu_node(unsigned cpu)
 {
-    return cpu < cpus_known ? platform_cpus[cpu].node : 0;
+    return cpu < known() ? platform_cpus[cpu].node : 0;
 }
 
 /* ---- starting ---- */
@@ -235,7 +241,7 @@ unsigned platform_start_cpus(void)
     }
     start_was_tried = true;
     start_root = tsl_arch_root();
-    for (unsigned i = 1; i < cpus_known; i++) {
+    for (unsigned i = 1; i < known(); i++) {
         fill_trampoline(page, i);
         start_cpu(i);
         if (!tsl_atomic_load_acquire_u32(&platform_cpus[i].online)) {
@@ -279,7 +285,7 @@ bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argum
     struct platform_cpu *target;
     uint32_t expected = JOB_NONE;
 
-    if (cpu >= cpus_known || cpu == platform_cpu_id() || cpu == 0) {
+    if (cpu >= known() || cpu == platform_cpu_id() || cpu == 0) {
         return false;
     }
     target = &platform_cpus[cpu];
@@ -298,7 +304,7 @@ bool platform_wait_for(unsigned cpu, uint64_t timeout_us)
 {
     uint64_t start = platform_now_us();
 
-    if (cpu >= cpus_known) {
+    if (cpu >= known()) {
         return false;
     }
     while (tsl_atomic_load_acquire_u32(&platform_cpus[cpu].job) != JOB_NONE) {
@@ -316,7 +322,7 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
     unsigned self = platform_cpu_id();
     bool all = true;
 
-    for (unsigned i = 0; i < cpus_known; i++) {
+    for (unsigned i = 0; i < known(); i++) {
         if (i == self || !tsl_atomic_load_acquire_u32(&platform_cpus[i].online)) {
             continue;
         }
@@ -338,7 +344,7 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
 
 void platform_halt_others(void)
 {
-    if (apic_present() && cpus_known > 1) {
+    if (apic_present() && known() > 1) {
         apic_stop_others();
     }
 }

@@ -14,7 +14,7 @@
 #include <tesela/status.h>
 #include <tesela/vallocator.h>
 
-struct facade {
+struct tsl_facade {
     struct tsl_system system;
     struct tsl_start_options options;
     struct tsl_table table;
@@ -23,9 +23,9 @@ struct facade {
     struct tsl_refusals refusals;
 };
 
-extern struct facade facade;
+extern struct tsl_facade tsl_facade;
 
 /* Refuses a call made before its stage: TSL_INVALID, counted and logged. */
-enum tsl_status facade_too_early(const char *function);
+enum tsl_status tsl_facade_too_early(const char *function);
 
 #endif

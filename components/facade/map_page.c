@@ -16,12 +16,12 @@ enum { FLAGS = VM_READ | VM_WRITE | VM_EXEC | TSL_ALLOW_WX | TSL_CACHE_MASK };
 static enum tsl_status refuse(enum tsl_status status, const char *function, tsl_vaddr address,
                               const char *why)
 {
-    return tsl_refuse(&facade.refusals, status, "%s: %p: %s", function, (void *)address, why);
+    return tsl_refuse(&tsl_facade.refusals, status, "%s: %p: %s", function, (void *)address, why);
 }
 
 static bool is_boot_device(tsl_vaddr address)
 {
-    const struct tsl_start_options *options = &facade.options;
+    const struct tsl_start_options *options = &tsl_facade.options;
     for (size_t i = 0; i < options->device_count; i++) {
         if (address - options->devices[i].at < options->devices[i].bytes)
             return true;
@@ -33,17 +33,17 @@ static bool is_boot_device(tsl_vaddr address)
 static enum tsl_status find_window(const char *function, tsl_vaddr address,
                                    enum tsl_layout_use *out)
 {
-    if (facade.system.stage < TSL_STAGE_TABLES)
-        return facade_too_early(function);
+    if (tsl_facade.system.stage < TSL_STAGE_TABLES)
+        return tsl_facade_too_early(function);
     if (address % TSL_PAGE_BYTES)
         return refuse(TSL_MISALIGNED, function, address, "not the start of a page");
-    if (!tsl_layout_is_canonical(facade.system.layout, address))
+    if (!tsl_layout_is_canonical(tsl_facade.system.layout, address))
         return refuse(TSL_NOT_CANONICAL, function, address, "the CPU cannot form this address");
-    const struct tsl_layout_range *range = tsl_layout_at(facade.system.layout, address);
+    const struct tsl_layout_range *range = tsl_layout_at(tsl_facade.system.layout, address);
     if (!range)
         return refuse(TSL_DENIED, function, address, "a guard between two ranges of the layout");
-    if (range->use == TSL_LAYOUT_VALLOC && facade.system.stage < TSL_STAGE_RANGES)
-        return facade_too_early(function);
+    if (range->use == TSL_LAYOUT_VALLOC && tsl_facade.system.stage < TSL_STAGE_RANGES)
+        return tsl_facade_too_early(function);
     if (range->use != TSL_LAYOUT_VALLOC && range->use != TSL_LAYOUT_USER &&
         range->use != TSL_LAYOUT_DEVICES)
         return refuse(TSL_DENIED, function, address, tsl_layout_use_name(range->use));
@@ -61,8 +61,8 @@ static enum tsl_status check_target(tsl_vaddr address, tsl_paddr target, unsigne
     if (target % TSL_PAGE_BYTES)
         return refuse(TSL_MISALIGNED, "map_page", address, "the physical address is inside a page");
     struct tsl_frame frame = tsl_frame_of(target);
-    if (tsl_frames_is_managed(facade.system.frames, frame) &&
-        tsl_frames_is_free(facade.system.frames, frame))
+    if (tsl_frames_is_managed(tsl_facade.system.frames, frame) &&
+        tsl_frames_is_free(tsl_facade.system.frames, frame))
         return refuse(TSL_DENIED, "map_page", address,
                       "the physical page is free: nobody's to map");
     return TSL_OK;
@@ -78,10 +78,11 @@ enum tsl_status map_page(void *virtual_address, uintptr_t physical, unsigned fla
     if (status != TSL_OK)
         return status;
     if (use == TSL_LAYOUT_VALLOC)
-        return tsl_ranges_map(facade.system.ranges, address, physical, TSL_PAGE_BYTES,
+        return tsl_ranges_map(tsl_facade.system.ranges, address, physical, TSL_PAGE_BYTES,
                               flags | TSL_GLOBAL);
     unsigned global = use == TSL_LAYOUT_USER ? 0 : TSL_GLOBAL;
-    return tsl_table_map(facade.system.table, address, physical, TSL_PAGE_BYTES, flags | global);
+    return tsl_table_map(tsl_facade.system.table, address, physical, TSL_PAGE_BYTES,
+                         flags | global);
 }
 
 enum tsl_status unmap_page(void *virtual_address)
@@ -92,6 +93,6 @@ enum tsl_status unmap_page(void *virtual_address)
     if (status != TSL_OK)
         return status;
     if (use == TSL_LAYOUT_VALLOC)
-        return tsl_ranges_unmap(facade.system.ranges, address);
-    return tsl_table_unmap(facade.system.table, address, TSL_PAGE_BYTES, 0, NULL);
+        return tsl_ranges_unmap(tsl_facade.system.ranges, address);
+    return tsl_table_unmap(tsl_facade.system.table, address, TSL_PAGE_BYTES, 0, NULL);
 }

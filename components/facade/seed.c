@@ -12,14 +12,14 @@ enum { RIGHTS = VM_READ | VM_WRITE | VM_EXEC, FLAGS = RIGHTS | TSL_ALLOW_WX | TS
 
 uintptr_t allocate_physical_page(void)
 {
-    if (facade.system.stage < TSL_STAGE_FRAMES) {
-        (void)!facade_too_early("allocate_physical_page");
+    if (tsl_facade.system.stage < TSL_STAGE_FRAMES) {
+        (void)!tsl_facade_too_early("allocate_physical_page");
         return 0;
     }
     struct tsl_frame frame;
     /* A 32-bit kernel may have frames that a uintptr_t cannot name. */
     unsigned flags = sizeof(uintptr_t) < sizeof(tsl_paddr) ? TSL_FRAMES_DMA32 : 0;
-    if (tsl_frames_alloc(facade.system.frames, 0, flags, &frame) != TSL_OK)
+    if (tsl_frames_alloc(tsl_facade.system.frames, 0, flags, &frame) != TSL_OK)
         return 0;
     return (uintptr_t)tsl_frame_address(frame);
 }
@@ -29,47 +29,47 @@ void free_physical_page(uintptr_t physical)
     if (physical == 0)
         return;
     enum tsl_status status;
-    if (facade.system.stage < TSL_STAGE_FRAMES)
-        status = facade_too_early("free_physical_page");
+    if (tsl_facade.system.stage < TSL_STAGE_FRAMES)
+        status = tsl_facade_too_early("free_physical_page");
     else if (physical % TSL_PAGE_BYTES)
-        status = tsl_refuse(&facade.refusals, TSL_MISALIGNED,
+        status = tsl_refuse(&tsl_facade.refusals, TSL_MISALIGNED,
                             "free_physical_page: %p is not the start of a page", (void *)physical);
     else
-        status = tsl_frames_free(facade.system.frames, tsl_frame_of(physical), 0);
+        status = tsl_frames_free(tsl_facade.system.frames, tsl_frame_of(physical), 0);
     (void)status; /* the refusal has been counted and logged where it was found */
 }
 
 void *kmalloc(size_t bytes)
 {
-    if (facade.system.stage < TSL_STAGE_HEAP) {
-        (void)!facade_too_early("kmalloc");
+    if (tsl_facade.system.stage < TSL_STAGE_HEAP) {
+        (void)!tsl_facade_too_early("kmalloc");
         return NULL;
     }
-    return tsl_heap_alloc(facade.system.heap, bytes);
+    return tsl_heap_alloc(tsl_facade.system.heap, bytes);
 }
 
 void kfree(void *object)
 {
     if (!object)
         return;
-    enum tsl_status status = facade.system.stage < TSL_STAGE_HEAP
-                                 ? facade_too_early("kfree")
-                                 : tsl_heap_free(facade.system.heap, object);
+    enum tsl_status status = tsl_facade.system.stage < TSL_STAGE_HEAP
+                                 ? tsl_facade_too_early("kfree")
+                                 : tsl_heap_free(tsl_facade.system.heap, object);
     (void)status; /* counted and logged where it was found */
 }
 
 void *valloc(size_t bytes, unsigned flags)
 {
-    if (facade.system.stage < TSL_STAGE_RANGES) {
-        (void)!facade_too_early("valloc");
+    if (tsl_facade.system.stage < TSL_STAGE_RANGES) {
+        (void)!tsl_facade_too_early("valloc");
         return NULL;
     }
     void *start = NULL;
     if (flags & ~(unsigned)FLAGS) {
-        (void)!tsl_refuse(&facade.refusals, TSL_INVALID, "valloc: unknown flags 0x%x", flags);
+        (void)!tsl_refuse(&tsl_facade.refusals, TSL_INVALID, "valloc: unknown flags 0x%x", flags);
         return NULL;
     }
-    if (tsl_ranges_alloc(facade.system.ranges, bytes, flags | TSL_GLOBAL, &start) != TSL_OK)
+    if (tsl_ranges_alloc(tsl_facade.system.ranges, bytes, flags | TSL_GLOBAL, &start) != TSL_OK)
         return NULL;
     return start;
 }
@@ -78,8 +78,8 @@ void vfree(void *start)
 {
     if (!start)
         return;
-    enum tsl_status status = facade.system.stage < TSL_STAGE_RANGES
-                                 ? facade_too_early("vfree")
-                                 : tsl_ranges_free(facade.system.ranges, start);
+    enum tsl_status status = tsl_facade.system.stage < TSL_STAGE_RANGES
+                                 ? tsl_facade_too_early("vfree")
+                                 : tsl_ranges_free(tsl_facade.system.ranges, start);
     (void)status; /* counted and logged where it was found */
 }

@@ -11,7 +11,7 @@
 #include <tesela/cpu.h>
 #include <tesela/window.h>
 
-struct facade facade;
+struct tsl_facade tsl_facade;
 
 /*
  * PAE could name 64 GiB and more, but what describes a frame lies in low memory, of which 512 MiB
@@ -21,13 +21,13 @@ struct facade facade;
 
 static tsl_paddr direct_map_end(void)
 {
-    return tsl_layout_bytes(tsl_layout_find(facade.system.layout, TSL_LAYOUT_DIRECT_MAP));
+    return tsl_layout_bytes(tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_DIRECT_MAP));
 }
 
 /* The end of the physical addresses that this CPU, this format and the descriptions can name. */
 static tsl_paddr nameable_end(const struct tsl_table_format *format)
 {
-    unsigned bits = facade.system.features.physical_bits;
+    unsigned bits = tsl_facade.system.features.physical_bits;
     if (bits > format->physical_bits)
         bits = format->physical_bits;
     tsl_paddr end = (tsl_paddr)1 << bits;
@@ -40,7 +40,7 @@ static tsl_paddr nameable_end(const struct tsl_table_format *format)
 
 static enum tsl_status start_frames(void)
 {
-    const struct tsl_start_options *options = &facade.options;
+    const struct tsl_start_options *options = &tsl_facade.options;
     tsl_paddr end = nameable_end(options->format);
     (void)tsl_map_limit(options->map, end);
     struct tsl_frames_config config = {
@@ -49,56 +49,56 @@ static enum tsl_status start_frames(void)
         .direct_end = direct_map_end(),
         .ram_end = end,
     };
-    return tsl_frames_create(&config, &facade.system.frames);
+    return tsl_frames_create(&config, &tsl_facade.system.frames);
 }
 
 static enum tsl_status stop_frames(void)
 {
-    enum tsl_status status = tsl_frames_destroy(facade.system.frames);
+    enum tsl_status status = tsl_frames_destroy(tsl_facade.system.frames);
     if (status == TSL_OK)
-        facade.system.frames = NULL;
+        tsl_facade.system.frames = NULL;
     return status;
 }
 
 static enum tsl_status start_tables(void)
 {
-    const struct tsl_start_options *options = &facade.options;
+    const struct tsl_start_options *options = &tsl_facade.options;
     struct tsl_table_config config = {.format = options->format,
-                                      .features = facade.system.features,
-                                      .frames = facade.system.frames,
+                                      .features = tsl_facade.system.features,
+                                      .frames = tsl_facade.system.frames,
                                       .kernel = true};
-    struct tsl_kernel_table_config contents = {.layout = facade.system.layout,
+    struct tsl_kernel_table_config contents = {.layout = tsl_facade.system.layout,
                                                .map = options->map,
                                                .image = options->image,
                                                .devices = options->devices,
                                                .device_count = options->device_count};
-    enum tsl_status status = tsl_table_init(&facade.table, &config);
+    enum tsl_status status = tsl_table_init(&tsl_facade.table, &config);
     if (status != TSL_OK)
         return status;
-    status = tsl_table_build_kernel(&facade.table, &contents);
+    status = tsl_table_build_kernel(&tsl_facade.table, &contents);
     if (status == TSL_OK)
-        status = tsl_windows_init(&facade.windows, &facade.table,
-                                  tsl_layout_find(facade.system.layout, TSL_LAYOUT_WINDOWS));
+        status = tsl_windows_init(&tsl_facade.windows, &tsl_facade.table,
+                                  tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_WINDOWS));
     if (status != TSL_OK) {
-        TSL_ASSERT(tsl_table_fini(&facade.table) == TSL_OK);
+        TSL_ASSERT(tsl_table_fini(&tsl_facade.table) == TSL_OK);
         return status;
     }
-    tsl_arch_enable(&facade.system.features);
-    facade.boot_root = tsl_arch_root();
-    tsl_table_switch_to(&facade.table);
-    facade.system.table = &facade.table;
-    facade.system.windows = &facade.windows;
+    tsl_arch_enable(&tsl_facade.system.features);
+    tsl_facade.boot_root = tsl_arch_root();
+    tsl_table_switch_to(&tsl_facade.table);
+    tsl_facade.system.table = &tsl_facade.table;
+    tsl_facade.system.windows = &tsl_facade.windows;
     return TSL_OK;
 }
 
 /* Unmaps whatever is left in a window, so that the tables under it are freed. */
 static void clear_window(enum tsl_layout_use use)
 {
-    const struct tsl_layout_range *range = tsl_layout_find(facade.system.layout, use);
+    const struct tsl_layout_range *range = tsl_layout_find(tsl_facade.system.layout, use);
     if (!range)
         return;
-    enum tsl_status status = tsl_table_unmap(&facade.table, range->start, tsl_layout_bytes(range),
-                                             TSL_UNMAP_SPARSE, NULL);
+    enum tsl_status status = tsl_table_unmap(&tsl_facade.table, range->start,
+                                             tsl_layout_bytes(range), TSL_UNMAP_SPARSE, NULL);
     TSL_ASSERT(status == TSL_OK);
 }
 
@@ -111,19 +111,19 @@ static enum tsl_status stop_tables(void)
 {
     clear_window(TSL_LAYOUT_USER);
     clear_window(TSL_LAYOUT_DEVICES);
-    tsl_arch_switch_root(facade.boot_root);
-    tsl_table_left(&facade.table);
-    enum tsl_status status = tsl_table_fini(&facade.table);
+    tsl_arch_switch_root(tsl_facade.boot_root);
+    tsl_table_left(&tsl_facade.table);
+    enum tsl_status status = tsl_table_fini(&tsl_facade.table);
     if (status != TSL_OK)
         return status;
-    facade.system.table = NULL;
-    facade.system.windows = NULL;
+    tsl_facade.system.table = NULL;
+    tsl_facade.system.windows = NULL;
     return TSL_OK;
 }
 
 static size_t heap_ceiling(const struct tsl_layout_range *window)
 {
-    size_t wanted = facade.options.heap_bytes;
+    size_t wanted = tsl_facade.options.heap_bytes;
     if (wanted == 0)
         wanted = (size_t)TSL_HEAP_MIB << 20;
     size_t most = window->last - window->start + 1;
@@ -132,33 +132,34 @@ static size_t heap_ceiling(const struct tsl_layout_range *window)
 
 static enum tsl_status start_heap(void)
 {
-    const struct tsl_layout_range *window = tsl_layout_find(facade.system.layout, TSL_LAYOUT_HEAP);
-    struct tsl_backed_range_config pages = {.table = facade.system.table,
-                                            .frames = facade.system.frames,
+    const struct tsl_layout_range *window =
+        tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_HEAP);
+    struct tsl_backed_range_config pages = {.table = tsl_facade.system.table,
+                                            .frames = tsl_facade.system.frames,
                                             .start = window->start,
                                             .bytes = heap_ceiling(window),
                                             .attributes = TSL_READ | TSL_WRITE | TSL_GLOBAL};
-    enum tsl_status status = tsl_backed_range_create(&pages, &facade.system.heap_pages);
+    enum tsl_status status = tsl_backed_range_create(&pages, &tsl_facade.system.heap_pages);
     if (status != TSL_OK)
         return status;
-    struct tsl_page_source source = tsl_backed_range_source(facade.system.heap_pages);
+    struct tsl_page_source source = tsl_backed_range_source(tsl_facade.system.heap_pages);
     struct tsl_heap_config config = {.source = source, .ceiling_bytes = pages.bytes};
-    status = tsl_heap_create(&config, &facade.system.heap);
+    status = tsl_heap_create(&config, &tsl_facade.system.heap);
     if (status != TSL_OK) {
-        tsl_backed_range_destroy(facade.system.heap_pages);
-        facade.system.heap_pages = NULL;
+        tsl_backed_range_destroy(tsl_facade.system.heap_pages);
+        tsl_facade.system.heap_pages = NULL;
     }
     return status;
 }
 
 static enum tsl_status stop_heap(void)
 {
-    enum tsl_status status = tsl_heap_destroy(facade.system.heap);
+    enum tsl_status status = tsl_heap_destroy(tsl_facade.system.heap);
     if (status != TSL_OK)
         return status;
-    facade.system.heap = NULL;
-    tsl_backed_range_destroy(facade.system.heap_pages);
-    facade.system.heap_pages = NULL;
+    tsl_facade.system.heap = NULL;
+    tsl_backed_range_destroy(tsl_facade.system.heap_pages);
+    tsl_facade.system.heap_pages = NULL;
     return TSL_OK;
 }
 
@@ -169,22 +170,22 @@ static enum tsl_status stop_heap(void)
 static enum tsl_status start_ranges(void)
 {
     const struct tsl_layout_range *window =
-        tsl_layout_find(facade.system.layout, TSL_LAYOUT_VALLOC);
-    struct tsl_ranges_config config = {.table = facade.system.table,
-                                       .frames = facade.system.frames,
-                                       .heap = facade.system.heap,
+        tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_VALLOC);
+    struct tsl_ranges_config config = {.table = tsl_facade.system.table,
+                                       .frames = tsl_facade.system.frames,
+                                       .heap = tsl_facade.system.heap,
                                        .start = window->start,
                                        .last = window->last};
-    enum tsl_status status = tsl_ranges_create(&config, &facade.system.ranges);
+    enum tsl_status status = tsl_ranges_create(&config, &tsl_facade.system.ranges);
     if (status == TSL_OK)
-        tsl_frames_extend_reach(facade.system.frames, direct_map_end());
+        tsl_frames_extend_reach(tsl_facade.system.frames, direct_map_end());
     return status;
 }
 
 static enum tsl_status stop_ranges(void)
 {
-    tsl_ranges_destroy(facade.system.ranges);
-    facade.system.ranges = NULL;
+    tsl_ranges_destroy(tsl_facade.system.ranges);
+    tsl_facade.system.ranges = NULL;
     return TSL_OK;
 }
 
@@ -202,10 +203,10 @@ static const struct {
 
 static enum tsl_status check_options(const struct tsl_start_options *options)
 {
-    if (facade.system.stage != TSL_STAGE_NONE)
-        return tsl_refuse(&facade.refusals, TSL_EXISTS, "start: already up");
+    if (tsl_facade.system.stage != TSL_STAGE_NONE)
+        return tsl_refuse(&tsl_facade.refusals, TSL_EXISTS, "start: already up");
     if (!options || !options->map || !options->format)
-        return tsl_refuse(&facade.refusals, TSL_INVALID,
+        return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
                           "start: the options need a map and a format");
     return TSL_OK;
 }
@@ -213,14 +214,14 @@ static enum tsl_status check_options(const struct tsl_start_options *options)
 /* Takes the options over and chooses a layout; nothing of the machine is touched. */
 static enum tsl_status prepare(const struct tsl_start_options *options)
 {
-    facade.options = *options;
-    facade.system = (struct tsl_system){.stage = TSL_STAGE_NONE};
-    tsl_arch_features(&facade.system.features);
+    tsl_facade.options = *options;
+    tsl_facade.system = (struct tsl_system){.stage = TSL_STAGE_NONE};
+    tsl_arch_features(&tsl_facade.system.features);
     const struct tsl_layout *layout = options->layout;
     if (!layout)
         layout = tsl_layout_named(options->format->name);
     if (!layout)
-        return tsl_refuse(&facade.refusals, TSL_UNSUPPORTED,
+        return tsl_refuse(&tsl_facade.refusals, TSL_UNSUPPORTED,
                           "start: no built-in layout for table format %s", options->format->name);
     struct tsl_defect defect;
     struct tsl_layout_needs needs = {.image_start = options->image.text_start,
@@ -230,9 +231,9 @@ static enum tsl_status prepare(const struct tsl_start_options *options)
                                      .window_bytes = TSL_WINDOW_COUNT * TSL_PAGE_BYTES};
     enum tsl_status status = tsl_layout_check(layout, &needs, &defect);
     if (status != TSL_OK)
-        return tsl_refuse(&facade.refusals, status, "start: layout rule %u broken at %p: %s",
+        return tsl_refuse(&tsl_facade.refusals, status, "start: layout rule %u broken at %p: %s",
                           defect.rule, (void *)defect.place, defect.sentence);
-    facade.system.layout = layout;
+    tsl_facade.system.layout = layout;
     return TSL_OK;
 }
 
@@ -252,7 +253,7 @@ enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum ts
             TSL_ASSERT(tsl_stop() == TSL_OK); /* nobody has had anything of ours yet */
             return status;
         }
-        facade.system.stage = stages[i].stage;
+        tsl_facade.system.stage = stages[i].stage;
     }
     return TSL_OK;
 }
@@ -265,24 +266,24 @@ enum tsl_status tsl_start(const struct tsl_start_options *options)
 enum tsl_status tsl_stop(void)
 {
     for (size_t i = TSL_COUNT_OF(stages); i-- > 0;) {
-        if (stages[i].stage > facade.system.stage)
+        if (stages[i].stage > tsl_facade.system.stage)
             continue;
         enum tsl_status status = stages[i].stop();
         if (status != TSL_OK)
-            return tsl_refuse(&facade.refusals, status, "stop: stage '%s' is in use",
+            return tsl_refuse(&tsl_facade.refusals, status, "stop: stage '%s' is in use",
                               stages[i].name);
-        facade.system.stage = stages[i].stage - 1;
+        tsl_facade.system.stage = stages[i].stage - 1;
     }
     return TSL_OK;
 }
 
 const struct tsl_system *tsl_system(void)
 {
-    return &facade.system;
+    return &tsl_facade.system;
 }
 
-enum tsl_status facade_too_early(const char *function)
+enum tsl_status tsl_facade_too_early(const char *function)
 {
-    return tsl_refuse(&facade.refusals, TSL_INVALID, "%s: called before tsl_start() got there",
+    return tsl_refuse(&tsl_facade.refusals, TSL_INVALID, "%s: called before tsl_start() got there",
                       function);
 }

@@ -10,10 +10,10 @@
 
 struct tsl_defect tsl_verify(void)
 {
-    const struct tsl_system *system = &facade.system;
+    const struct tsl_system *system = &tsl_facade.system;
     struct tsl_defect defect = TSL_NO_DEFECT;
     if (system->stage >= TSL_STAGE_FRAMES)
-        defect = tsl_map_verify(facade.options.map);
+        defect = tsl_map_verify(tsl_facade.options.map);
     if (!defect.rule && system->stage >= TSL_STAGE_FRAMES)
         defect = tsl_frames_verify(system->frames);
     if (!defect.rule && system->stage >= TSL_STAGE_TABLES)

@@ -79,7 +79,7 @@ void tsl_backed_range_destroy(struct tsl_backed_range *self)
         size_t end = tsl_bits_find_set(self->free_pages, self->pages, page);
         if (end == TSL_BITS_NONE)
             end = self->pages;
-        vm_unback(self->config.table, self->config.start + page * TSL_PAGE_BYTES, end - page);
+        tsl_vm_unback(self->config.table, self->config.start + page * TSL_PAGE_BYTES, end - page);
         page = tsl_bits_find_clear(self->free_pages, self->pages, end);
     }
     struct tsl_frames *frames = self->config.frames;
@@ -127,8 +127,8 @@ void *tsl_backed_range_get(struct tsl_backed_range *self, size_t pages)
     if (first == TSL_BITS_NONE)
         return NULL;
     tsl_vaddr start = self->config.start + first * TSL_PAGE_BYTES;
-    if (vm_back(self->config.table, self->config.frames, start, pages, self->config.attributes) !=
-        TSL_OK) {
+    if (tsl_vm_back(self->config.table, self->config.frames, start, pages,
+                    self->config.attributes) != TSL_OK) {
         return_pages(self, first, pages, true);
         return NULL;
     }
@@ -157,7 +157,7 @@ enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p: %s",
                           pages, start, tsl_status_name(status));
-    vm_unback(self->config.table, (tsl_vaddr)start, pages);
+    tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages);
     return_pages(self, ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES, pages, false);
     return TSL_OK;
 }

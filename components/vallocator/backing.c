@@ -39,8 +39,8 @@ static enum tsl_status map_block(struct tsl_table *table, struct tsl_frames *fra
     return status;
 }
 
-enum tsl_status vm_back(struct tsl_table *table, struct tsl_frames *frames, tsl_vaddr start,
-                        size_t pages, unsigned attributes)
+enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames, tsl_vaddr start,
+                            size_t pages, unsigned attributes)
 {
     size_t done = 0;
     unsigned order = LARGEST_ORDER;
@@ -54,14 +54,14 @@ enum tsl_status vm_back(struct tsl_table *table, struct tsl_frames *frames, tsl_
         } else if (status == TSL_NO_MEMORY && order > 0) {
             order--; /* memory is in pieces: go on with smaller ones */
         } else {
-            vm_unback(table, start, done);
+            tsl_vm_unback(table, start, done);
             return status;
         }
     }
     return TSL_OK;
 }
 
-void vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages)
+void tsl_vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages)
 {
     if (pages == 0)
         return;

@@ -215,8 +215,8 @@ enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t bytes, unsigned
         return TSL_LIMIT;
     }
     tsl_vaddr start = address_of(self, range);
-    status =
-        vm_back(self->config.table, self->config.frames, start, whole / TSL_PAGE_BYTES, attributes);
+    status = tsl_vm_back(self->config.table, self->config.frames, start, whole / TSL_PAGE_BYTES,
+                         attributes);
     if (status != TSL_OK) {
         drop(self, range, true);
         return status;
@@ -267,7 +267,7 @@ enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start)
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "ranges: free of %p: %s", start,
                           tsl_status_name(status));
-    vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
+    tsl_vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
     drop(self, range, false);
     return TSL_OK;
 }

@@ -21,12 +21,12 @@
  * Gives every page of [start, start + pages) a frame and maps it. All or nothing.
  * Errors: TSL_NO_MEMORY, and what tsl_table_map() says.
  */
-TSL_MUST_CHECK enum tsl_status vm_back(struct tsl_table *table, struct tsl_frames *frames,
-                                       tsl_vaddr start, size_t pages, unsigned attributes);
+TSL_MUST_CHECK enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames,
+                                           tsl_vaddr start, size_t pages, unsigned attributes);
 
 /* Unmaps [start, start + pages), flushes every CPU, and only then frees the frames. Every page is
  * mapped. */
-void vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages);
+void tsl_vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages);
 
 /* One range. Addresses are kept as offsets into the window, so that a window may end at the top of
  * memory. */

@@ -24,8 +24,7 @@ MORE_TRIALS = [("x86_32-gcc", "embedded"), ("x86_64-gcc", "server"), ("x86_32-cl
                ("x86_64-clang", "desktop")]
 SMALL = ("iot", "embedded")
 FORMATS = {"x86_32": {"2level", "pae"}, "x86_64": {"4level", "5level"}}
-SMALL_SMALL = ("iot", "embedded")
-FORMATS = {"x86_32": {"2level"}, "x86_64": {"4level"}}
+SMALL_FORMATS = {"x86_32": {"2level"}, "x86_64": {"4level"}}
 
 
 def libraries(build):

@@ -240,6 +240,14 @@ static enum model_result translate(struct cpu *self, uint64_t address, enum mode
     return MODEL_OK;
 }
 
+void model_speculate(unsigned cpu, uint64_t address)
+{
+    struct walker_page page;
+    struct cpu *self = &model.cpu[cpu];
+    if (walk(self, address, &page) != WALKER_NOT_CANONICAL)
+        tlb_insert_way(&self->tlb, address, &page);
+}
+
 enum model_result model_reach(unsigned cpu, uint64_t address, enum model_access access, void **out)
 {
     struct walker_page page;

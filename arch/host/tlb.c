@@ -53,14 +53,19 @@ const struct tlb_way *tlb_find_way(const struct tlb *self, uint64_t linear)
     return hit ? way : NULL;
 }
 
+void tlb_insert_way(struct tlb *self, uint64_t linear, const struct walker_page *page)
+{
+    uint64_t span = UINT64_C(1) << self->way_shift;
+    if (page->last_table == 0)
+        return;
+    self->way[(linear >> self->way_shift) % TLB_WAY_SLOTS] =
+        (struct tlb_way){true, linear & ~(span - 1u), page->last_table, page->above_last};
+}
+
 void tlb_insert(struct tlb *self, const struct walker_page *page)
 {
     *slot_of(self, page->start, page->bytes) = (struct tlb_page){true, *page};
-    if (page->last_table == 0)
-        return;
-    uint64_t span = UINT64_C(1) << self->way_shift;
-    self->way[(page->start >> self->way_shift) % TLB_WAY_SLOTS] =
-        (struct tlb_way){true, page->start & ~(span - 1u), page->last_table, page->above_last};
+    tlb_insert_way(self, page->start, page);
 }
 
 static void forget_ways(struct tlb *self)

@@ -44,6 +44,9 @@ const struct tlb_way *tlb_find_way(const struct tlb *self, uint64_t linear);
 /* Remember a finished walk. */
 void tlb_insert(struct tlb *self, const struct walker_page *page);
 
+/* Remember only the way to the last table, if the walk for `linear` came that far. */
+void tlb_insert_way(struct tlb *self, uint64_t linear, const struct walker_page *page);
+
 /* As INVLPG: the page, global or not, and all cached ways. */
 void tlb_flush_page(struct tlb *self, uint64_t linear);
 

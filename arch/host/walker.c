@@ -69,12 +69,12 @@ enum walker_result walker_last_step(const struct walker_machine *machine, uint64
     bool wide = machine->mode != WALKER_32BIT;
     uint64_t index = wide ? field(linear, 20, 12) >> 12 : field(linear, 21, 12) >> 12;
     uint64_t entry = read_entry(machine, table + index * (wide ? 8u : 4u), wide ? 8 : 4, out);
+    out->last_table = table;
+    out->above_last = above;
     if (!bit(entry, 0))
         return WALKER_NOT_PRESENT;
     if (wide && reserved_long(machine, entry))
         return WALKER_RESERVED;
-    out->last_table = table;
-    out->above_last = above;
     out->rights = above;
     narrow(&out->rights, entry, wide && machine->nxe);
     finish(machine, entry, 7, wide ? field(entry, 51, 12) : field(entry, 31, 12), 4096, linear,

@@ -23,7 +23,6 @@ enum rule {
     RULE_GLOBAL,
     RULE_NO_GUARD_PAGE,
     RULE_FIXED_TABLES,
-    RULE_FEATURES,
 };
 
 static const char *const sentence[] = {
@@ -32,7 +31,7 @@ static const char *const sentence[] = {
     [RULE_RESERVED_BITS] = "no entry has a bit that this CPU demands to be zero",
     [RULE_TABLE_FRAME] = "every table is an allocated frame that phys_to_virt reaches",
     [RULE_NO_EMPTY_TABLE] = "no table is empty, but the root and those fixed",
-    [RULE_TABLE_ONCE] = "tables found in the tree are those counted, so none has two parents",
+    [RULE_TABLE_ONCE] = "there are as many tables as are counted",
     [RULE_PAGE_COUNTS] = "pages found at each level are those counted",
     [RULE_WRITE_XOR_EXECUTE] = "no page is writable and executable without permission",
     [RULE_USER_HALF] = "only pages of the user half are open to user mode",
@@ -40,7 +39,6 @@ static const char *const sentence[] = {
     [RULE_GLOBAL] = "global pages lie in the kernel half of a CPU that has them",
     [RULE_NO_GUARD_PAGE] = "page 0 and the page under the hole are not mapped",
     [RULE_FIXED_TABLES] = "the tables of the fixed range are there",
-    [RULE_FEATURES] = "an entry maps a page only where the CPU can",
 };
 
 /* A depth-first visit without recursion: one table and one index a level. */
@@ -85,8 +83,6 @@ static struct tsl_defect check_page(struct visit *self, const struct tsl_table_e
     tsl_vaddr last = start + (tsl_table_format_page_bytes(format, self->level) - 1u);
     unsigned attributes = entry->attributes;
 
-    if (!format->leaf_at(self->level, &table->features))
-        return broken(RULE_FEATURES, start);
     if (start == 0 || (format->sign_extended && start <= tsl_table_lower_last(format) &&
                        last > format->user_last))
         return broken(RULE_NO_GUARD_PAGE, start);

@@ -69,6 +69,12 @@ enum model_result model_load(unsigned cpu, uint64_t address, void *out, size_t b
 enum model_result model_store(unsigned cpu, uint64_t address, const void *data, size_t bytes);
 enum model_result model_fetch(unsigned cpu, uint64_t address);
 
+/*
+ * A walk ahead of need, as CPUs make them at any time: no fault, no accessed bit, but whatever was
+ * found on the way is remembered.
+ */
+void model_speculate(unsigned cpu, uint64_t address);
+
 /* The place in simulated RAM behind `address` for this access, in *out; up to the page's end. */
 enum model_result model_reach(unsigned cpu, uint64_t address, enum model_access access, void **out);
 

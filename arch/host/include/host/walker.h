@@ -55,7 +55,8 @@ struct walker_page {
 
 /*
  * Translate `linear` from the root `cr3`. `pdpte`: the four PAE registers, NULL: read the root
- * from memory. On any result but WALKER_OK *out holds depth and entry_at only.
+ * from memory. On any result but WALKER_OK *out holds depth, entry_at and
+ * last_table with above_last (if the walk came that far) only.
  */
 enum walker_result walker_translate(const struct walker_machine *machine, uint64_t cr3,
                                     const uint64_t pdpte[4], uint64_t linear,

@@ -32,6 +32,7 @@
 #define LARGEST_PIN 64
 
 static _Thread_local unsigned this_cpu;
+static _Thread_local unsigned pins_here; /* by this thread, whichever CPU it was */
 
 /* Of each CPU; the depth is touched by its thread alone, except that a kick looks at it. */
 static uint32_t pin_depth[TSL_CPUS];
@@ -81,6 +82,7 @@ tsl_pin tsl_port_pin(void)
         misuse("pinned too deep, an unpin is missing");
     }
     tsl_atomic_store_u32(&pin_depth[this_cpu], depth + 1);
+    pins_here++;
     return depth;
 }
 
@@ -90,6 +92,7 @@ void tsl_port_unpin(tsl_pin pin)
         misuse("unpin does not match the last pin");
     }
     tsl_atomic_store_u32(&pin_depth[this_cpu], (uint32_t)pin);
+    pins_here--;
     if (pin == 0) {
         take_interrupt();
     }
@@ -105,7 +108,7 @@ void host_port_set_cpu(unsigned cpu)
     if (cpu >= TSL_CPUS) {
         misuse("no such CPU");
     }
-    if (tsl_atomic_load_u32(&pin_depth[this_cpu]) != 0) {
+    if (pins_here != 0) {
         misuse("a pinned thread changes its CPU");
     }
     this_cpu = cpu;

@@ -131,7 +131,7 @@ static inline uint32_t tsl_atomic_and_u32(uint32_t *place, uint32_t mask)
  */
 static inline void tsl_atomic_fence(void)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __sync_synchronize();
 }
 
 #endif

@@ -16,8 +16,11 @@
 #include "tap.h"
 #include "table_world.h"
 
-#define RW   (TSL_READ | TSL_WRITE)
-#define CPUS 3u
+#define RW (TSL_READ | TSL_WRITE)
+
+/* Three CPUs, or as many as the configuration has; CPU(n) is one of them. */
+#define CPUS   (TSL_CPUS < 3 ? (unsigned)TSL_CPUS : 3u)
+#define CPU(n) ((n) % CPUS)
 
 static bool open_cpus(struct world *world, const struct tsl_table_format *format)
 {
@@ -45,10 +48,10 @@ static void store_of(const struct tsl_table_format *format)
     CHECK_EQ(model_store(0, va, "hello", 6), MODEL_NOT_PRESENT);
     CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
     CHECK_EQ(model_store(0, va, "hello", 6), MODEL_OK);
-    CHECK_EQ(model_load(1, va, text, 6), MODEL_OK);
+    CHECK_EQ(model_load(CPU(1), va, text, 6), MODEL_OK);
     CHECK_STRING(text, "hello");
     bool has_nx = format->has_nx;
-    CHECK_EQ(model_fetch(2, va), has_nx ? MODEL_PROTECTION : MODEL_OK);
+    CHECK_EQ(model_fetch(CPU(2), va), has_nx ? MODEL_PROTECTION : MODEL_OK);
 
     CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, NULL), TSL_OK);
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
@@ -77,18 +80,18 @@ static void global_of(const struct tsl_table_format *format)
     tsl_paddr frame = world_frame(&world, 0);
     char byte;
     CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW | TSL_GLOBAL), TSL_OK);
-    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_OK);
-    host_port_set_cpu(1);
+    CHECK_EQ(model_load(CPU(1), va, &byte, 1), MODEL_OK);
+    host_port_set_cpu(CPU(1));
     tsl_table_switch_to(&world.table); /* keeps the global translation */
     struct model_counters before;
     struct model_counters after;
     model_counters(&before);
-    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_OK);
+    CHECK_EQ(model_load(CPU(1), va, &byte, 1), MODEL_OK);
     model_counters(&after);
     CHECK_EQ(after.hits - before.hits, 1);
     host_port_set_cpu(0);
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
-    CHECK_EQ(model_load(1, va, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(CPU(1), va, &byte, 1), MODEL_NOT_PRESENT);
     nothing_stale();
     world_close(&world);
 }
@@ -107,17 +110,18 @@ static void gather_of(const struct tsl_table_format *format)
     tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
     tsl_paddr frame = world_frame(&world, 0);
     CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
-    CHECK_EQ(model_store(1, va, "x", 1), MODEL_OK);
+    CHECK_EQ(model_store(CPU(1), va, "x", 1), MODEL_OK);
     tsl_word free_frames = tsl_frames_free_count(world.frames);
     tsl_gather_init(&gather, &world.table);
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, &gather), TSL_OK);
     CHECK(!tsl_frames_is_free(world.frames, tsl_frame_of(frame)));
     CHECK_EQ(tsl_frames_free_count(world.frames), free_frames);
-    CHECK_EQ(model_store(1, va, "y", 1), MODEL_OK); /* the CPU still may: nothing was flushed */
+    CHECK_EQ(model_store(CPU(1), va, "y", 1),
+             MODEL_OK); /* the CPU still may: nothing was flushed */
     tsl_gather_finish(&gather);
     CHECK(tsl_frames_is_free(world.frames, tsl_frame_of(frame)));
     CHECK(tsl_frames_free_count(world.frames) > free_frames + 1); /* tables came back as well */
-    CHECK_EQ(model_store(1, va, "z", 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_store(CPU(1), va, "z", 1), MODEL_NOT_PRESENT);
     struct model_counters counters;
     model_counters(&counters);
     CHECK_EQ(counters.freed_frames, 0);
@@ -143,12 +147,12 @@ static void open_gather_of(const struct tsl_table_format *format)
     tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
     tsl_paddr frame = world_frame(&world, 0);
     CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
-    CHECK_EQ(model_store(2, va, "x", 1), MODEL_OK);
+    CHECK_EQ(model_store(CPU(2), va, "x", 1), MODEL_OK);
     tsl_gather_init(&first, &world.table);
     CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, &first), TSL_OK);
-    host_port_set_cpu(1);
+    host_port_set_cpu(CPU(1));
     CHECK_STATUS(tsl_table_protect(&world.table, va, 4096, TSL_READ, NULL), TSL_OK);
-    CHECK_EQ(model_store(2, va, "y", 1), MODEL_PROTECTION);
+    CHECK_EQ(model_store(CPU(2), va, "y", 1), MODEL_PROTECTION);
     host_port_set_cpu(0);
     tsl_gather_finish(&first);
     CHECK_EQ(world.table.open_gathers, 0);
@@ -197,10 +201,10 @@ static void reused_table_of(const struct tsl_table_format *format)
     tsl_paddr frame = world_frame(&world, 0);
     char byte;
     CHECK_STATUS(tsl_table_map(&world.table, va, frame, 4096, RW), TSL_OK);
-    CHECK_EQ(model_load(2, va, &byte, 1), MODEL_OK); /* remembers the way to the last table */
+    CHECK_EQ(model_load(CPU(2), va, &byte, 1), MODEL_OK); /* remembers the way to the last table */
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_OK);
     /* The neighbour was never loaded: it would go the remembered way. */
-    CHECK_EQ(model_load(2, va + 4096, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(CPU(2), va + 4096, &byte, 1), MODEL_NOT_PRESENT);
     nothing_stale();
     CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(frame), 0), TSL_OK);
     world_close(&world);
@@ -216,7 +220,7 @@ static tsl_vaddr speculated;
 static void speculate(uint64_t *entry)
 {
     (void)entry;
-    model_speculate(2, speculated);
+    model_speculate(CPU(2), speculated);
 }
 
 /*
@@ -239,7 +243,7 @@ static void full_gather_of(const struct tsl_table_format *format)
     model_before_exchange = speculate;
     CHECK_STATUS(tsl_table_unmap(&world.table, va, pages * 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
     model_before_exchange = NULL;
-    CHECK_EQ(model_load(2, va, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(CPU(2), va, &byte, 1), MODEL_NOT_PRESENT);
     nothing_stale();
     world_close(&world);
 }
@@ -256,25 +260,23 @@ static void demote_of(const struct tsl_table_format *format)
 {
     struct world world;
     char byte;
-    if (!TSL_LARGE_PAGES)
-        return;
     REQUIRE(open_cpus(&world, format));
     tsl_vaddr large = tsl_table_format_page_bytes(format, 1);
     tsl_vaddr va = (world_start(TSL_LAYOUT_VALLOC) + large - 1) & ~(large - 1);
     tsl_paddr block = world_frame(&world, format->shift[1] - TSL_PAGE_SHIFT);
     CHECK_STATUS(tsl_table_map(&world.table, va, block, large, RW | TSL_MAP_LARGE), TSL_OK);
     for (tsl_vaddr at = va; at < va + large; at += 0x10000)
-        CHECK_EQ(model_load(1, at + 0x1000, &byte, 1), MODEL_OK);
+        CHECK_EQ(model_load(CPU(1), at + 0x1000, &byte, 1), MODEL_OK);
     CHECK_STATUS(tsl_table_protect(&world.table, va + 0x3000, 4096, TSL_READ, NULL), TSL_OK);
     CHECK_EQ(world.table.counters.splits, 1);
     for (tsl_vaddr at = va; at < va + large; at += 0x1000)
-        CHECK_EQ(model_store(1, at, "x", 1), at == va + 0x3000 ? MODEL_PROTECTION : MODEL_OK);
+        CHECK_EQ(model_store(CPU(1), at, "x", 1), at == va + 0x3000 ? MODEL_PROTECTION : MODEL_OK);
     CHECK_STATUS(tsl_frames_split(world.frames, tsl_frame_of(block), format->shift[1] - 12u),
                  TSL_OK);
     CHECK_STATUS(tsl_table_unmap(&world.table, va + large / 2, large / 2, TSL_UNMAP_FREE, NULL),
                  TSL_OK);
-    CHECK_EQ(model_load(1, va + large / 2, &byte, 1), MODEL_NOT_PRESENT);
-    CHECK_EQ(model_load(1, va + large - 1, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(CPU(1), va + large / 2, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(model_load(CPU(1), va + large - 1, &byte, 1), MODEL_NOT_PRESENT);
     nothing_stale();
     CHECK_STATUS(tsl_table_unmap(&world.table, va, large / 2, TSL_UNMAP_FREE, NULL), TSL_OK);
     world_close(&world);
@@ -282,14 +284,18 @@ static void demote_of(const struct tsl_table_format *format)
 
 static void a_split_leaves_no_large_translation(void)
 {
+    if (!TSL_LARGE_PAGES)
+        SKIP("no large pages are configured");
     for_each_format(demote_of);
 }
 
 static void only_cpus_that_run_the_table_are_asked(void)
 {
     struct world world;
+    if (TSL_CPUS < 3)
+        SKIP("fewer than three CPUs are configured");
     REQUIRE(open_cpus(&world, machine_format_at(0)));
-    host_port_set_cpu(2);
+    host_port_set_cpu(CPU(2));
     tsl_arch_switch_root(0);
     tsl_table_left(&world.table);
     host_port_set_cpu(0);

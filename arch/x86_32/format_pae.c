@@ -14,8 +14,12 @@
 
 #include <tesela/arch.h>
 
-/* A root entry may only carry: present, the two cache bits, the address; bits 9..11 are ignored. */
-#define ROOT_RESERVED (UINT64_C(0x1e6) | X86_NO_EXECUTE)
+/*
+ * A root entry may only carry: present, the two cache bits, the address; bits 9..11 are ignored.
+ * Bit 5 is reserved too, but never ours: QEMU's TCG marks root entries as accessed, which no
+ * processor does, so it is let pass when tables are read.
+ */
+#define ROOT_RESERVED (UINT64_C(0x1c6) | X86_NO_EXECUTE)
 
 static bool leaf_at(unsigned level, const struct tsl_cpu_features *features)
 {

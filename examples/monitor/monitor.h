@@ -17,9 +17,6 @@
 /* Where everything is printed. */
 const struct tsl_sink *console(void);
 
-/* The memory map that the machine started with. */
-extern struct tsl_memory_map memory_map;
-
 /* Runs every step, prints what each does, ends with the line `tour: PASS n/n` or `tour: FAIL k/n
  * (names)`. */
 bool tour(void);

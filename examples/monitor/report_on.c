@@ -8,10 +8,12 @@
 
 #include <tesela/report.h>
 
+#include <platform/memory.h>
+
 void report(void)
 {
     const struct tsl_system *system = tsl_system();
-    struct tsl_report_subject subject = {.map = &memory_map,
+    struct tsl_report_subject subject = {.map = platform_memory_map(),
                                          .frames = system->frames,
                                          .table = system->table,
                                          .heap = system->heap,

@@ -15,6 +15,7 @@
 #include <tesela/vallocator.h>
 
 #include <platform/fault.h>
+#include <platform/memory.h>
 
 static tsl_word free_at_start;
 
@@ -55,10 +56,10 @@ static unsigned expected_rights(unsigned flags)
 
 static bool map_and_layout(void)
 {
-    REQUIRE(tsl_map_verify(&memory_map).rule == 0);
+    REQUIRE(tsl_map_verify(platform_memory_map()).rule == 0);
     REQUIRE(tsl_layout_check(tsl_system()->layout, NULL, NULL) == TSL_OK);
     tsl_print(console(), "    %zu ranges, sorted and disjoint; every address range in its place\n",
-              memory_map.count);
+              platform_memory_map()->count);
     return true;
 }
 
@@ -108,15 +109,12 @@ static bool frame_runs(void)
     return true;
 }
 
-/* The highest frame there is: on a 32-bit kernel with PAE it lies above 4 GiB and is reached
- * through a window. */
+/* A frame of the highest zone: on a 32-bit kernel it may have no direct mapping. */
 static bool windows(void)
 {
     struct tsl_frame frame;
     REQUIRE(tsl_frames_alloc(tsl_system()->frames, 0, TSL_FRAMES_HIGH, &frame) == TSL_OK);
-    say_range(tsl_frame_address(frame) >> 32 ? "frame above 4 GiB, used through a window"
-                                             : "frame used through a window",
-              tsl_frame_address(frame), TSL_PAGE_BYTES);
+    say_range("frame written and read through windows", tsl_frame_address(frame), TSL_PAGE_BYTES);
     tsl_pin pin = tsl_port_pin();
     tsl_word *words = tsl_window_open(tsl_system()->windows, TSL_WINDOW_SOURCE, frame);
     for (size_t i = 0; i < TSL_PAGE_BYTES / sizeof(*words); i++)
@@ -133,22 +131,90 @@ static bool windows(void)
     return true;
 }
 
+/* The first usable range above 4 GiB, NULL if the machine or the table format has none. */
+static const struct tsl_memory_range *range_above_4g(void)
+{
+    const struct tsl_memory_map *map = platform_memory_map();
+    for (size_t i = 0; i < map->count; i++) {
+        if (map->ranges[i].type == TSL_MEMORY_USABLE && map->ranges[i].start >> 32)
+            return &map->ranges[i];
+    }
+    return NULL;
+}
+
+/* Writes the frame through a window, reads it through a mapping of its own. */
+static bool show_high_frame(struct tsl_frame frame, tsl_vaddr place)
+{
+    tsl_pin pin = tsl_port_pin();
+    tsl_word *words = tsl_window_open(tsl_system()->windows, TSL_WINDOW_SOURCE, frame);
+    words[0] = frame.number;
+    words[1] = ~frame.number;
+    tsl_window_close(tsl_system()->windows, TSL_WINDOW_SOURCE);
+    tsl_port_unpin(pin);
+    REQUIRE(tsl_ranges_map(tsl_system()->ranges, place, tsl_frame_address(frame), TSL_PAGE_BYTES,
+                           TSL_READ) == TSL_OK);
+    const tsl_word *shown = (const tsl_word *)place;
+    bool right = shown[0] == frame.number && shown[1] == ~frame.number;
+    REQUIRE(tsl_ranges_unmap(tsl_system()->ranges, place) == TSL_OK);
+    return right;
+}
+
+static bool above_4g(void)
+{
+    enum { FRAMES = 16 };
+    const struct tsl_memory_range *range = range_above_4g();
+    if (!range) {
+        tsl_print(console(), "    none on this machine with %s tables\n",
+                  tsl_system()->table->format->name);
+        return true;
+    }
+    struct tsl_frames *frames = tsl_system()->frames;
+    tsl_paddr start = range->end - FRAMES * TSL_PAGE_BYTES;
+    tsl_vaddr place = tsl_layout_find(tsl_system()->layout, TSL_LAYOUT_VALLOC)->start;
+    REQUIRE(tsl_frames_reserve(frames, start, FRAMES * TSL_PAGE_BYTES) == TSL_OK);
+    for (size_t i = 0; i < FRAMES; i++)
+        REQUIRE(show_high_frame(tsl_frame_of(start + i * TSL_PAGE_BYTES), place));
+    REQUIRE(tsl_frames_release(frames, start, FRAMES * TSL_PAGE_BYTES) == TSL_OK);
+    tsl_print(console(), "    %d frames used above 4 GiB: 0x%llx..0x%llx, by window and mapping\n",
+              FRAMES, (unsigned long long)start, (unsigned long long)range->end - 1);
+    return true;
+}
+
+/* Fills an object with a pattern of its own, or compares it. */
+static void sign(unsigned char *object, size_t bytes, size_t seed)
+{
+    for (size_t i = 0; i < bytes; i++)
+        object[i] = (unsigned char)(seed + i);
+}
+
+static bool is_signed(const unsigned char *object, size_t bytes, size_t seed)
+{
+    size_t right = 0;
+    for (size_t i = 0; i < bytes; i++)
+        right += object[i] == (unsigned char)(seed + i);
+    return right == bytes;
+}
+
+static size_t object_bytes(size_t number)
+{
+    return 1 + number * number * 7;
+}
+
 static bool heap(void)
 {
-    enum { COUNT = 64 };
-    unsigned char *object[COUNT];
-    size_t bytes[COUNT], total = 0;
-    for (size_t i = 0; i < COUNT; i++) {
-        bytes[i] = 1 + i * i * 7;
-        object[i] = kmalloc(bytes[i]);
-        REQUIRE(object[i] && (uintptr_t)object[i] % 16 == 0);
-        for (size_t j = 0; j < bytes[i]; j++)
-            object[i][j] = (unsigned char)(i + j);
-        total += bytes[i];
+    enum { MOST = 64 };
+    unsigned char *object[MOST];
+    /* On a very small machine, no more than a quarter of what is free. */
+    size_t budget = tsl_frames_free_count(tsl_system()->frames) * (TSL_PAGE_BYTES / 4);
+    size_t count = 0, total = 0;
+    for (; count < MOST && total + object_bytes(count) <= budget; count++) {
+        object[count] = kmalloc(object_bytes(count));
+        REQUIRE(object[count] && (uintptr_t)object[count] % 16 == 0);
+        sign(object[count], object_bytes(count), count);
+        total += object_bytes(count);
     }
-    for (size_t i = 0; i < COUNT; i++) {
-        for (size_t j = 0; j < bytes[i]; j++)
-            REQUIRE(object[i][j] == (unsigned char)(i + j));
+    for (size_t i = 0; i < count; i++) {
+        REQUIRE(is_signed(object[i], object_bytes(i), i));
         kfree(object[i]);
     }
     struct tsl_heap *raw = tsl_system()->heap;
@@ -157,8 +223,8 @@ static bool heap(void)
     aligned = tsl_heap_realloc(raw, aligned, 20000);
     REQUIRE(aligned && (uintptr_t)aligned % 4096 == 0);
     REQUIRE(tsl_heap_free(raw, aligned) == TSL_OK);
-    tsl_print(console(), "    %d objects, %zu bytes, contents intact; aligned and resized blocks\n",
-              COUNT, total);
+    tsl_print(console(), "    %zu objects, %zu bytes, contents intact; aligned and resized blocks\n",
+              count, total);
     return true;
 }
 
@@ -270,6 +336,7 @@ static const struct {
     {"frame-blocks", frame_blocks},
     {"frame-runs", frame_runs},
     {"windows", windows},
+    {"above-4-gib", above_4g},
     {"heap", heap},
     {"protection", protection},
     {"guards", guards},

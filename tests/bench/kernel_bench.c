@@ -16,8 +16,7 @@
 
 #include <platform/boot.h>
 #include <platform/console.h>
-
-#include "kernel_start.h"
+#include <platform/memory.h>
 
 enum { SAMPLES = 9, BATCH = 2000 };
 
@@ -225,7 +224,8 @@ static void shuffle_frees(void)
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    enum tsl_status status = kernel_start(boot);
+    (void)boot;
+    enum tsl_status status = platform_memory_start();
     if (status != TSL_OK) {
         tsl_print(platform_console(), "Tesela did not start: %s\n", tsl_status_name(status));
         return false;

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * memory.c: Tesela on this machine: its memory map, image and devices as start options.
+ *
+ * Owns:  the storage of the memory map and of the list of devices.
+ * Needs: the facade; boot.c. Who may call: kernel_main(), see platform/memory.h.
+ */
+#include <platform/memory.h>
+
+#include <tesela/arch.h>
+#include <platform/boot.h>
+
+/* 312 entries have been seen on a real machine; a kernel's own reservations come on top. */
+enum { MAP_RANGES = 400, MOST_DEVICES = 8 };
+
+static struct tsl_memory_range map_storage[MAP_RANGES], imported_ranges[MAP_RANGES];
+static struct tsl_memory_map map, imported;
+static struct tsl_kernel_device devices[MOST_DEVICES];
+
+struct tsl_memory_map *platform_memory_map(void)
+{
+    return &map;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static const struct tsl_table_format *format_named(const char *name)
+{
+    for (size_t i = 0; tsl_arch_formats[i]; i++) {
+        if (is_same(tsl_arch_formats[i]->name, name))
+            return tsl_arch_formats[i];
+    }
+    return NULL;
+}
+
+static struct tsl_kernel_image image_of(const struct platform_image *image)
+{
+    return (struct tsl_kernel_image){.text_start = image->text.start - image->offset,
+                                     .text_end = image->text.end - image->offset,
+                                     .rodata_start = image->rodata.start - image->offset,
+                                     .rodata_end = image->rodata.end - image->offset,
+                                     .data_start = image->data.start - image->offset,
+                                     .data_end = image->bss.end - image->offset};
+}
+
+static size_t list_devices(const struct platform_boot *boot)
+{
+    size_t count = boot->device_count < MOST_DEVICES ? boot->device_count : MOST_DEVICES;
+    for (size_t i = 0; i < count; i++)
+        devices[i] = (struct tsl_kernel_device){.at = boot->devices[i].start,
+                                                .target = boot->devices[i].target,
+                                                .bytes = boot->devices[i].bytes,
+                                                .attributes = TSL_READ | TSL_WRITE | TSL_GLOBAL |
+                                                              TSL_CACHE_UNCACHED};
+    return count;
+}
+
+static void copy_map(struct tsl_memory_map *to, struct tsl_memory_range *storage,
+                     const struct tsl_memory_map *from)
+{
+    *to = *from;
+    to->ranges = storage;
+    for (size_t i = 0; i < from->count; i++)
+        storage[i] = from->ranges[i];
+}
+
+static enum tsl_status import_once(void)
+{
+    if (imported.ranges)
+        return TSL_OK;
+    enum tsl_status status = tsl_map_init(&map, map_storage, MAP_RANGES);
+    if (status == TSL_OK)
+        status = platform_import_map(&map);
+    if (status == TSL_OK)
+        copy_map(&imported, imported_ranges, &map);
+    return status;
+}
+
+enum tsl_status platform_memory_options(struct tsl_start_options *out)
+{
+    const struct platform_boot *boot = platform_boot();
+    enum tsl_status status = import_once();
+    if (status != TSL_OK)
+        return status;
+    copy_map(&map, map_storage, &imported);
+    *out = (struct tsl_start_options){.map = &map,
+                                      .format = format_named(boot->format_name),
+                                      .image = image_of(&boot->image),
+                                      .devices = devices,
+                                      .device_count = list_devices(boot),
+                                      .reach_end = boot->reach_end};
+    return TSL_OK;
+}
+
+enum tsl_status platform_memory_guard_stacks(void)
+{
+    tsl_vaddr page;
+    for (unsigned i = 0; platform_guard_page(i, &page); i++) {
+        enum tsl_status status =
+            tsl_table_unmap(tsl_system()->table, page, TSL_PAGE_BYTES, 0, NULL);
+        if (status != TSL_OK)
+            return status;
+    }
+    return TSL_OK;
+}
+
+enum tsl_status platform_memory_start(void)
+{
+    struct tsl_start_options options;
+    enum tsl_status status = platform_memory_options(&options);
+    if (status == TSL_OK)
+        status = tsl_start(&options);
+    return status == TSL_OK ? platform_memory_guard_stacks() : status;
+}

@@ -52,7 +52,7 @@ static enum import_step next(struct import_source *self, struct import_entry *ou
     if (left == 0) {
         return IMPORT_END;
     }
-    if (left < SIZE_BYTES + ENTRY_BYTES) {
+    if (left < SIZE_BYTES) {
         return IMPORT_BROKEN;
     }
     uint32_t size = import_u32(entry);
@@ -64,7 +64,7 @@ static enum import_step next(struct import_source *self, struct import_entry *ou
         .bytes = import_u64(entry + 12),
         .type = import_type_e820(import_u32(entry + 20)),
     };
-    self->offset += SIZE_BYTES + size;
+    self->offset += (size_t)SIZE_BYTES + size;
     return IMPORT_ENTRY;
 }
 

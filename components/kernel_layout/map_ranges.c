@@ -192,8 +192,7 @@ static tsl_paddr fill_gap(struct tsl_memory_map *map, size_t i, tsl_paddr at, ts
 
 /*
  * [at, stop) lies in ranges[i], which is weaker. Takes it out of that range, for fill_gap() to fill
- * in the next step, or makes room first when the rest of the range would need more slots than there
- * are.
+ * in the next step, or makes room first when the rest of the range needs a slot that is not there.
  */
 static void carve(struct tsl_memory_map *map, size_t i, tsl_paddr at, tsl_paddr stop)
 {
@@ -204,7 +203,7 @@ static void carve(struct tsl_memory_map *map, size_t i, tsl_paddr at, tsl_paddr 
         range->start = stop;
     } else if (stop == range->end) {
         range->end = at;
-    } else if (map->capacity - map->count < 2) {
+    } else if (map->count == map->capacity) {
         make_room(map, at);
     } else {
         struct tsl_memory_range rest = {stop, range->end, range->type};

@@ -52,10 +52,23 @@ static inline bool map_is(const struct tsl_memory_map *map, const struct tsl_mem
 
 /* Bytes of a synthetic boot map, at an odd address so that alignment is never assumed. */
 struct bytes {
+    size_t count;
     uint8_t unused;
     uint8_t at[1023];
-    size_t count;
 };
+
+/*
+ * The first `bytes` of `source`, moved so that they end where `self` ends: on the host the address
+ * sanitizer then sees every read past them.
+ */
+static inline const uint8_t *cut_bytes(struct bytes *self, const struct bytes *source, size_t bytes)
+{
+    uint8_t *first = self->at + sizeof self->at - bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        first[i] = source->at[i];
+    }
+    return first;
+}
 
 static inline void put_u32(struct bytes *self, uint32_t value)
 {

@@ -54,8 +54,10 @@ static void refuses_broken_data(void)
     put_entry(&data, M, M, 1);
     put_entry(&data, M, M, 2);
     for (size_t bytes = 1; bytes < data.count; bytes++) {
+        struct bytes cut;
         if (bytes != 20) {
-            CHECK_REFUSED(map, tsl_map_import_e820(map, data.at, bytes, 20), TSL_CORRUPT);
+            CHECK_REFUSED(map, tsl_map_import_e820(map, cut_bytes(&cut, &data, bytes), bytes, 20),
+                          TSL_CORRUPT);
         }
     }
     CHECK_REFUSED(map, tsl_map_import_e820(map, data.at, 0, 20), TSL_NOT_FOUND);

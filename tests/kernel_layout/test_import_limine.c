@@ -47,8 +47,10 @@ static void refuses_broken_data(void)
     put_entry(&data, 2 * M, M, 1);
     const void *pointers[2] = {data.at, NULL};
     for (size_t bytes = 1; bytes < data.count; bytes++) {
+        struct bytes cut;
         if (bytes != 24) {
-            CHECK_REFUSED(map, tsl_map_import_limine(map, data.at, bytes), TSL_CORRUPT);
+            CHECK_REFUSED(map, tsl_map_import_limine(map, cut_bytes(&cut, &data, bytes), bytes),
+                          TSL_CORRUPT);
         }
     }
     CHECK_REFUSED(map, tsl_map_import_limine(map, data.at, 0), TSL_NOT_FOUND);

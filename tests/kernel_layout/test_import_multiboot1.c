@@ -70,12 +70,14 @@ static void refuses_cut_maps(void)
     put_entry(&data, 20, 0, 640 * K, 1);
     put_entry(&data, 20, M, 15 * M, 1);
     for (size_t bytes = 0; bytes < data.count; bytes++) {
+        struct bytes cut;
         struct test_map test;
         struct tsl_memory_map *map = fresh_map(&test, 8);
         if (bytes == 24) {
-            CHECK_STATUS(tsl_map_import_multiboot1(map, data.at, bytes), TSL_OK);
+            CHECK_STATUS(tsl_map_import_multiboot1(map, cut_bytes(&cut, &data, bytes), bytes),
+                         TSL_OK);
         } else {
-            CHECK_REFUSED(map, tsl_map_import_multiboot1(map, data.at, bytes),
+            CHECK_REFUSED(map, tsl_map_import_multiboot1(map, cut_bytes(&cut, &data, bytes), bytes),
                           bytes == 0 ? TSL_NOT_FOUND : TSL_CORRUPT);
         }
     }
@@ -83,7 +85,7 @@ static void refuses_cut_maps(void)
 
 static void refuses_sizes_that_lie(void)
 {
-    static const uint32_t sizes[] = {0, 1, 19, 21, 0x7fffffff, 0xffffffec, 0xffffffff};
+    static const uint32_t sizes[] = {0, 1, 19, 21, 0x7fffffff, 0xffffffec, 0xfffffffc, 0xffffffff};
     struct test_map test;
     struct tsl_memory_map *map = fresh_map(&test, 8);
     for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
@@ -93,6 +95,10 @@ static void refuses_sizes_that_lie(void)
         CHECK_REFUSED(map, tsl_map_import_multiboot1(map, data.at, data.count), TSL_CORRUPT);
     }
     CHECK_REFUSED(map, tsl_map_import_multiboot1(map, NULL, 24), TSL_INVALID);
+    struct bytes data = {.count = 0};
+    put_u32(&data, 0); /* an entry of nothing but its size, then a good one */
+    put_entry(&data, 20, M, M, 1);
+    CHECK_REFUSED(map, tsl_map_import_multiboot1(map, data.at, data.count), TSL_CORRUPT);
 }
 
 static void absurd_entries_do_not_stop_the_others(void)

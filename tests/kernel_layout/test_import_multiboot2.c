@@ -76,13 +76,16 @@ static void refuses_cut_information(void)
     put_information(&data);
     size_t whole = data.count;
     for (size_t bytes = 0; bytes < whole; bytes++) {
+        struct bytes cut;
         struct test_map test;
         struct tsl_memory_map *map = fresh_map(&test, 8);
         /* The buffer is shorter than the structure says ... */
-        CHECK_REFUSED(map, tsl_map_import_multiboot2(map, data.at, bytes), TSL_CORRUPT);
+        CHECK_REFUSED(map, tsl_map_import_multiboot2(map, cut_bytes(&cut, &data, bytes), bytes),
+                      TSL_CORRUPT);
         /* ... and the structure says itself that it is shorter. */
         poke_u32(&data, 0, (uint32_t)bytes);
-        CHECK_REFUSED(map, tsl_map_import_multiboot2(map, data.at, whole), TSL_CORRUPT);
+        CHECK_REFUSED(map, tsl_map_import_multiboot2(map, cut_bytes(&cut, &data, bytes), bytes),
+                      TSL_CORRUPT);
         poke_u32(&data, 0, (uint32_t)whole);
     }
 }
@@ -99,6 +102,36 @@ static void refuses_sizes_that_lie(void)
             put_information(&data);
             poke_u32(&data, places[i], sizes[j]);
             CHECK_REFUSED(map, tsl_map_import_multiboot2(map, data.at, data.count), TSL_CORRUPT);
+        }
+    }
+}
+
+/* Small tags between good ones, so that only their own size can give them away. */
+static void refuses_tags_that_are_too_small(void)
+{
+    for (uint32_t type = 1; type < 20; type++) {
+        for (uint32_t size = 0; size < 16; size += 4) {
+            struct test_map test;
+            struct bytes data = {.count = 0};
+            struct tsl_memory_map *map = fresh_map(&test, 8);
+            bool has_content = type == 3 || type == 6 || type == 17;
+            bool is_right = size >= (has_content ? 16u : 8u);
+            put_u64(&data, 0);
+            put_tag(&data, type, size);
+            for (uint32_t i = 8; i < size; i += 4) {
+                put_u32(&data, 24);
+            }
+            put_tag(&data, 6, 16 + 24);
+            put_u32(&data, 24);
+            put_u32(&data, 0);
+            put_entry(&data, M, M, 1);
+            put_end(&data);
+            if (is_right) {
+                CHECK_STATUS(tsl_map_import_multiboot2(map, data.at, data.count), TSL_OK);
+            } else {
+                CHECK_REFUSED(map, tsl_map_import_multiboot2(map, data.at, data.count),
+                              TSL_CORRUPT);
+            }
         }
     }
 }
@@ -158,5 +191,6 @@ static void takes_the_efi_map_instead(void)
 }
 
 TAP_SUITE(import_multiboot2, TAP_TEST(takes_map_and_modules), TAP_TEST(refuses_cut_information),
-          TAP_TEST(refuses_sizes_that_lie), TAP_TEST(entry_size_is_the_tags), TAP_TEST(needs_a_map),
+          TAP_TEST(refuses_sizes_that_lie), TAP_TEST(refuses_tags_that_are_too_small),
+          TAP_TEST(entry_size_is_the_tags), TAP_TEST(needs_a_map),
           TAP_TEST(takes_the_efi_map_instead));

@@ -96,8 +96,10 @@ static void refuses_cut_maps(void)
     put_entry(&data, M, M, 1);
     put_entry(&data, 2 * M, M, 2);
     for (size_t bytes = 1; bytes < data.count; bytes++) {
+        struct bytes cut;
         if (bytes != 24) {
-            CHECK_REFUSED(map, tsl_map_import_pvh(map, data.at, bytes), TSL_CORRUPT);
+            CHECK_REFUSED(map, tsl_map_import_pvh(map, cut_bytes(&cut, &data, bytes), bytes),
+                          TSL_CORRUPT);
         }
     }
     CHECK_REFUSED(map, tsl_map_import_pvh(map, data.at, 0), TSL_NOT_FOUND);

@@ -100,8 +100,10 @@ static void refuses_broken_data(void)
     put_descriptor(&data, 7, M, 256, WRITE_BACK);
     put_descriptor(&data, 0, 2 * M, 256, WRITE_BACK);
     for (size_t bytes = 1; bytes < data.count; bytes++) {
+        struct bytes cut;
         if (bytes != 40) {
-            CHECK_REFUSED(map, tsl_map_import_uefi(map, data.at, bytes, 40), TSL_CORRUPT);
+            CHECK_REFUSED(map, tsl_map_import_uefi(map, cut_bytes(&cut, &data, bytes), bytes, 40),
+                          TSL_CORRUPT);
         }
     }
     CHECK_REFUSED(map, tsl_map_import_uefi(map, data.at, 0, 40), TSL_NOT_FOUND);

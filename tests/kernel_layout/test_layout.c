@@ -202,6 +202,30 @@ static void drawing_covers_every_address(void)
     }
 }
 
+/* Guards on both sides of the hole, as none of our own layouts has them. */
+static void drawing_splits_a_gap_at_the_hole(void)
+{
+    if (sizeof(tsl_vaddr) == 4) {
+        SKIP("addresses of 32 bits have no hole");
+    }
+    const struct tsl_layout_range ranges[] = {
+        {TSL_LAYOUT_USER, 0x1000, 0xffff, TSL_READ | TSL_USER},
+        {TSL_LAYOUT_IMAGE, (tsl_vaddr)TSL_X86_64_IMAGE_START, UINTPTR_MAX, TSL_READ},
+    };
+    const struct tsl_layout layout = {.format_name = "test",
+                                      .va_bits = 48,
+                                      .sign_extended = true,
+                                      .ranges = ranges,
+                                      .count = TSL_COUNT_OF(ranges)};
+    struct reader reader = {.expected_last = UINT64_MAX};
+    const struct tsl_sink sink = {read_text, &reader};
+    tsl_layout_dump(&layout, &sink);
+    CHECK_EQ(reader.breaks, 0u);
+    CHECK_EQ(reader.expected_last, UINT64_MAX);
+    CHECK_EQ(reader.guards, 3u);
+    CHECK_EQ(reader.lines, 7u);
+}
+
 static void uses_have_names(void)
 {
     for (unsigned use = 0; use < TSL_LAYOUT_USE_COUNT; use++) {
@@ -213,4 +237,4 @@ static void uses_have_names(void)
 TAP_SUITE(layout, TAP_TEST(those_compiled_in_can_be_named), TAP_TEST(all_are_sound),
           TAP_TEST(lookups_meet_the_ends), TAP_TEST(promised_numbers_of_32_bits),
           TAP_TEST(promised_numbers_of_64_bits), TAP_TEST(drawing_covers_every_address),
-          TAP_TEST(uses_have_names));
+          TAP_TEST(drawing_splits_a_gap_at_the_hole), TAP_TEST(uses_have_names));

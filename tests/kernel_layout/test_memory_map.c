@@ -108,6 +108,23 @@ static void keeps_nothing_above_the_top(void)
     CHECK_EQ(map->counters.above_limit_bytes, UINT64_MAX);
 }
 
+/* Entries that begin or end at the limit to the byte. */
+static void limit_is_exact(void)
+{
+    struct test_map test;
+    struct tsl_memory_map *map = fresh_map(&test, 8);
+    CHECK_EQ(tsl_map_limit(map, 16 * M), 0u);
+    CHECK_STATUS(tsl_map_add(map, 16 * M, 1, TSL_MEMORY_RESERVED), TSL_OK);
+    CHECK_EQ(map->counters.ignored, 1u);
+    CHECK_EQ(map->counters.clipped, 0u);
+    CHECK_STATUS(tsl_map_add(map, 15 * M, M, TSL_MEMORY_RESERVED), TSL_OK);
+    CHECK_EQ(map->counters.clipped, 0u);
+    CHECK_MAP(map, {15 * M, 16 * M, TSL_MEMORY_RESERVED});
+    CHECK_STATUS(tsl_map_add(map, 15 * M, M + 1, TSL_MEMORY_BAD), TSL_OK);
+    CHECK_EQ(map->counters.clipped, 1u);
+    CHECK_MAP(map, {15 * M, 16 * M, TSL_MEMORY_BAD});
+}
+
 static void limit_cuts_now_and_later(void)
 {
     struct test_map test;
@@ -237,6 +254,52 @@ static void full_map_joins_reservations_first(void)
     CHECK_EQ(tsl_map_verify(map).rule, 0u);
 }
 
+/* Which pair is joined: the closest, but not the kernel's own, nor one around the new range. */
+static void full_map_joins_the_right_pair(void)
+{
+    static const struct tsl_memory_range full[8] = {
+        {1 * M, 2 * M, TSL_MEMORY_RESERVED},       {3 * M, 4 * M, TSL_MEMORY_RESERVED},
+        {10 * M, 11 * M, TSL_MEMORY_BOOT_RECLAIM}, {13 * M, 14 * M, TSL_MEMORY_ACPI_RECLAIM},
+        {30 * M, 31 * M, TSL_MEMORY_BAD},          {40 * M, 41 * M, TSL_MEMORY_KERNEL},
+        {41 * M, 42 * M, TSL_MEMORY_MODULE},       {60 * M, 61 * M, TSL_MEMORY_NVS},
+    };
+    struct test_map test;
+    struct tsl_memory_map *map = fresh_map(&test, 8);
+    for (size_t i = 0; i < 8; i++) {
+        CHECK_STATUS(tsl_map_add(map, full[i].start, full[i].end - full[i].start, full[i].type),
+                     TSL_OK);
+    }
+    /* Between the closest pair: the next closest is joined, reserved as a whole. */
+    CHECK_STATUS(tsl_map_add(map, 2 * M, 64 * K, TSL_MEMORY_USABLE), TSL_OK);
+    CHECK_MAP(map, full[0], {2 * M, 2 * M + 64 * K, TSL_MEMORY_USABLE}, full[1],
+              {10 * M, 14 * M, TSL_MEMORY_RESERVED}, full[4], full[5], full[6], full[7]);
+    /* The kernel's own touch, and are still the last to be joined. */
+    CHECK_STATUS(tsl_map_add(map, 70 * M, M, TSL_MEMORY_DEVICE), TSL_OK);
+    CHECK_MAP(map, full[0], {2 * M, 2 * M + 64 * K, TSL_MEMORY_USABLE},
+              {3 * M, 14 * M, TSL_MEMORY_RESERVED}, full[4], full[5], full[6], full[7],
+              {70 * M, 71 * M, TSL_MEMORY_DEVICE});
+    CHECK_EQ(map->counters.joined_when_full, 2u);
+    CHECK_EQ(map->counters.given_up, 0u);
+}
+
+/* A loader that calls the kernel's and the modules' memory usable. */
+static void usable_within_kernel_and_modules(void)
+{
+    struct test_map test;
+    struct tsl_memory_map *map = fresh_map(&test, 16);
+    CHECK_STATUS(tsl_map_reserve(map, 1 * M, 2 * M + 5, TSL_MEMORY_KERNEL), TSL_OK);
+    CHECK_STATUS(tsl_map_reserve(map, 4 * M + 7, 100, TSL_MEMORY_MODULE), TSL_OK);
+    CHECK_STATUS(tsl_map_add(map, 0, 640 * K, TSL_MEMORY_USABLE), TSL_OK);
+    CHECK_STATUS(tsl_map_add(map, 1 * M, 7 * M, TSL_MEMORY_USABLE), TSL_OK);
+    CHECK_MAP(map, {0, 640 * K, TSL_MEMORY_USABLE}, {1 * M, 3 * M + 4 * K, TSL_MEMORY_KERNEL},
+              {3 * M + 4 * K, 4 * M, TSL_MEMORY_USABLE}, {4 * M, 4 * M + 4 * K, TSL_MEMORY_MODULE},
+              {4 * M + 4 * K, 8 * M, TSL_MEMORY_USABLE});
+    /* The kernel's and the module's ranges overlap each other, and the end of memory. */
+    CHECK_STATUS(tsl_map_reserve(map, 2 * M, 7 * M, TSL_MEMORY_MODULE), TSL_OK);
+    CHECK_MAP(map, {0, 640 * K, TSL_MEMORY_USABLE}, {1 * M, 2 * M, TSL_MEMORY_KERNEL},
+              {2 * M, 9 * M, TSL_MEMORY_MODULE});
+}
+
 static size_t sink_bytes;
 
 static void count_text(void *context, const char *text, size_t length)
@@ -270,7 +333,8 @@ TAP_SUITE(memory_map, TAP_TEST(refuses_bad_storage),
           TAP_TEST(rounds_usable_inwards_and_the_rest_outwards),
           TAP_TEST(stronger_type_wins_in_any_order), TAP_TEST(joins_what_touches),
           TAP_TEST(refuses_empty_wrapping_and_unknown), TAP_TEST(keeps_nothing_above_the_top),
-          TAP_TEST(limit_cuts_now_and_later), TAP_TEST(reclaims_only_what_may_be),
-          TAP_TEST(answers_questions), TAP_TEST(full_map_gives_up_the_smallest),
-          TAP_TEST(full_map_keeps_every_reservation), TAP_TEST(full_map_joins_reservations_first),
-          TAP_TEST(names_and_dump));
+          TAP_TEST(limit_is_exact), TAP_TEST(limit_cuts_now_and_later),
+          TAP_TEST(reclaims_only_what_may_be), TAP_TEST(answers_questions),
+          TAP_TEST(full_map_gives_up_the_smallest), TAP_TEST(full_map_keeps_every_reservation),
+          TAP_TEST(full_map_joins_reservations_first), TAP_TEST(full_map_joins_the_right_pair),
+          TAP_TEST(usable_within_kernel_and_modules), TAP_TEST(names_and_dump));

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <platform/acpi.h>
+#include "include/platform/acpi.h"
 
 static inline uint16_t get16(const uint8_t *at)
 {

@@ -136,6 +136,9 @@ void cpus_list(void)
             .self = cpu, .id = cpus_known, .apic_id = listed->apic_id, .node = listed->node};
         cpus_known++;
     }
+    if (!apic_present() && acpi->cpu_count > 1) {
+        tsl_log(TSL_LOG_WARNING, "cpu: no local APIC; CPU 0 works alone");
+    }
     if (platform_cpus_listed() > PLATFORM_CPUS) {
         tsl_log(TSL_LOG_WARNING, "cpu: %u CPUs are there, this kernel uses %u",
                 platform_cpus_listed(), (unsigned)PLATFORM_CPUS);
@@ -200,6 +203,16 @@ static void fill_trampoline(char *page, unsigned cpu)
     data->cpu = (uintptr_t)&platform_cpus[cpu];
 }
 
+/* In every loop that waits for another CPU: that one may itself wait for this one to flush, which
+ * an interrupt cannot do while interrupts are off. */
+static void answer_flushes(void)
+{
+    tsl_pin pin = tsl_port_pin();
+
+    tsl_flush_receive();
+    tsl_port_unpin(pin);
+}
+
 static bool wait_online(struct platform_cpu *cpu, uint64_t timeout_us)
 {
     uint64_t start = platform_now_us();
@@ -208,7 +221,7 @@ static bool wait_online(struct platform_cpu *cpu, uint64_t timeout_us)
         if (platform_now_us() - start >= timeout_us) {
             return false;
         }
-        tsl_flush_receive(); /* a CPU that started earlier may already ask */
+        answer_flushes();
         x86_pause();
     }
     return true;
@@ -311,6 +324,7 @@ bool platform_wait_for(unsigned cpu, uint64_t timeout_us)
         if (platform_now_us() - start >= timeout_us) {
             return false;
         }
+        answer_flushes();
         x86_pause();
     }
     return true;
@@ -344,21 +358,14 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
 
 void platform_halt_others(void)
 {
-    if (apic_present() && known() > 1) {
-        apic_stop_others();
-    }
-}
-
-/* For the one CPU that reports the end of everything. Another one that comes here is halted; the
- * same one goes on. */
-void cpu_stop_the_others(void)
-{
     uint32_t self = 1 + (uint32_t)this_cpu()->id, owner = 0;
 
     x86_interrupts_off();
     if (tsl_atomic_compare_exchange_u32(&stop_owner, &owner, self)) {
-        platform_halt_others();
-        platform_delay_us(1000); /* they take the NMI at once, whatever they do */
+        if (apic_present() && known() > 1) {
+            apic_stop_others();
+            platform_delay_us(1000); /* they take the NMI at once, whatever they do */
+        }
     } else if (owner != self) {
         cpu_halt_for_good();
     }

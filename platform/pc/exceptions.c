@@ -132,7 +132,7 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
     struct platform_fault fault = describe(frame);
     tsl_vaddr guard;
 
-    cpu_stop_the_others();
+    platform_halt_others();
     tsl_print(platform_console(), "\n# exception on CPU %u: %s (%u)\n", platform_cpu_id(),
               vector_name(frame->vector), fault.vector);
     print_cause(frame);

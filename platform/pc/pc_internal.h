@@ -64,7 +64,6 @@ void cpus_list(void);
 TSL_NORETURN void cpu_idle(void);
 TSL_NORETURN void cpu_halt_for_good(void);
 void cpu_interrupt(unsigned cpu, unsigned vector);
-void cpu_stop_the_others(void);
 bool cpu_is_stopped(void);
 
 /* boot.c; the variables are written by the .S files */

@@ -12,6 +12,7 @@
 #include <tesela/port.h>
 #include <x86/instructions.h>
 #include <platform/console.h>
+#include <platform/cpu.h>
 #include "early.h"
 #include "pc_internal.h"
 
@@ -81,7 +82,7 @@ void tsl_port_log(enum tsl_log_level level, const char *line)
 /* 7. */
 TSL_NORETURN void tsl_port_panic(const char *message)
 {
-    cpu_stop_the_others();
+    platform_halt_others();
     tsl_print(platform_console(), "\n# panic: %s\n", message);
     backtrace((uintptr_t)__builtin_frame_address(0));
     exit_with(EARLY_EXIT_PANIC);

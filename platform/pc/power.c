@@ -8,6 +8,7 @@
  */
 #include <x86/instructions.h>
 #include <platform/acpi.h>
+#include <platform/cpu.h>
 #include <platform/machine.h>
 #include "early.h"
 #include "pc_internal.h"
@@ -23,7 +24,6 @@ TSL_NORETURN void platform_power_off(void)
 {
     uint16_t port = platform_acpi()->pm1a_control;
 
-    x86_interrupts_off();
     console_drain();
     platform_halt_others();
     if (port != 0) {

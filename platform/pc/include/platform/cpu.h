@@ -42,8 +42,8 @@ bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argum
 
 /*
  * Waits until `cpu` has finished its work. False after `timeout_us`. Everything the function wrote
- * is then seen by the caller. Context: interrupts on, or the CPU waited for may wait for a flush
- * that this one does not answer.
+ * is then seen by the caller.
+ * Context: interrupts on or off: it answers flushes while it waits.
  */
 bool platform_wait_for(unsigned cpu, uint64_t timeout_us);
 
@@ -51,7 +51,9 @@ bool platform_wait_for(unsigned cpu, uint64_t timeout_us);
  * not take or finish it in time. */
 bool platform_run_everywhere(void (*function)(void *argument), void *argument, uint64_t timeout_us);
 
-/* Stops all other CPUs for good, whatever they do (NMI). For panic. Any CPU may call. */
+/* Stops all other CPUs for good, whatever they do (NMI), and takes the console from them;
+ * interrupts are off afterwards. For panic and power-off. Any CPU may call: the first goes on, a
+ * later one is stopped here. */
 void platform_halt_others(void);
 
 /* The NUMA node of a CPU, as the firmware's SRAT says; 0 when it says nothing. */

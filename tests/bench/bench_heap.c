@@ -70,9 +70,9 @@ int main(void)
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bench_require(window != MAP_FAILED, "addresses for the heap");
     tsl_cpu_join();
-    struct tsl_heap_config config = {.source = {.get = get_pages, .put = put_pages,
-                                                .start = (uintptr_t)window,
-                                                .bytes = WINDOW_BYTES}};
+    struct tsl_heap_config config = {
+        .source = {
+            .get = get_pages, .put = put_pages, .start = (uintptr_t)window, .bytes = WINDOW_BYTES}};
     bench_require(tsl_heap_create(&config, &heap) == TSL_OK, "the heap");
     bench_heap_rows();
     return 0;

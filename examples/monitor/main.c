@@ -14,7 +14,6 @@
 #include <platform/boot.h>
 #include <platform/console.h>
 #include <platform/cpu.h>
-#include <platform/machine.h>
 #include <platform/memory.h>
 #include <x86/instructions.h>
 
@@ -53,9 +52,7 @@ bool kernel_main(const struct platform_boot *boot)
     introduce(boot, platform_start_cpus());
     bool passed = tour();
     char mode[8];
-    if (!platform_option("mode", mode, sizeof(mode)) || mode[0] != 'o') {
+    if (!platform_option("mode", mode, sizeof(mode)) || mode[0] != 'o')
         prompt();
-        platform_power_off();
-    }
-    return passed;
+    return passed; /* the platform tells the runner; without one it powers off */
 }

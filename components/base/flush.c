@@ -201,11 +201,11 @@ void tsl_flush_counters(struct tsl_flush_counters *out)
 uint32_t tsl_flush_posted(unsigned cpu)
 {
     TSL_ASSERT(cpu < TSL_CPUS);
-    return tsl_atomic_load_u32(&mailboxes[cpu].posted);
+    return TSL_CPUS > 1 ? tsl_atomic_load_u32(&mailboxes[cpu].posted) : 0;
 }
 
 uint32_t tsl_flush_done(unsigned cpu)
 {
     TSL_ASSERT(cpu < TSL_CPUS);
-    return tsl_atomic_load_u32(&mailboxes[cpu].done);
+    return TSL_CPUS > 1 ? tsl_atomic_load_u32(&mailboxes[cpu].done) : 0;
 }

@@ -7,7 +7,7 @@
  * Callers: verifiers of components that keep trees, and tests.
  *
  * Walks by the child links alone, with a bound on the steps, so that a broken tree cannot make the
- * verifier loop. The rules T1 to T6 stand in the README.
+ * verifier loop. Rules 1 to 6 stand in the README.
  */
 #include <tesela/tree.h>
 

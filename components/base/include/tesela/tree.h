@@ -82,7 +82,7 @@ static inline struct tsl_tree_node *tsl_tree_parent(const struct tsl_tree_node *
     return (struct tsl_tree_node *)(node->parent_and_colour & ~(uintptr_t)1);
 }
 
-/* The first broken rule of the tree (rules T1..T6 in the README of base; `place` is the node's
+/* The first broken rule of the tree (rules 1 to 6 in the README of base; `place` is the node's
  * address). Reads only. Cost: O(n). */
 struct tsl_defect tsl_tree_verify(const struct tsl_tree *self);
 

@@ -35,25 +35,6 @@ unsigned heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
     return class_aligned(self, class_index, align);
 }
 
-void heap_count_alloc(struct tsl_heap *self, size_t requested, size_t granted)
-{
-    self->allocs++;
-    self->requested_bytes += requested;
-    self->granted_bytes += granted;
-    self->live_blocks++;
-    self->live_bytes += granted;
-    if (self->live_bytes > self->peak_bytes) {
-        self->peak_bytes = self->live_bytes;
-    }
-}
-
-void heap_count_free(struct tsl_heap *self, size_t granted)
-{
-    self->frees++;
-    self->live_blocks--;
-    self->live_bytes -= granted;
-}
-
 static unsigned shift_of(size_t align)
 {
     return align <= TSL_HEAP_ALIGN ? 0 : (unsigned)__builtin_ctzl(align);
@@ -70,7 +51,7 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
         if (TSL_LIKELY(block != NULL)) {
             pool->allocs++;
             pool->requested_bytes += bytes;
-            heap_count_alloc(self, bytes, pool->block_bytes);
+            heap_count_bytes(self, pool->block_bytes, 0);
         }
         tsl_lock_release(&self->lock, pin);
         if (TSL_LIKELY(block != NULL)) {
@@ -85,7 +66,8 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
 
 static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
-    if ((flags & TSL_HEAP_NO_WAIT) != 0) {
+    /* Also keeps the sums below from wrapping. */
+    if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT) {
         return NULL;
     }
     /* A power of two for which the list of classes has no aligned class. */
@@ -104,7 +86,10 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     heap_run_hook(self, run, &self->large);
     self->large_count++;
     self->large_pages += run->pages;
-    heap_count_alloc(self, bytes, heap_run_bytes(run));
+    self->large_allocs++;
+    self->large_requested_bytes += bytes;
+    self->large_granted_bytes += heap_run_bytes(run);
+    heap_count_bytes(self, heap_run_bytes(run), 0);
     /* From here on another CPU may free a guessed address: the record is not ours any more. */
     void *block = (void *)run->start;
     tsl_lock_release(&self->lock, pin);
@@ -114,20 +99,18 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
 void *heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     unsigned class_index = heap_class_for(self, bytes, align);
+    size_t granted;
     void *block;
 
-    if (bytes > self->ceiling_pages << TSL_PAGE_SHIFT) {
-        return NULL;
-    }
-    if (class_index == HEAP_LARGE) {
-        block = large_alloc(self, bytes, align, flags);
-        bytes = tsl_pages_of(bytes) << TSL_PAGE_SHIFT;
-    } else {
+    if (TSL_LIKELY(class_index != HEAP_LARGE)) {
         block = class_alloc(self, class_index, bytes, align, flags);
-        bytes = self->classes[class_index].block_bytes;
+        granted = self->classes[class_index].block_bytes;
+    } else {
+        block = large_alloc(self, bytes, align, flags);
+        granted = tsl_pages_of(bytes) << TSL_PAGE_SHIFT;
     }
-    if (block != NULL && (flags & TSL_HEAP_ZERO) != 0) {
-        memset(block, 0, bytes);
+    if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL) {
+        memset(block, 0, granted);
     }
     return block;
 }
@@ -166,7 +149,8 @@ void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)
 
 void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
-    return tsl_heap_alloc_flags(self, bytes, 0);
+    void *block = heap_allocate(self, bytes, TSL_HEAP_ALIGN, 0);
+    return TSL_LIKELY(block != NULL) ? block : heap_fail(self, bytes);
 }
 
 void *tsl_heap_alloc_array(struct tsl_heap *self, size_t count, size_t size)

@@ -32,22 +32,30 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
 
     *out = (struct tsl_heap_stats){
         .live_bytes = self->live_bytes,
-        .live_blocks = self->live_blocks,
+        .live_blocks = self->large_count,
         .peak_bytes = self->peak_bytes,
         .taken_bytes = self->taken_pages << TSL_PAGE_SHIFT,
         .peak_taken_bytes = self->peak_taken_pages << TSL_PAGE_SHIFT,
         .ceiling_bytes = self->ceiling_pages << TSL_PAGE_SHIFT,
         .bookkeeping_bytes = (own_pages << TSL_PAGE_SHIFT) + self->head_bytes,
         .empty_bytes = empty_pages(self) << TSL_PAGE_SHIFT,
-        .allocs = self->allocs,
-        .frees = self->frees,
+        .allocs = self->large_allocs,
+        .frees = self->large_frees,
         .failures = self->failures,
-        .requested_bytes = self->requested_bytes,
-        .granted_bytes = self->granted_bytes,
+        .requested_bytes = self->large_requested_bytes,
+        .granted_bytes = self->large_granted_bytes,
         .source_gets = self->source_gets,
         .source_puts = self->source_puts,
         .source_failures = self->source_failures,
     };
+    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+        const struct heap_class *pool = &self->classes[i];
+        out->live_blocks += heap_class_live(pool);
+        out->allocs += pool->allocs;
+        out->frees += pool->frees;
+        out->requested_bytes += pool->requested_bytes;
+        out->granted_bytes += pool->allocs * pool->block_bytes;
+    }
     for (unsigned i = 0; i < TSL_STATUS_COUNT; i++) {
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
     }
@@ -75,7 +83,7 @@ enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self, size_t index,
         .slab_blocks = pool->slab_blocks,
         .slabs = pool->slab_count,
         .empty_slabs = pool->empty_count,
-        .live_blocks = pool->live,
+        .live_blocks = heap_class_live(pool),
         .allocs = pool->allocs,
         .requested_bytes = pool->requested_bytes,
     };

@@ -68,8 +68,8 @@ struct heap_class {
     uint32_t align; /* of every block: a power of two */
     size_t slab_count;
     size_t empty_count;
-    size_t live;
-    uint64_t allocs;
+    uint64_t allocs; /* allocs - frees blocks are live */
+    uint64_t frees;
     uint64_t requested_bytes;
 };
 
@@ -127,14 +127,14 @@ struct tsl_heap {
     struct tsl_list parked; /* large blocks freed by who may not call the source */
     size_t parked_pages;
 
-    size_t live_bytes;
-    size_t live_blocks;
+    uint64_t large_allocs;
+    uint64_t large_frees;
+    uint64_t large_requested_bytes;
+    uint64_t large_granted_bytes; /* when they were allocated */
+
+    size_t live_bytes; /* of all blocks; that and the peak is all that the hot path sums up */
     size_t peak_bytes;
-    uint64_t allocs;
-    uint64_t frees;
     uint64_t failures;
-    uint64_t requested_bytes;
-    uint64_t granted_bytes;
     uint64_t source_gets;
     uint64_t source_puts;
     uint64_t source_failures;
@@ -167,9 +167,7 @@ size_t heap_record_trim(struct tsl_heap *self);
 
 /* heap_map.c */
 
-/* What the map says of an address in the window: NULL: never ours; heap_returned: was ours and
- * went back to the source; else the run. => locked */
-struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address);
+/* Stands in the map for pages that were ours: a late second free is told from a foreign one. */
 extern struct heap_run heap_returned;
 /* Makes the map able to name these pages; false: no page for a leaf. Lock not held. */
 bool heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
@@ -204,10 +202,6 @@ unsigned heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
 void *heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* Counts and logs an allocation that failed. Always NULL. */
 void *heap_fail(struct tsl_heap *self, size_t bytes);
-/* => locked. Statistics of a block that begins or ends. */
-void heap_count_alloc(struct tsl_heap *self, size_t requested, size_t granted);
-void heap_count_free(struct tsl_heap *self, size_t granted);
-
 /* heap_free.c */
 
 /* What an address is: where a live block was found, or why not. */
@@ -252,6 +246,34 @@ static inline struct heap_run *heap_run_of(struct tsl_list *link)
 static inline size_t heap_run_bytes(const struct heap_run *run)
 {
     return (size_t)run->pages << TSL_PAGE_SHIFT;
+}
+
+static inline size_t heap_class_live(const struct heap_class *pool)
+{
+    return (size_t)(pool->allocs - pool->frees);
+}
+
+/* => locked. Bytes that begin or end to be somebody's. */
+static inline void heap_count_bytes(struct tsl_heap *self, size_t more, size_t less)
+{
+    self->live_bytes = self->live_bytes + more - less;
+    if (self->live_bytes > self->peak_bytes) {
+        self->peak_bytes = self->live_bytes;
+    }
+}
+
+/* => locked. What the map says of an address: NULL: never ours; &heap_returned: was ours and went
+ * back to the source; else the run. */
+static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
+{
+    uintptr_t offset = address - self->source.start;
+    if (TSL_UNLIKELY(offset >= self->source.bytes)) {
+        return NULL;
+    }
+    size_t index = offset >> TSL_PAGE_SHIFT;
+    struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
+
+    return TSL_UNLIKELY(leaf == NULL) ? NULL : leaf[index % HEAP_LEAF_ENTRIES];
 }
 
 #endif

@@ -14,7 +14,6 @@ struct tally {
     size_t pages;   /* of all runs */
     size_t records; /* in use by runs in lists */
     size_t mapped;  /* pages of runs that the map must name */
-    size_t blocks;
     size_t bytes;
 };
 
@@ -118,10 +117,9 @@ static struct tsl_defect check_class(const struct tsl_heap *self, unsigned index
             live += pool->slab_blocks - run->free_count;
         }
     }
-    if (slabs != pool->slab_count || empty != pool->empty_count || live != pool->live) {
+    if (slabs != pool->slab_count || empty != pool->empty_count || live != heap_class_live(pool)) {
         return broken(7, index, "a class counts its slabs, empty slabs and live blocks right");
     }
-    tally->blocks += live;
     tally->bytes += live * pool->block_bytes;
     return TSL_NO_DEFECT;
 }
@@ -241,9 +239,9 @@ static struct tsl_defect check_totals(const struct tsl_heap *self, const struct 
     if (self->taken_pages > self->ceiling_pages) {
         return broken(1, self->taken_pages, "no more is taken than the ceiling allows");
     }
-    if (tally->blocks != self->live_blocks || tally->bytes != self->live_bytes ||
-        self->live_bytes > self->peak_bytes || self->allocs - self->frees != self->live_blocks) {
-        return broken(11, self->live_blocks, "live blocks and bytes are counted right");
+    if (tally->bytes != self->live_bytes || self->live_bytes > self->peak_bytes ||
+        self->large_allocs - self->large_frees != self->large_count) {
+        return broken(11, self->live_bytes, "live blocks and bytes are counted right");
     }
     return TSL_NO_DEFECT;
 }
@@ -256,7 +254,6 @@ static struct tsl_defect check_heap(const struct tsl_heap *self)
     for (unsigned i = 0; i < HEAP_CLASSES && defect.rule == 0; i++) {
         defect = check_class(self, i, &tally);
     }
-    tally.blocks += self->large_count;
     tally.bytes += self->large_pages << TSL_PAGE_SHIFT;
     if (defect.rule == 0) {
         defect = check_large(self, &self->large, self->large_count, self->large_pages, &tally);

@@ -266,11 +266,11 @@ enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
         return tsl_refuse(NULL, TSL_INVALID, "heap: no heap to destroy");
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t blocks = self->live_blocks, live = self->live_bytes;
+    size_t live = self->live_bytes;
     tsl_lock_release(&self->lock, pin);
-    if (blocks != 0) {
-        return tsl_refuse(&self->refusals, TSL_BUSY, "heap %p: %zu blocks of %zu bytes are live",
-                          (void *)self, blocks, live);
+    if (live != 0) {
+        return tsl_refuse(&self->refusals, TSL_BUSY, "heap %p: blocks of %zu bytes are live",
+                          (void *)self, live);
     }
     (void)tsl_heap_trim(self);
     for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++) {

@@ -53,7 +53,8 @@ static bool fixed_remap(void *context, void *start, size_t pages, size_t new_pag
     size_t tail = (((uintptr_t)start - self->start) >> TSL_PAGE_SHIFT) + pages;
     size_t more = new_pages - pages;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    bool fits = more <= self->pages - tail && tsl_bits_all_set(self->free, tail, more);
+    TSL_ASSERT(more <= self->pages - tail);
+    bool fits = tsl_bits_all_set(self->free, tail, more);
 
     if (fits) {
         tsl_bits_clear_range(self->free, tail, more);

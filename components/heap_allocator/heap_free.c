@@ -86,12 +86,13 @@ void heap_release(struct tsl_heap *self, const struct heap_place *place, bool is
 {
     struct heap_run *run = place->run;
 
-    heap_count_free(self, place->block_bytes);
     if (TSL_LIKELY(run->class_index != HEAP_LARGE)) {
         heap_class_give(self, run, place->index, is_kept, outgoing);
         return;
     }
     tsl_list_remove(&run->link);
+    heap_count_bytes(self, 0, heap_run_bytes(run));
+    self->large_frees++;
     self->large_count--;
     self->large_pages -= run->pages;
     if (is_kept) {

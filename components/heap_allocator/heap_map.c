@@ -13,23 +13,11 @@
 
 #include "heap_allocator_internal.h"
 
-/* Stands in the map for pages that were ours: a late second free is told from a foreign one. */
 struct heap_run heap_returned;
 
 static size_t page_index(const struct tsl_heap *self, uintptr_t address)
 {
     return (address - self->source.start) >> TSL_PAGE_SHIFT;
-}
-
-struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
-{
-    if (address - self->source.start >= self->source.bytes) {
-        return NULL;
-    }
-    size_t index = page_index(self, address);
-    struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
-
-    return leaf == NULL ? NULL : leaf[index % HEAP_LEAF_ENTRIES];
 }
 
 /* Takes a page for a leaf and installs it, unless another CPU was faster. */

@@ -14,14 +14,9 @@
 /* => locked. A large block's pages change from run->pages to `pages`. */
 static void large_resize(struct tsl_heap *self, struct heap_run *run, size_t pages)
 {
-    self->live_bytes -= heap_run_bytes(run);
-    self->large_pages -= run->pages;
+    heap_count_bytes(self, pages << TSL_PAGE_SHIFT, heap_run_bytes(run));
+    self->large_pages += pages - run->pages;
     run->pages = (uint32_t)pages;
-    self->large_pages += run->pages;
-    self->live_bytes += heap_run_bytes(run);
-    if (self->live_bytes > self->peak_bytes) {
-        self->peak_bytes = self->live_bytes;
-    }
 }
 
 /* => locked. Cuts the pages behind the first `pages` off. */

@@ -105,7 +105,6 @@ void *heap_class_take(struct heap_class *pool, unsigned align_shift)
     if (align_shift > run->align_shift) {
         run->align_shift = (uint8_t)align_shift;
     }
-    pool->live++;
     return (void *)(run->start + (uintptr_t)index * pool->block_bytes);
 }
 
@@ -136,7 +135,8 @@ void heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index
     if (word < run->hint) {
         run->hint = (uint8_t)word;
     }
-    pool->live--;
+    pool->frees++;
+    heap_count_bytes(self, 0, pool->block_bytes);
     if (run->free_count++ == 0) {
         slab_move(pool, run, HEAP_PARTIAL);
     }

@@ -120,7 +120,7 @@ static void rule_6_slab_list(void)
 static void rule_7_class_counts(void)
 {
     begin();
-    BREAK(heap->classes[0].live, saved_ + 1, 7);
+    BREAK(heap->classes[0].frees, saved_ + 1, 7);
     BREAK(heap->classes[0].slab_count, saved_ + 1, 7);
     BREAK(heap->classes[heap->class_of[4]].empty_count, 0, 7);
 }
@@ -173,10 +173,9 @@ static void rule_10_record_pages(void)
 static void rule_11_totals(void)
 {
     begin();
-    BREAK(heap->live_blocks, saved_ + 1, 11);
     BREAK(heap->live_bytes, saved_ + 16, 11);
     BREAK(heap->peak_bytes, heap->live_bytes - 1, 11);
-    BREAK(heap->frees, saved_ + 1, 11);
+    BREAK(heap->large_frees, saved_ + 1, 11);
 }
 
 TAP_SUITE(break_heap, TAP_TEST(rule_1_pages_are_accounted_for), TAP_TEST(rule_2_class_table),

@@ -317,6 +317,14 @@ static void empty_slabs_return_with_hysteresis(void)
         CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100)), TSL_OK);
     }
     CHECK_EQ(source.calls, calls);
+    /* Nor does a large block call it for more than its own pages: a record page was kept. */
+    (void)tsl_heap_trim(heap);
+    CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100000)), TSL_OK);
+    calls = source.calls;
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100000)), TSL_OK);
+    }
+    CHECK_EQ(source.calls, calls + 100);
     CHECK(tsl_heap_trim(heap) > 0);
     CHECK_EQ(tsl_heap_trim(heap), 0);
     tsl_heap_stats(heap, &stats);
@@ -349,6 +357,40 @@ static void no_wait_never_calls_the_source(void)
     /* An ordinary free brings the parked pages home. */
     CHECK_STATUS(tsl_heap_free(heap, seed), TSL_OK);
     CHECK(source.out <= out - 50);
+    test_heap_end(heap, &source);
+}
+
+static void no_wait_frees_keep_empty_slabs(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *chain = NULL;
+
+    for (int i = 0; i < 2000; i++) {
+        void **block = tsl_heap_alloc(heap, 100);
+        *block = chain;
+        chain = block;
+    }
+    size_t out = source.out;
+    for (void *next; chain != NULL; chain = next) {
+        next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free_flags(heap, chain, TSL_HEAP_NO_WAIT), TSL_OK);
+    }
+    CHECK_EQ(source.out, out);
+    CHECK(tsl_heap_trim(heap) > 0 && source.out < out / 2);
+    test_heap_end(heap, &source);
+}
+
+static void a_slab_forgets_alignment_when_it_is_empty(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    void *aligned = tsl_heap_alloc_aligned(heap, 64, 60);
+    CHECK_STATUS(tsl_heap_free(heap, aligned), TSL_OK);
+    void *plain = tsl_heap_alloc(heap, 60), *other = tsl_heap_alloc(heap, 70);
+
+    plain = tsl_heap_realloc(heap, plain, 70);
+    CHECK_EQ(tsl_heap_usable(heap, plain), tsl_heap_usable(heap, other));
+    CHECK_STATUS(tsl_heap_free(heap, plain), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, other), TSL_OK);
     test_heap_end(heap, &source);
 }
 
@@ -526,7 +568,8 @@ TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(resize_in_place_where_cheap), TAP_TEST(failed_resize_leaves_the_block),
           TAP_TEST(zeroed_means_zero), TAP_TEST(ceiling_is_exact_and_all_of_it_comes_back),
           TAP_TEST(full_span_is_one_block_again), TAP_TEST(empty_slabs_return_with_hysteresis),
-          TAP_TEST(no_wait_never_calls_the_source),
+          TAP_TEST(no_wait_never_calls_the_source), TAP_TEST(no_wait_frees_keep_empty_slabs),
+          TAP_TEST(a_slab_forgets_alignment_when_it_is_empty),
           TAP_TEST(several_heaps_refuse_each_others_blocks),
           TAP_TEST(bad_configurations_are_refused), TAP_TEST(a_source_that_lies_is_not_believed),
           TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use));

@@ -3,7 +3,8 @@
  * Copyright (c) The Tesela authors
  *
  * The n-th call of the page source fails, for all n, once and from there on: each operation either
- * does what it says or leaves everything as it was, and nothing leaks.
+ * does what it says or leaves everything as it was, and nothing leaks. And: another CPU gets in at
+ * the n-th call, for all n, since no lock is held then.
  * Owns: nothing. Needs: test_source.h, tap.h. Run by: host and kernel test images.
  */
 #include "test_source.h"
@@ -77,4 +78,85 @@ static void every_call_fails_from_there_on(void)
     }
 }
 
-TAP_SUITE(heap_failures, TAP_TEST(every_call_fails_once), TAP_TEST(every_call_fails_from_there_on));
+/* What the other CPU does while a call of the page source is under way. */
+static struct tsl_heap *raced;
+static void *raced_blocks[8];
+static size_t race_at, race_calls;
+static bool race_behind;
+
+static void race(void)
+{
+    static const size_t sizes[] = {16, 100, 700, 3000, 8000, 9000, 50000, 100000};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        raced_blocks[i] = tsl_heap_alloc(raced, sizes[i]);
+        CHECK(raced_blocks[i] != NULL);
+    }
+    CHECK_SOUND(tsl_heap_verify(raced));
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i += 2) {
+        CHECK_STATUS(tsl_heap_free(raced, raced_blocks[i]), TSL_OK);
+        raced_blocks[i] = NULL;
+    }
+    CHECK_SOUND(tsl_heap_verify(raced));
+}
+
+static void *racing_get(void *context, size_t pages)
+{
+    bool is_time = raced != NULL && ++race_calls == race_at;
+
+    if (is_time && !race_behind) {
+        race();
+    }
+    void *start = test_source_get(context, pages);
+    if (is_time && race_behind) {
+        race();
+    }
+    return start;
+}
+
+static void racing_put(void *context, void *start, size_t pages)
+{
+    if (raced != NULL && ++race_calls == race_at) {
+        race();
+    }
+    test_source_put(context, start, pages);
+}
+
+/* One run of the scenario with the race at one call. Result: how many calls there were. */
+static size_t run_raced(size_t call, bool behind)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 600, 600)};
+    struct tsl_heap *heap = NULL;
+
+    config.source.get = racing_get;
+    config.source.put = racing_put;
+    config.source.remap = NULL;
+    race_behind = behind;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    race_at = call;
+    race_calls = 0;
+    raced = heap;
+    scenario(heap);
+    raced = NULL;
+    size_t calls = race_calls;
+    for (size_t i = 0; i < TSL_COUNT_OF(raced_blocks); i++) {
+        CHECK_STATUS(tsl_heap_free(heap, raced_blocks[i]), TSL_OK);
+        raced_blocks[i] = NULL;
+    }
+    test_heap_end(heap, &source);
+    return calls;
+}
+
+static void another_cpu_gets_in_at_every_call(void)
+{
+    size_t all = run_raced(0, false);
+
+    CHECK(all > 30);
+    for (size_t n = 1; n <= all; n++) {
+        (void)run_raced(n, false);
+        (void)run_raced(n, true);
+    }
+}
+
+TAP_SUITE(heap_failures, TAP_TEST(every_call_fails_once), TAP_TEST(every_call_fails_from_there_on),
+          TAP_TEST(another_cpu_gets_in_at_every_call));

@@ -25,6 +25,16 @@ struct tsl_facade {
 
 extern struct tsl_facade tsl_facade;
 
+/*
+ * handed_out.c: the pages that allocate_physical_page() gave away.
+ * set: false when there is no memory to remember it; clear and test: whether it was handed out.
+ */
+void tsl_handed_out_init(void);
+void tsl_handed_out_fini(void);
+bool tsl_handed_out_set(struct tsl_frame page);
+bool tsl_handed_out_clear(struct tsl_frame page);
+bool tsl_handed_out_test(struct tsl_frame page);
+
 /* Refuses a call made before its stage: TSL_INVALID, counted and logged. */
 enum tsl_status tsl_facade_too_early(const char *function);
 

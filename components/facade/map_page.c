@@ -61,10 +61,8 @@ static enum tsl_status check_target(tsl_vaddr address, tsl_paddr target, unsigne
     if (target % TSL_PAGE_BYTES)
         return refuse(TSL_MISALIGNED, "map_page", address, "the physical address is inside a page");
     struct tsl_frame frame = tsl_frame_of(target);
-    if (tsl_frames_is_managed(tsl_facade.system.frames, frame) &&
-        tsl_frames_is_free(tsl_facade.system.frames, frame))
-        return refuse(TSL_DENIED, "map_page", address,
-                      "the physical page is free: nobody's to map");
+    if (tsl_frames_is_managed(tsl_facade.system.frames, frame) && !tsl_handed_out_test(frame))
+        return refuse(TSL_DENIED, "map_page", address, "the physical page is not the caller's");
     return TSL_OK;
 }
 

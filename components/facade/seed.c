@@ -21,22 +21,34 @@ uintptr_t allocate_physical_page(void)
     unsigned flags = sizeof(uintptr_t) < sizeof(tsl_paddr) ? TSL_FRAMES_DMA32 : 0;
     if (tsl_frames_alloc(tsl_facade.system.frames, 0, flags, &frame) != TSL_OK)
         return 0;
-    return (uintptr_t)tsl_frame_address(frame);
+    if (tsl_handed_out_set(frame))
+        return (uintptr_t)tsl_frame_address(frame);
+    enum tsl_status status = tsl_frames_free(tsl_facade.system.frames, frame, 0);
+    TSL_ASSERT(status == TSL_OK);
+    return 0;
+}
+
+static enum tsl_status free_page(uintptr_t physical)
+{
+    struct tsl_frame frame = tsl_frame_of(physical);
+    if (tsl_facade.system.stage < TSL_STAGE_FRAMES)
+        return tsl_facade_too_early("free_physical_page");
+    if (physical % TSL_PAGE_BYTES)
+        return tsl_refuse(&tsl_facade.refusals, TSL_MISALIGNED,
+                          "free_physical_page: %p is not the start of a page", (void *)physical);
+    /* Without the record of who has it, a page that the heap has taken meanwhile would be freed. */
+    if (!tsl_handed_out_clear(frame))
+        return tsl_refuse(&tsl_facade.refusals,
+                          tsl_frames_is_free(tsl_facade.system.frames, frame) ? TSL_DOUBLE_FREE
+                                                                              : TSL_FOREIGN,
+                          "free_physical_page: %p is not handed out", (void *)physical);
+    return tsl_frames_free(tsl_facade.system.frames, frame, 0);
 }
 
 void free_physical_page(uintptr_t physical)
 {
-    if (physical == 0)
-        return;
-    enum tsl_status status;
-    if (tsl_facade.system.stage < TSL_STAGE_FRAMES)
-        status = tsl_facade_too_early("free_physical_page");
-    else if (physical % TSL_PAGE_BYTES)
-        status = tsl_refuse(&tsl_facade.refusals, TSL_MISALIGNED,
-                            "free_physical_page: %p is not the start of a page", (void *)physical);
-    else
-        status = tsl_frames_free(tsl_facade.system.frames, tsl_frame_of(physical), 0);
-    (void)status; /* the refusal has been counted and logged where it was found */
+    if (physical != 0)
+        (void)!free_page(physical); /* counted and logged where it was found */
 }
 
 void *kmalloc(size_t bytes)

@@ -49,11 +49,15 @@ static enum tsl_status start_frames(void)
         .direct_end = direct_map_end(),
         .ram_end = end,
     };
-    return tsl_frames_create(&config, &tsl_facade.system.frames);
+    enum tsl_status status = tsl_frames_create(&config, &tsl_facade.system.frames);
+    if (status == TSL_OK)
+        tsl_handed_out_init();
+    return status;
 }
 
 static enum tsl_status stop_frames(void)
 {
+    tsl_handed_out_fini();
     enum tsl_status status = tsl_frames_destroy(tsl_facade.system.frames);
     if (status == TSL_OK)
         tsl_facade.system.frames = NULL;

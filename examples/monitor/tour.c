@@ -352,6 +352,7 @@ static const struct {
 static void warm_up(void)
 {
     (void)tour_cpus_share();
+    free_physical_page(allocate_physical_page());
     (void)tsl_heap_trim(tsl_system()->heap);
     free_at_start = tsl_frames_free_count(tsl_system()->frames);
 }

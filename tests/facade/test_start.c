@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_start.c: the stages of the start: up, down, up again, and failing at every possible place.
+ *
+ * Owns: the kernel `start`. Needs: platform/pc, tap.h. Entered by: platform/pc.
+ */
+#include "tap.h"
+
+#include <tesela/arch.h>
+#include <tesela/config.h>
+#include <tesela/memory.h>
+#include <tesela/physical_allocator.h>
+
+#include <platform/boot.h>
+#include <platform/console.h>
+#include <platform/memory.h>
+
+static tsl_paddr boot_root;
+
+static struct tsl_start_options fresh_options(void)
+{
+    struct tsl_start_options options;
+    CHECK_STATUS(platform_memory_options(&options), TSL_OK);
+    return options;
+}
+
+/* Nothing is up and the machine runs on its boot tables. */
+static void check_down(void)
+{
+    CHECK_EQ(tsl_system()->stage, TSL_STAGE_NONE);
+    CHECK_EQ(tsl_arch_root(), boot_root);
+    CHECK_SAME(tsl_system()->frames, NULL);
+    CHECK_SAME(tsl_system()->heap, NULL);
+}
+
+static void calls_before_the_start_are_refused(void)
+{
+    check_down();
+    CHECK_EQ(allocate_physical_page(), 0);
+    free_physical_page(4096);
+    CHECK_SAME(kmalloc(16), NULL);
+    kfree(&boot_root);
+    CHECK_SAME(valloc(4096, VM_READ), NULL);
+    vfree(&boot_root);
+    CHECK_STATUS(map_page((void *)0x400000, 0x400000, VM_READ), TSL_INVALID);
+    CHECK_STATUS(unmap_page((void *)0x400000), TSL_INVALID);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+}
+
+static void bad_options_are_refused(void)
+{
+    struct tsl_start_options options = fresh_options();
+    CHECK_STATUS(tsl_start(NULL), TSL_INVALID);
+    options.map = NULL;
+    CHECK_STATUS(tsl_start(&options), TSL_INVALID);
+    options = fresh_options();
+    options.format = NULL;
+    CHECK_STATUS(tsl_start(&options), TSL_INVALID);
+    options = fresh_options();
+    struct tsl_layout layout = *tsl_layout_named(options.format->name);
+    layout.count = 3;
+    options.layout = &layout;
+    CHECK(tsl_start(&options) != TSL_OK);
+    options = fresh_options();
+    options.image.text_start += 1;
+    CHECK(tsl_start(&options) != TSL_OK);
+    options = fresh_options();
+    options.heap_bytes = SIZE_MAX;
+    CHECK_STATUS(tsl_start(&options), TSL_LIMIT);
+    check_down();
+}
+
+static void start_and_stop_and_start_again(void)
+{
+    tsl_word free[3];
+    for (int i = 0; i < 3; i++) {
+        struct tsl_start_options options = fresh_options();
+        CHECK_STATUS(tsl_start(&options), TSL_OK);
+        CHECK_STATUS(tsl_start(&options), TSL_EXISTS);
+        CHECK(tsl_arch_root() != boot_root);
+        free[i] = tsl_frames_free_count(tsl_system()->frames);
+        void *left_over = valloc(10000, VM_READ | VM_WRITE);
+        CHECK(left_over != NULL);
+        void *object = kmalloc(100);
+        CHECK_STATUS(tsl_stop(), TSL_BUSY);
+        CHECK_EQ(tsl_system()->stage, TSL_STAGE_HEAP);
+        kfree(object);
+        CHECK_SOUND(tsl_verify());
+        CHECK_STATUS(tsl_stop(), TSL_OK);
+        check_down();
+    }
+    CHECK_EQ(free[1], free[0]);
+    CHECK_EQ(free[2], free[0]);
+}
+
+static void stages_come_one_by_one(void)
+{
+    for (int stage = TSL_STAGE_NONE; stage <= TSL_STAGE_RANGES; stage++) {
+        struct tsl_start_options options = fresh_options();
+        CHECK_STATUS(tsl_start_until(&options, (enum tsl_stage)stage), TSL_OK);
+        CHECK_EQ(tsl_system()->stage, stage);
+        uintptr_t page = allocate_physical_page();
+        CHECK_EQ(page != 0, stage >= TSL_STAGE_FRAMES);
+        void *object = kmalloc(16);
+        CHECK_EQ(object != NULL, stage >= TSL_STAGE_HEAP);
+        void *memory = valloc(16, VM_READ);
+        CHECK_EQ(memory != NULL, stage >= TSL_STAGE_RANGES);
+        CHECK_SOUND(tsl_verify());
+        vfree(memory);
+        kfree(object);
+        free_physical_page(page);
+        CHECK_STATUS(tsl_stop(), TSL_OK);
+        check_down();
+    }
+}
+
+/* Reserves RAM from the bottom up until at most `pages` usable pages are left, at the top. */
+static void leave_usable(struct tsl_memory_map *map, uint64_t pages)
+{
+    uint64_t spare = tsl_map_bytes(map, TSL_MEMORY_USABLE) - pages * TSL_PAGE_BYTES;
+    while (spare > 0) {
+        size_t i = 0;
+        while (i < map->count && map->ranges[i].type != TSL_MEMORY_USABLE)
+            i++;
+        if (i == map->count)
+            return;
+        const struct tsl_memory_range *range = &map->ranges[i];
+        uint64_t bytes = range->end - range->start < spare ? range->end - range->start : spare;
+        CHECK_STATUS(tsl_map_reserve(map, range->start, bytes, TSL_MEMORY_RESERVED), TSL_OK);
+        spare -= bytes;
+    }
+}
+
+/* However little memory there is, the start succeeds or says so, and leaves nothing behind. */
+static void every_shortage_is_told_and_undone(void)
+{
+    unsigned failed = 0, worked = 0;
+    for (unsigned pages = 0; pages < 400 && worked < 5; pages++) {
+        struct tsl_start_options options = fresh_options();
+        (void)tsl_map_limit(options.map, (tsl_paddr)1 << 30);
+        leave_usable(options.map, pages);
+        CHECK_EQ(tsl_map_bytes(options.map, TSL_MEMORY_USABLE), (uint64_t)pages * TSL_PAGE_BYTES);
+        enum tsl_status status = tsl_start(&options);
+        CHECK(status == TSL_OK || status == TSL_NO_MEMORY);
+        if (status == TSL_OK) {
+            worked++;
+            CHECK_SOUND(tsl_verify());
+            CHECK_STATUS(tsl_stop(), TSL_OK);
+        } else {
+            failed++;
+        }
+        check_down();
+    }
+    tap_note("failed with %u memories too small, then worked", failed);
+    CHECK(failed > 0);
+    CHECK_EQ(worked, 5);
+}
+
+/* A map by a madman: the limit of what the CPU can name is ours to know. */
+static void phantom_memory_is_left_alone(void)
+{
+    struct tsl_start_options options = fresh_options();
+    CHECK_STATUS(
+        tsl_map_add(options.map, (tsl_paddr)1 << 51, (tsl_paddr)1 << 50, TSL_MEMORY_USABLE),
+        TSL_OK);
+    CHECK_STATUS(tsl_start(&options), TSL_OK);
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(tsl_system()->frames, &stats);
+    CHECK(stats.total < (tsl_word)1 << 23);
+    CHECK_SOUND(tsl_verify());
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
+}
+
+TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
+          TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
+          TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
+
+bool kernel_main(const struct platform_boot *boot)
+{
+    static const struct tap_suite *const suites[] = {&tap_suite_start, NULL};
+    char pattern[32];
+    (void)boot;
+    boot_root = tsl_arch_root();
+    struct tap_result result =
+        tap_run(suites, platform_option("only", pattern, sizeof(pattern)) ? pattern : NULL,
+                platform_console());
+    return result.failed == 0 && result.run > 0;
+}

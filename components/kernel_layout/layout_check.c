@@ -35,8 +35,9 @@ static bool is_page_aligned(tsl_vaddr address)
 static enum tsl_status check_described(const struct check *check)
 {
     const struct tsl_layout *layout = check->layout;
-    bool bits_fit = layout->va_bits > TSL_PAGE_SHIFT && layout->va_bits <= TSL_WORD_BITS;
-    if (layout->format_name == NULL || layout->ranges == NULL || layout->count == 0 || !bits_fit ||
+    bool is_named = layout != NULL && layout->format_name != NULL;
+    bool has_ranges = is_named && layout->ranges != NULL && layout->count > 0;
+    if (!has_ranges || layout->va_bits <= TSL_PAGE_SHIFT || layout->va_bits > TSL_WORD_BITS ||
         layout->granule_bytes < TSL_PAGE_BYTES || !tsl_is_power_of_two(layout->granule_bytes)) {
         return broken(check, TSL_INVALID, TSL_LAYOUT_RULE_DESCRIBED, 0,
                       "A layout names its format, its width, its granule and its ranges.");

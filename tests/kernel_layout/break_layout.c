@@ -77,6 +77,9 @@ static void described(void)
     expect(&b, TSL_INVALID, TSL_LAYOUT_RULE_DESCRIBED, 0);
     sound(&b)->ranges[HEAP].use = TSL_LAYOUT_USE_COUNT;
     expect(&b, TSL_INVALID, TSL_LAYOUT_RULE_DESCRIBED, 0xd0000000);
+    struct tsl_defect defect = TSL_NO_DEFECT;
+    CHECK_STATUS(tsl_layout_check(NULL, NULL, &defect), TSL_INVALID);
+    CHECK_EQ(defect.rule, TSL_LAYOUT_RULE_DESCRIBED);
 }
 
 static void not_wrapping(void)

@@ -59,7 +59,7 @@ static bool use(void)
     if (!page || !object || !memory)
         return false;
     object[1023] = memory[9999] = 1;
-    char *place = memory + 16 * 4096; /* behind the guard page: nobody's */
+    char *place = (char *)((uintptr_t)memory + 16 * 4096); /* behind the guard page: nobody's */
     if (map_page(place, page, VM_READ | VM_WRITE) != TSL_OK)
         return false;
     *place = 1;

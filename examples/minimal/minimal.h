@@ -12,7 +12,7 @@
 
 #ifdef __x86_64__
 #include <tesela/layout_x86_64.h>
-#define DIRECT_MAP_START ((uintptr_t)TSL_X86_64_DIRECT_MAP_START)
+#define DIRECT_MAP_START ((uintptr_t)TSL_X86_64_DIRECT_MAP_START_4LEVEL)
 #define DIRECT_MAP_BYTES ((uint64_t)1 << 46)
 #define EARLY_REACH      ((uint64_t)1 << 30)
 #define TABLE_FORMAT     tsl_table_format_4level

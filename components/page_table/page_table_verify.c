@@ -92,7 +92,9 @@ static struct tsl_defect check_page(struct visit *self, const struct tsl_table_e
         return broken(RULE_USER_HALF, start);
     if ((attributes & TSL_GLOBAL) && (!table->features.pge || start <= format->user_last))
         return broken(RULE_GLOBAL, start);
-    self->found.pages[self->level]++;
+    /* Pages in the windows come and go without the lock, and are not counted. */
+    if (start < table->fixed_first || start > table->fixed_last)
+        self->found.pages[self->level]++;
     return TSL_NO_DEFECT;
 }
 
@@ -182,7 +184,6 @@ static struct tsl_defect check_fixed(struct tsl_table *self)
     }
 }
 
-/* Pages in the windows come and go without the lock and without being counted. */
 static struct tsl_defect check_counts(const struct visit *self)
 {
     const struct tsl_table_counters *counted = &self->table->counters;

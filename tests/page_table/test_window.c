@@ -51,6 +51,7 @@ static void reach_of(const struct tsl_table_format *format)
     char *to = tsl_window_open(&windows, TSL_WINDOW_DESTINATION, b);
     CHECK(from != to);
     CHECK_SAME(from, host_ram_at(tsl_frame_address(a)));
+    CHECK_SOUND(tsl_table_verify(&world.table));
     memset(from, 'x', TSL_PAGE_BYTES);
     memcpy(to, from, TSL_PAGE_BYTES);
     tsl_window_close(&windows, TSL_WINDOW_SOURCE);

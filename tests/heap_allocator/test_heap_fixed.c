@@ -119,8 +119,8 @@ static void large_blocks_grow_in_place(void)
 {
     struct tsl_heap *heap = NULL;
     REQUIRE(tsl_heap_create_fixed(storage + GUARD, BYTES, &heap) == TSL_OK);
-    void *block = tsl_heap_alloc(heap, 10000);
-    void *grown = tsl_heap_realloc(heap, block, 40000);
+    void *block = tsl_heap_alloc(heap, 40000);
+    void *grown = tsl_heap_realloc(heap, block, 100000);
 
     CHECK_SAME(grown, block);
     CHECK(tsl_heap_realloc(heap, grown, BYTES) == NULL);

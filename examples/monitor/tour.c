@@ -223,8 +223,9 @@ static bool heap(void)
     aligned = tsl_heap_realloc(raw, aligned, 20000);
     REQUIRE(aligned && (uintptr_t)aligned % 4096 == 0);
     REQUIRE(tsl_heap_free(raw, aligned) == TSL_OK);
-    tsl_print(console(), "    %zu objects, %zu bytes, contents intact; aligned and resized blocks\n",
-              count, total);
+    tsl_print(console(),
+              "    %zu objects, %zu bytes, contents intact; aligned and resized blocks\n", count,
+              total);
     return true;
 }
 

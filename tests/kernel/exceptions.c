@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * exceptions.c: every kind of expected fault comes back with its error code, and a full stack ends
- * in a readable report instead of a reset.
+ * exceptions.c: every kind of expected fault comes back with its error code; a full stack ends in a
+ * readable report instead of a reset; whoever reports stops the other CPUs.
  *
- * Owns:  the test kernel `exceptions`.
- * Needs: platform/pc on its boot tables, tap.h.
+ * Owns:  the test kernel `exceptions`. On the command line: tables=own starts Tesela first, so that
+ *        all of it runs on the kernel's own tables; overflow=1 and stop=1 run what ends the kernel.
+ * Needs: platform/pc, the facade, tap.h.
  * Who may call: tests/kernel/meson.build.
  */
 #include "tap.h"
 
 #include <tesela/arch.h>
+#include <tesela/atomic.h>
+#include <tesela/port.h>
 #include <platform/boot.h>
 #include <platform/console.h>
 #include <platform/cpu.h>
 #include <platform/fault.h>
 #include <platform/machine.h>
+#include <platform/memory.h>
 #include <x86/instructions.h>
 
 /* In no range of any layout: between the devices and the windows. */
@@ -181,24 +185,45 @@ static void image_ranges_are_whole_pages(void)
           (tsl_vaddr)&constant_byte < image->rodata.end);
 }
 
+static bool on_own_tables;
+
+static void text_is_read_only_by_every_way(void)
+{
+    struct platform_fault fault = {0};
+    const struct platform_image *image = &platform_boot()->image;
+    uint8_t *alias = tsl_port_phys_to_virt(image->text.start - image->offset);
+
+    if (!on_own_tables) {
+        SKIP("the boot tables show all memory writable in the direct map");
+    }
+    CHECK(platform_try_read((tsl_vaddr)alias, NULL));
+    CHECK(!platform_try_write((tsl_vaddr)alias, 0, &fault));
+    CHECK_EQ(fault.error, PLATFORM_FAULT_PRESENT | PLATFORM_FAULT_WRITE);
+}
+
 TAP_SUITE(exceptions, TAP_TEST(reads_what_is_mapped), TAP_TEST(unmapped_pages_fault),
           TAP_TEST(text_and_constants_are_read_only), TAP_TEST(data_is_not_executable),
           TAP_TEST(guard_pages_are_not_there), TAP_TEST(other_exceptions_come_back),
-          TAP_TEST(tries_nest), TAP_TEST(flags_come_back), TAP_TEST(image_ranges_are_whole_pages));
+          TAP_TEST(tries_nest), TAP_TEST(flags_come_back), TAP_TEST(image_ranges_are_whole_pages),
+          TAP_TEST(text_is_read_only_by_every_way));
 
-/* ---- the last one does not come back ---- */
+/* ---- what does not come back ---- */
 
-static bool all_passed;
+/* The report of an exception has been printed; the run ends here, well or not. */
+static TSL_NORETURN void finish(bool good, const char *what, unsigned number)
+{
+    tsl_print(platform_console(), "1..1\n%sok 1 - %s (%u)\n", good ? "" : "not ", what, number);
+    platform_exit(good);
+}
+
 static unsigned volatile depth;
+static unsigned overflow_cpu;
 
-/* What the double fault has to look like when it reaches us. */
 static void after_the_double_fault(const struct platform_fault *fault)
 {
-    bool good = fault->vector == PLATFORM_VECTOR_DOUBLE_FAULT && depth > 50 && depth < 2000;
-
-    tsl_print(platform_console(), "1..1\n%sok 1 - a full stack is reported (%u frames deep)\n",
-              good ? "" : "not ", depth);
-    platform_exit(good);
+    finish(fault->vector == PLATFORM_VECTOR_DOUBLE_FAULT && depth > 50 && depth < 2000 &&
+               platform_cpu_id() == overflow_cpu,
+           "a full stack is reported", depth);
 }
 
 /* Fills the stack: each call waits for the next. The compiler must not see that it never ends. */
@@ -214,16 +239,95 @@ static unsigned fill_the_stack(unsigned value)
     return kept[value % 16] + fill_more(value + 1) + kept[(value + 1) % 16];
 }
 
+static void overflow(void *argument)
+{
+    (void)argument;
+    (void)fill_the_stack(1);
+}
+
+/* On the last CPU that there is. */
+static void overflow_somewhere(void)
+{
+    overflow_cpu = platform_start_cpus() - 1;
+    platform_on_fatal(after_the_double_fault);
+    if (overflow_cpu == 0) {
+        overflow(NULL);
+    }
+    (void)platform_run_on(overflow_cpu, overflow, NULL);
+    platform_delay_us(20000000);
+}
+
+static uint32_t steps[PLATFORM_CPUS];
+
+static uint32_t steps_of_all(void)
+{
+    uint32_t sum = 0;
+
+    for (unsigned i = 0; i < PLATFORM_CPUS; i++) {
+        sum += tsl_atomic_load_u32(&steps[i]);
+    }
+    return sum;
+}
+
+/* The worst that can be stopped: deaf to interrupts. */
+static void step_for_ever(void *argument)
+{
+    (void)argument;
+    x86_interrupts_off();
+    for (;;) {
+        (void)tsl_atomic_add_u32(&steps[platform_cpu_id()], 1);
+    }
+}
+
+static void after_the_stop(const struct platform_fault *fault)
+{
+    uint32_t before;
+
+    platform_delay_us(50000); /* an emulated CPU may be late to see its NMI */
+    before = steps_of_all();
+    platform_delay_us(50000);
+    finish(fault->vector == PLATFORM_VECTOR_INVALID_OPCODE && before > 0 &&
+               steps_of_all() == before,
+           "an exception stops the other CPUs", platform_cpu_count());
+}
+
+static void stop_the_others(void)
+{
+    unsigned count = platform_start_cpus();
+
+    for (unsigned i = 1; i < count; i++) {
+        (void)platform_run_on(i, step_for_ever, NULL);
+        while (tsl_atomic_load_u32(&steps[i]) == 0) {
+            x86_pause();
+        }
+    }
+    (void)tsl_atomic_add_u32(&steps[0], 1);
+    platform_on_fatal(after_the_stop);
+    undefined(NULL);
+}
+
 bool kernel_main(const struct platform_boot *boot)
 {
     static const struct tap_suite *const suites[] = {&tap_suite_exceptions, NULL};
     char option[8];
 
     (void)boot;
-    if (platform_option("overflow", option, sizeof(option))) {
-        platform_on_fatal(after_the_double_fault);
-        return fill_the_stack(1) == 0;
+    if (platform_option("tables", option, sizeof(option))) {
+        enum tsl_status status = platform_memory_start();
+
+        if (status != TSL_OK) {
+            tsl_print(platform_console(), "Bail out! start: %s\n", tsl_status_name(status));
+            return false;
+        }
+        on_own_tables = true;
     }
-    all_passed = tap_run(suites, NULL, platform_console()).failed == 0;
-    return all_passed;
+    if (platform_option("overflow", option, sizeof(option))) {
+        overflow_somewhere();
+        return false;
+    }
+    if (platform_option("stop", option, sizeof(option))) {
+        stop_the_others();
+        return false;
+    }
+    return tap_run(suites, NULL, platform_console()).failed == 0;
 }

@@ -11,7 +11,7 @@
 #include <tesela/table_format.h>
 #include "x86_internal.h"
 
-bool x86_has_global_pages;
+bool tsl_x86_has_global_pages;
 
 /* The alignment-check flag came with the 486, as CR0.WP did. */
 static bool is_486_or_later(void)
@@ -112,5 +112,5 @@ void tsl_arch_enable(const struct tsl_cpu_features *features)
     if (set != 0) {
         x86_write_cr4(x86_read_cr4() | set);
     }
-    x86_has_global_pages = features->pge;
+    tsl_x86_has_global_pages = features->pge;
 }

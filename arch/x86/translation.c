@@ -32,7 +32,7 @@ void tsl_arch_flush_page(tsl_vaddr address)
 
 void tsl_arch_flush_all(bool global_too)
 {
-    if (global_too && x86_has_global_pages) {
+    if (global_too && tsl_x86_has_global_pages) {
         uintptr_t cr4 = x86_read_cr4();
 
         x86_write_cr4(cr4 & ~(uintptr_t)X86_CR4_PGE);

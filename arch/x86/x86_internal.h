@@ -13,6 +13,6 @@
 
 /* Global pages are on. The oldest CPUs have no CR4 to ask. Written by every CPU with the same value
  * before it uses a table. */
-extern bool x86_has_global_pages;
+extern bool tsl_x86_has_global_pages;
 
 #endif

@@ -8,18 +8,18 @@
  */
 #include "kernel_layout_internal.h"
 
-uint32_t import_u32(const uint8_t *at)
+uint32_t tsl_import_u32(const uint8_t *at)
 {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-uint64_t import_u64(const uint8_t *at)
+uint64_t tsl_import_u64(const uint8_t *at)
 {
-    return import_u32(at) | (uint64_t)import_u32(at + 4) << 32;
+    return tsl_import_u32(at) | (uint64_t)tsl_import_u32(at + 4) << 32;
 }
 
 /* ACPI 6.4, table 15-2 "Address range types"; 12 is what firmware before ACPI 6 used for 7. */
-enum tsl_memory_type import_type_e820(uint32_t type)
+enum tsl_memory_type tsl_import_type_e820(uint32_t type)
 {
     switch (type) {
     case 1:
@@ -38,13 +38,14 @@ enum tsl_memory_type import_type_e820(uint32_t type)
     }
 }
 
-void import_span(struct import_entry *out, uint64_t start, uint64_t end, enum tsl_memory_type type)
+void tsl_import_span(struct import_entry *out, uint64_t start, uint64_t end,
+                     enum tsl_memory_type type)
 {
     *out = (struct import_entry){.start = start, .bytes = end - start, .type = type};
     out->wraps = end < start;
 }
 
-enum import_step import_next_fixed(struct import_source *self, struct import_entry *out)
+enum import_step tsl_import_next_fixed(struct import_source *self, struct import_entry *out)
 {
     size_t left = self->bytes - self->offset;
     if (left == 0) {
@@ -94,7 +95,7 @@ static void add_entries(struct tsl_memory_map *map, const struct import_source *
         }
         if (entry.wraps) {
             map->counters.entries++;
-            status = map_refuse_wrapping(map, entry.start, entry.bytes);
+            status = tsl_map_refuse_wrapping(map, entry.start, entry.bytes);
         } else {
             status = tsl_map_add(map, entry.start, entry.bytes, entry.type);
         }
@@ -102,7 +103,7 @@ static void add_entries(struct tsl_memory_map *map, const struct import_source *
     }
 }
 
-enum tsl_status import_run(struct tsl_memory_map *map, const struct import_source *source)
+enum tsl_status tsl_import_run(struct tsl_memory_map *map, const struct import_source *source)
 {
     if (source->data == NULL && source->pointers == NULL) {
         return tsl_refuse(&map->refusals, TSL_INVALID, "%s memory map: no data", source->name);

@@ -12,14 +12,14 @@
 
 static void decode_20(const uint8_t *entry, struct import_entry *out)
 {
-    out->start = import_u64(entry);
-    out->bytes = import_u64(entry + 8);
-    out->type = import_type_e820(import_u32(entry + 16));
+    out->start = tsl_import_u64(entry);
+    out->bytes = tsl_import_u64(entry + 8);
+    out->type = tsl_import_type_e820(tsl_import_u32(entry + 16));
 }
 
 static void decode_24(const uint8_t *entry, struct import_entry *out)
 {
-    uint32_t attributes = import_u32(entry + 20);
+    uint32_t attributes = tsl_import_u32(entry + 20);
     decode_20(entry, out);
     out->skip = (attributes & ATTRIBUTE_ENABLED) == 0;
     if ((attributes & ATTRIBUTE_NON_VOLATILE) != 0 && out->type == TSL_MEMORY_USABLE) {
@@ -39,8 +39,8 @@ enum tsl_status tsl_map_import_e820(struct tsl_memory_map *map, const void *data
         .data = data,
         .bytes = bytes,
         .stride = entry_bytes,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = entry_bytes == 20 ? decode_20 : decode_24,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }

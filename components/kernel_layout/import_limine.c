@@ -34,9 +34,9 @@ static enum tsl_memory_type type_limine(uint64_t type)
 
 static void decode(const uint8_t *entry, struct import_entry *out)
 {
-    out->start = import_u64(entry);
-    out->bytes = import_u64(entry + 8);
-    out->type = type_limine(import_u64(entry + 16));
+    out->start = tsl_import_u64(entry);
+    out->bytes = tsl_import_u64(entry + 8);
+    out->type = type_limine(tsl_import_u64(entry + 16));
 }
 
 enum tsl_status tsl_map_import_limine(struct tsl_memory_map *map, const void *data, size_t bytes)
@@ -46,10 +46,10 @@ enum tsl_status tsl_map_import_limine(struct tsl_memory_map *map, const void *da
         .data = data,
         .bytes = bytes,
         .stride = ENTRY_BYTES,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = decode,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }
 
 /* Here `bytes` and `offset` count pointers. */
@@ -77,5 +77,5 @@ enum tsl_status tsl_map_import_limine_pointers(struct tsl_memory_map *map,
         .bytes = count,
         .next = next_pointer,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }

@@ -25,21 +25,21 @@ enum tsl_status tsl_boot_read_multiboot1(const void *data, size_t bytes, struct 
         return tsl_refuse(NULL, TSL_CORRUPT, "multiboot1 information: %zu bytes", bytes);
     }
     struct tsl_boot_info read = {0};
-    uint32_t flags = import_u32(info);
+    uint32_t flags = tsl_import_u32(info);
     if ((flags & FLAG_MEMORY) != 0) {
-        read.lower_bytes = (uint64_t)import_u32(info + 4) << 10;
-        read.upper_bytes = (uint64_t)import_u32(info + 8) << 10;
+        read.lower_bytes = (uint64_t)tsl_import_u32(info + 4) << 10;
+        read.upper_bytes = (uint64_t)tsl_import_u32(info + 8) << 10;
     }
     if ((flags & FLAG_COMMAND_LINE) != 0) {
-        read.command_line = import_u32(info + 16);
+        read.command_line = tsl_import_u32(info + 16);
     }
     if ((flags & FLAG_MODULES) != 0) {
-        read.module_count = import_u32(info + 20);
-        read.modules = import_u32(info + 24);
+        read.module_count = tsl_import_u32(info + 20);
+        read.modules = tsl_import_u32(info + 24);
     }
     if ((flags & FLAG_MAP) != 0) {
-        read.map_bytes = import_u32(info + 44);
-        read.map = import_u32(info + 48);
+        read.map_bytes = tsl_import_u32(info + 44);
+        read.map = tsl_import_u32(info + 48);
     }
     *out = read;
     return TSL_OK;
@@ -55,14 +55,14 @@ static enum import_step next(struct import_source *self, struct import_entry *ou
     if (left < SIZE_BYTES) {
         return IMPORT_BROKEN;
     }
-    uint32_t size = import_u32(entry);
+    uint32_t size = tsl_import_u32(entry);
     if (size < ENTRY_BYTES || size > left - SIZE_BYTES) {
         return IMPORT_BROKEN;
     }
     *out = (struct import_entry){
-        .start = import_u64(entry + 4),
-        .bytes = import_u64(entry + 12),
-        .type = import_type_e820(import_u32(entry + 20)),
+        .start = tsl_import_u64(entry + 4),
+        .bytes = tsl_import_u64(entry + 12),
+        .type = tsl_import_type_e820(tsl_import_u32(entry + 20)),
     };
     self->offset += (size_t)SIZE_BYTES + size;
     return IMPORT_ENTRY;
@@ -77,12 +77,12 @@ enum tsl_status tsl_map_import_multiboot1(struct tsl_memory_map *map, const void
         .bytes = bytes,
         .next = next,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }
 
 static void decode_module(const uint8_t *entry, struct import_entry *out)
 {
-    import_span(out, import_u32(entry), import_u32(entry + 4), TSL_MEMORY_MODULE);
+    tsl_import_span(out, tsl_import_u32(entry), tsl_import_u32(entry + 4), TSL_MEMORY_MODULE);
 }
 
 enum tsl_status tsl_map_import_multiboot1_modules(struct tsl_memory_map *map, const void *data,
@@ -93,8 +93,8 @@ enum tsl_status tsl_map_import_multiboot1_modules(struct tsl_memory_map *map, co
         .data = data,
         .bytes = bytes,
         .stride = MODULE_ENTRY_BYTES,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = decode_module,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }

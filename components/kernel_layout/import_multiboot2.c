@@ -41,8 +41,8 @@ static enum import_step next_tag(struct import_source *self, struct tag *out)
         return IMPORT_BROKEN; /* the end tag is missing */
     }
     struct tag tag = {self->data + self->offset, 0, 0};
-    tag.type = import_u32(tag.at);
-    tag.size = import_u32(tag.at + 4);
+    tag.type = tsl_import_u32(tag.at);
+    tag.size = tsl_import_u32(tag.at + 4);
     if (tag.size < TAG_HEADER_BYTES || tag.size > left) {
         return IMPORT_BROKEN;
     }
@@ -68,7 +68,7 @@ static bool is_sound(const struct tag *tag)
         return true;
     }
     return tag->size >= MAP_HEADER_BYTES &&
-           (tag->type == TAG_EFI_MAP || import_u32(tag->at + 8) >= ENTRY_BYTES);
+           (tag->type == TAG_EFI_MAP || tsl_import_u32(tag->at + 8) >= ENTRY_BYTES);
 }
 
 static void note_tag(struct found *found, const struct tag *tag)
@@ -101,7 +101,8 @@ static enum import_step next_module(struct import_source *self, struct import_en
     enum import_step step;
     while ((step = next_tag(self, &tag)) == IMPORT_ENTRY) {
         if (tag.type == TAG_MODULE) {
-            import_span(out, import_u32(tag.at + 8), import_u32(tag.at + 12), TSL_MEMORY_MODULE);
+            tsl_import_span(out, tsl_import_u32(tag.at + 8), tsl_import_u32(tag.at + 12),
+                            TSL_MEMORY_MODULE);
             return IMPORT_ENTRY;
         }
     }
@@ -110,9 +111,9 @@ static enum import_step next_module(struct import_source *self, struct import_en
 
 static void decode_entry(const uint8_t *entry, struct import_entry *out)
 {
-    out->start = import_u64(entry);
-    out->bytes = import_u64(entry + 8);
-    out->type = import_type_e820(import_u32(entry + 16));
+    out->start = tsl_import_u64(entry);
+    out->bytes = tsl_import_u64(entry + 8);
+    out->type = tsl_import_type_e820(tsl_import_u32(entry + 16));
 }
 
 /* The boot loader makes the map tag of the firmware's map, so one of the two says it all. */
@@ -123,16 +124,16 @@ static enum tsl_status import_maps(struct tsl_memory_map *map, const struct foun
             .name = "multiboot2",
             .data = found->map.at + MAP_HEADER_BYTES,
             .bytes = found->map.size - MAP_HEADER_BYTES,
-            .stride = import_u32(found->map.at + 8),
-            .next = import_next_fixed,
+            .stride = tsl_import_u32(found->map.at + 8),
+            .next = tsl_import_next_fixed,
             .decode = decode_entry,
         };
-        return import_run(map, &entries);
+        return tsl_import_run(map, &entries);
     }
     if (TSL_IMPORT_UEFI && found->efi_map.at != NULL) {
         return tsl_map_import_uefi(map, found->efi_map.at + MAP_HEADER_BYTES,
                                    found->efi_map.size - MAP_HEADER_BYTES,
-                                   import_u32(found->efi_map.at + 8));
+                                   tsl_import_u32(found->efi_map.at + 8));
     }
     return tsl_refuse(&map->refusals, TSL_NOT_FOUND, "multiboot2 information: no memory map");
 }
@@ -145,15 +146,15 @@ enum tsl_status tsl_map_import_multiboot2(struct tsl_memory_map *map, const void
     if (info == NULL) {
         return tsl_refuse(&map->refusals, TSL_INVALID, "multiboot2 information: no data");
     }
-    if (bytes < INFO_HEADER_BYTES || import_u32(info) > bytes ||
-        import_u32(info) < INFO_HEADER_BYTES) {
+    if (bytes < INFO_HEADER_BYTES || tsl_import_u32(info) > bytes ||
+        tsl_import_u32(info) < INFO_HEADER_BYTES) {
         return tsl_refuse(&map->refusals, TSL_CORRUPT,
                           "multiboot2 information: its size does not fit in %zu bytes", bytes);
     }
     const struct import_source modules = {
         .name = "multiboot2 modules",
         .data = info,
-        .bytes = import_u32(info),
+        .bytes = tsl_import_u32(info),
         .offset = INFO_HEADER_BYTES,
         .next = next_module,
     };
@@ -164,5 +165,5 @@ enum tsl_status tsl_map_import_multiboot2(struct tsl_memory_map *map, const void
     if (status != TSL_OK || found.modules == 0) {
         return status;
     }
-    return import_run(map, &modules);
+    return tsl_import_run(map, &modules);
 }

@@ -20,21 +20,21 @@
 enum tsl_status tsl_boot_read_pvh(const void *data, size_t bytes, struct tsl_boot_info *out)
 {
     const uint8_t *info = data;
-    if (info == NULL || bytes < START_BYTES_V0 || import_u32(info) != START_MAGIC) {
+    if (info == NULL || bytes < START_BYTES_V0 || tsl_import_u32(info) != START_MAGIC) {
         return tsl_refuse(NULL, TSL_CORRUPT, "pvh start information: no magic in %zu bytes", bytes);
     }
     struct tsl_boot_info read = {
-        .modules = import_u64(info + 16),
-        .module_count = import_u32(info + 12),
-        .command_line = import_u64(info + 24),
-        .rsdp = import_u64(info + 32),
+        .modules = tsl_import_u64(info + 16),
+        .module_count = tsl_import_u32(info + 12),
+        .command_line = tsl_import_u64(info + 24),
+        .rsdp = tsl_import_u64(info + 32),
     };
-    if (import_u32(info + 4) >= 1) {
+    if (tsl_import_u32(info + 4) >= 1) {
         if (bytes < START_BYTES_V1 ||
-            !tsl_checked_mul(import_u32(info + 48), MAP_ENTRY_BYTES, &read.map_bytes)) {
+            !tsl_checked_mul(tsl_import_u32(info + 48), MAP_ENTRY_BYTES, &read.map_bytes)) {
             return tsl_refuse(NULL, TSL_CORRUPT, "pvh start information: map in %zu bytes", bytes);
         }
-        read.map = import_u64(info + 40);
+        read.map = tsl_import_u64(info + 40);
     }
     *out = read;
     return TSL_OK;
@@ -42,9 +42,9 @@ enum tsl_status tsl_boot_read_pvh(const void *data, size_t bytes, struct tsl_boo
 
 static void decode_entry(const uint8_t *entry, struct import_entry *out)
 {
-    out->start = import_u64(entry);
-    out->bytes = import_u64(entry + 8);
-    out->type = import_type_e820(import_u32(entry + 16));
+    out->start = tsl_import_u64(entry);
+    out->bytes = tsl_import_u64(entry + 8);
+    out->type = tsl_import_type_e820(tsl_import_u32(entry + 16));
 }
 
 enum tsl_status tsl_map_import_pvh(struct tsl_memory_map *map, const void *data, size_t bytes)
@@ -54,16 +54,16 @@ enum tsl_status tsl_map_import_pvh(struct tsl_memory_map *map, const void *data,
         .data = data,
         .bytes = bytes,
         .stride = MAP_ENTRY_BYTES,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = decode_entry,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }
 
 static void decode_module(const uint8_t *entry, struct import_entry *out)
 {
-    out->start = import_u64(entry);
-    out->bytes = import_u64(entry + 8);
+    out->start = tsl_import_u64(entry);
+    out->bytes = tsl_import_u64(entry + 8);
     out->type = TSL_MEMORY_MODULE;
 }
 
@@ -75,8 +75,8 @@ enum tsl_status tsl_map_import_pvh_modules(struct tsl_memory_map *map, const voi
         .data = data,
         .bytes = bytes,
         .stride = MODULE_ENTRY_BYTES,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = decode_module,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }

@@ -49,10 +49,10 @@ static bool is_reclaimable(enum tsl_memory_type type)
 
 static void decode(const uint8_t *entry, struct import_entry *out)
 {
-    uint64_t pages = import_u64(entry + 24);
-    uint64_t attributes = import_u64(entry + 32);
-    out->start = import_u64(entry + 8);
-    out->type = type_uefi(import_u32(entry));
+    uint64_t pages = tsl_import_u64(entry + 24);
+    uint64_t attributes = tsl_import_u64(entry + 32);
+    out->start = tsl_import_u64(entry + 8);
+    out->type = type_uefi(tsl_import_u32(entry));
     out->wraps = pages > UINT64_MAX >> TSL_PAGE_SHIFT;
     out->bytes = out->wraps ? UINT64_MAX : pages << TSL_PAGE_SHIFT;
     /* The runtime attribute overrules a type that would let us have the memory. */
@@ -76,8 +76,8 @@ enum tsl_status tsl_map_import_uefi(struct tsl_memory_map *map, const void *data
         .data = data,
         .bytes = bytes,
         .stride = descriptor_bytes,
-        .next = import_next_fixed,
+        .next = tsl_import_next_fixed,
         .decode = decode,
     };
-    return import_run(map, &source);
+    return tsl_import_run(map, &source);
 }

@@ -55,23 +55,23 @@
 /* ---- Map: the array of ranges (map_ranges.c). ---- */
 
 /* Index of the first range that ends above `address`; map->count if none does. */
-size_t map_index(const struct tsl_memory_map *map, tsl_paddr address);
+size_t tsl_map_index(const struct tsl_memory_map *map, tsl_paddr address);
 
 /* Makes [start, end) of `type` where nothing stronger is. Before: whole pages below the limit. */
-void map_overlay(struct tsl_memory_map *map, tsl_paddr start, tsl_paddr end,
-                 enum tsl_memory_type type);
+void tsl_map_overlay(struct tsl_memory_map *map, tsl_paddr start, tsl_paddr end,
+                     enum tsl_memory_type type);
 
 /* Removes ranges[index]. */
-void map_remove(struct tsl_memory_map *map, size_t index);
+void tsl_map_remove(struct tsl_memory_map *map, size_t index);
 
 /* Joins all neighbours that touch and have one type. */
-void map_join_all(struct tsl_memory_map *map);
+void tsl_map_join_all(struct tsl_memory_map *map);
 
 /* ---- Map: refusals and counts (memory_map.c). ---- */
 
 /* Counts and logs an entry that runs over 2^64. Before: start + bytes does, or the entry says so.*/
-TSL_MUST_CHECK enum tsl_status map_refuse_wrapping(struct tsl_memory_map *map, tsl_paddr start,
-                                                   uint64_t bytes);
+TSL_MUST_CHECK enum tsl_status tsl_map_refuse_wrapping(struct tsl_memory_map *map, tsl_paddr start,
+                                                       uint64_t bytes);
 
 /* a + b, or the greatest value: totals of what hostile entries claim. */
 static inline uint64_t sum_saturating(uint64_t a, uint64_t b)
@@ -104,24 +104,25 @@ struct import_source {
     size_t stride; /* of entries of one size */
     const void *const *pointers;
     enum import_step (*next)(struct import_source *self, struct import_entry *out);
-    void (*decode)(const uint8_t *entry, struct import_entry *out); /* for import_next_fixed */
+    void (*decode)(const uint8_t *entry, struct import_entry *out); /* for tsl_import_next_fixed */
 };
 
 /* Walks once to check the structure, then adds the usable entries, then all others. */
-TSL_MUST_CHECK enum tsl_status import_run(struct tsl_memory_map *map,
-                                          const struct import_source *source);
+TSL_MUST_CHECK enum tsl_status tsl_import_run(struct tsl_memory_map *map,
+                                              const struct import_source *source);
 
 /* `next` of sources whose entries are `stride` bytes apart; calls `decode`. */
-enum import_step import_next_fixed(struct import_source *self, struct import_entry *out);
+enum import_step tsl_import_next_fixed(struct import_source *self, struct import_entry *out);
 
 /* Address range types of e820, which Multiboot 1, 2 and PVH share. */
-enum tsl_memory_type import_type_e820(uint32_t type);
+enum tsl_memory_type tsl_import_type_e820(uint32_t type);
 
 /* An entry from `start` to `end`, as module lists have it. */
-void import_span(struct import_entry *out, uint64_t start, uint64_t end, enum tsl_memory_type type);
+void tsl_import_span(struct import_entry *out, uint64_t start, uint64_t end,
+                     enum tsl_memory_type type);
 
 /* Little-endian numbers at any alignment. */
-uint32_t import_u32(const uint8_t *at);
-uint64_t import_u64(const uint8_t *at);
+uint32_t tsl_import_u32(const uint8_t *at);
+uint64_t tsl_import_u64(const uint8_t *at);
 
 #endif

@@ -11,7 +11,7 @@
 
 const struct tsl_memory_range *tsl_map_at(const struct tsl_memory_map *map, tsl_paddr address)
 {
-    size_t i = map_index(map, address);
+    size_t i = tsl_map_index(map, address);
     if (i == map->count || address < map->ranges[i].start) {
         return NULL;
     }

@@ -12,7 +12,7 @@
 
 #include "kernel_layout_internal.h"
 
-size_t map_index(const struct tsl_memory_map *map, tsl_paddr address)
+size_t tsl_map_index(const struct tsl_memory_map *map, tsl_paddr address)
 {
     size_t low = 0;
     size_t high = map->count;
@@ -27,7 +27,7 @@ size_t map_index(const struct tsl_memory_map *map, tsl_paddr address)
     return low;
 }
 
-void map_remove(struct tsl_memory_map *map, size_t index)
+void tsl_map_remove(struct tsl_memory_map *map, size_t index)
 {
     map->count--;
     for (size_t i = index; i < map->count; i++) {
@@ -57,15 +57,15 @@ static void join_around(struct tsl_memory_map *map, size_t index)
     struct tsl_memory_range *r = map->ranges;
     if (index + 1 < map->count && belong_together(&r[index], &r[index + 1])) {
         r[index].end = r[index + 1].end;
-        map_remove(map, index + 1);
+        tsl_map_remove(map, index + 1);
     }
     if (index > 0 && belong_together(&r[index - 1], &r[index])) {
         r[index - 1].end = r[index].end;
-        map_remove(map, index);
+        tsl_map_remove(map, index);
     }
 }
 
-void map_join_all(struct tsl_memory_map *map)
+void tsl_map_join_all(struct tsl_memory_map *map)
 {
     size_t kept = 0;
     for (size_t i = 1; i < map->count; i++) {
@@ -113,7 +113,7 @@ static bool join_reservations(struct tsl_memory_map *map, tsl_paddr keep)
     enum tsl_memory_type type = low->type > low[1].type ? low->type : low[1].type;
     low->type = type > TSL_MEMORY_RESERVED ? type : TSL_MEMORY_RESERVED;
     low->end = low[1].end;
-    map_remove(map, best + 1);
+    tsl_map_remove(map, best + 1);
     join_around(map, best);
     map->counters.joined_when_full++;
     return true;
@@ -147,7 +147,7 @@ static bool drop_smallest_usable(struct tsl_memory_map *map, uint64_t most)
         return false;
     }
     count_given_up(map, map->ranges[best].start, map->ranges[best].end);
-    map_remove(map, best);
+    tsl_map_remove(map, best);
     return true;
 }
 
@@ -198,7 +198,7 @@ static void carve(struct tsl_memory_map *map, size_t i, tsl_paddr at, tsl_paddr 
 {
     struct tsl_memory_range *range = &map->ranges[i];
     if (at == range->start && stop == range->end) {
-        map_remove(map, i);
+        tsl_map_remove(map, i);
     } else if (at == range->start) {
         range->start = stop;
     } else if (stop == range->end) {
@@ -212,12 +212,12 @@ static void carve(struct tsl_memory_map *map, size_t i, tsl_paddr at, tsl_paddr 
     }
 }
 
-void map_overlay(struct tsl_memory_map *map, tsl_paddr start, tsl_paddr end,
-                 enum tsl_memory_type type)
+void tsl_map_overlay(struct tsl_memory_map *map, tsl_paddr start, tsl_paddr end,
+                     enum tsl_memory_type type)
 {
     tsl_paddr at = start;
     while (at < end) {
-        size_t i = map_index(map, at);
+        size_t i = tsl_map_index(map, at);
         const struct tsl_memory_range *range = &map->ranges[i];
         if (i == map->count || at < range->start) {
             tsl_paddr stop = i == map->count || end <= range->start ? end : range->start;

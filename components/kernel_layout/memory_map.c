@@ -20,7 +20,7 @@ enum tsl_status tsl_map_init(struct tsl_memory_map *map, struct tsl_memory_range
     return TSL_OK;
 }
 
-enum tsl_status map_refuse_wrapping(struct tsl_memory_map *map, tsl_paddr start, uint64_t bytes)
+enum tsl_status tsl_map_refuse_wrapping(struct tsl_memory_map *map, tsl_paddr start, uint64_t bytes)
 {
     map->counters.refused_wrapping++;
     return tsl_refuse(&map->refusals, TSL_OUT_OF_RANGE,
@@ -44,7 +44,7 @@ static enum tsl_status check_entry(struct tsl_memory_map *map, tsl_paddr start, 
                           (unsigned long long)start);
     }
     if (!tsl_checked_last_paddr(start, bytes, last)) {
-        return map_refuse_wrapping(map, start, bytes);
+        return tsl_map_refuse_wrapping(map, start, bytes);
     }
     return TSL_OK;
 }
@@ -88,7 +88,7 @@ enum tsl_status tsl_map_add(struct tsl_memory_map *map, tsl_paddr start, uint64_
         map->counters.too_small++;
         return TSL_OK;
     }
-    map_overlay(map, start, end, type);
+    tsl_map_overlay(map, start, end, type);
     return TSL_OK;
 }
 
@@ -145,6 +145,6 @@ enum tsl_status tsl_map_reclaim(struct tsl_memory_map *map, enum tsl_memory_type
             map->ranges[i].type = TSL_MEMORY_USABLE;
         }
     }
-    map_join_all(map);
+    tsl_map_join_all(map);
     return TSL_OK;
 }

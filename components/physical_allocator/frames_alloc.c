@@ -22,14 +22,14 @@ struct search {
     unsigned zone;
     tsl_word first_area;
     tsl_word end_area;
-    tsl_word index; /* out */
+    tsl_word number; /* out: the first frame */
 };
 
 /* A free frame in words [from, to) of the slot's area; false if there is none. */
 static bool take_in_words(struct search *search, struct frames_slot *slot, unsigned from,
                           unsigned to)
 {
-    tsl_word *words = area_words(search->self, slot->area);
+    tsl_word *words = slot->words;
     for (unsigned i = from; i < to; i++) {
         tsl_word value = tsl_atomic_load(&words[i]);
         while (value != 0) {
@@ -42,8 +42,8 @@ static bool take_in_words(struct search *search, struct frames_slot *slot, unsig
                 return false;
             }
             slot->word = i;
-            search->index = slot->area * AREA_FRAMES + i * TSL_WORD_BITS + tsl_bits_lowest(value);
-            frames_account(search->self, search->cpu, slot->area, -1);
+            search->number = slot->number + i * TSL_WORD_BITS + tsl_bits_lowest(value);
+            slot_account(search->self, search->zone, slot, -1);
             return true;
         }
     }
@@ -119,6 +119,11 @@ static bool take_one(struct search *search)
     }
 }
 
+static void set_found(struct search *search, tsl_word area, tsl_word offset)
+{
+    search->number = area * AREA_FRAMES + frames_shift_of(search->self, area) + offset;
+}
+
 /* A block of 2^order frames within one word of an area. */
 static bool take_in_word(struct search *search, tsl_word area, unsigned word)
 {
@@ -131,7 +136,7 @@ static bool take_in_word(struct search *search, tsl_word area, unsigned word)
         }
         tsl_word mask = tsl_bits_mask((unsigned)bit, count);
         if (frames_bits_take(search->self, area, word, mask)) {
-            search->index = area * AREA_FRAMES + word * TSL_WORD_BITS + (unsigned)bit;
+            set_found(search, area, word * TSL_WORD_BITS + (unsigned)bit);
             frames_account(search->self, search->cpu, area, -(int)count);
             return true;
         }
@@ -160,7 +165,7 @@ static bool take_in_area(struct search *search, tsl_word area)
         tsl_word index = area * AREA_FRAMES + from;
         if (frames_range_free(search->self, index, count) == count &&
             frames_part_take(search->self, search->cpu, area, from, count)) {
-            search->index = index;
+            set_found(search, area, from);
             return true;
         }
     }
@@ -230,13 +235,15 @@ static bool take_block(struct search *search)
 
 static bool take_huge(struct search *search)
 {
-    tsl_word area = find_whole(search, search->first_area);
+    struct tsl_frames *self = search->self;
+    tsl_word area = frames_tree_find(&self->whole, search->first_area, search->end_area);
     while (area != FRAMES_NONE) {
-        if (frames_huge_take(search->self, search->cpu, area)) {
-            search->index = area * AREA_FRAMES;
+        if (frames_huge_take(self, search->cpu, area)) {
+            set_found(search, area, 0);
             return true;
         }
-        area = find_whole(search, area + 1);
+        frames_withdraw(self, &self->whole, area);
+        area = frames_tree_find(&self->whole, area + 1, search->end_area);
     }
     return false;
 }
@@ -256,7 +263,7 @@ static bool take_two_huge(struct search *search)
             continue;
         }
         if (frames_huge_take(self, search->cpu, area + 1)) {
-            search->index = area * AREA_FRAMES;
+            set_found(search, area, 0);
             return true;
         }
         TSL_ASSERT(frames_huge_give(self, search->cpu, area));
@@ -296,47 +303,83 @@ static bool take_below(struct search *search, tsl_word limit)
     return false;
 }
 
-static struct tsl_frame frame_at(const struct tsl_frames *self, const struct search *search)
+/* The common case, without the search: a single frame of the present area in the highest zone.
+ * Returns its number, or 0 after doing nothing. Before: pinned. */
+static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu)
 {
-    tsl_word area = search->index / AREA_FRAMES;
-    const struct frames_slot *slot = &search->cpu->slot[search->zone];
-    tsl_word shift = slot->area == area ? slot->shift : frames_shift_of(self, area);
-    return (struct tsl_frame){search->index + shift};
+    struct frames_slot *slot = &cpu->slot[self->top_zone];
+    tsl_word *place = &slot->words[slot->word];
+    tsl_word value = tsl_atomic_load(place);
+    if (TSL_UNLIKELY(value == 0 || !word_swap(place, &value, value & (value - 1)))) {
+        return 0;
+    }
+    if (TSL_UNLIKELY((entry_load(self, slot->area) & ENTRY_HUGE) != 0)) {
+        word_or(place, value & -value);
+        frames_publish(self, slot->area);
+        return 0;
+    }
+    slot_account(self, self->top_zone, slot, -1);
+    return slot->number + slot->word * TSL_WORD_BITS + tsl_bits_lowest(value);
 }
 
-enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
-                                 struct tsl_frame *out)
+/* Any order, zones below `limit`; the first frame's number or 0. Before: pinned. */
+TSL_NOINLINE static tsl_word take_slow(struct tsl_frames *self, struct frames_cpu *cpu,
+                                       unsigned order, tsl_word limit)
 {
-    tsl_word limit = self->area_count;
-    if (TSL_UNLIKELY(order > TSL_FRAMES_MAX_ORDER)) {
+    struct search search = {.self = self, .cpu = cpu, .order = order};
+    return take_below(&search, limit) ? search.number : 0;
+}
+
+static enum tsl_status fail(struct tsl_frames *self, unsigned order)
+{
+    (void)tsl_atomic_add(&self->failures[order], 1);
+    return TSL_NO_MEMORY;
+}
+
+/* With limits, reserves or zeroing. */
+TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsigned order,
+                                                  unsigned flags, struct tsl_frame *out)
+{
+    if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
                           TSL_FRAMES_MAX_ORDER);
     }
-    if (flags != 0) {
-        enum tsl_status status = frames_check_flags(self, flags);
-        if (status != TSL_OK) {
-            return status;
-        }
-        limit = frames_flag_limit(self, flags);
+    enum tsl_status status = frames_check_flags(self, flags);
+    if (status != TSL_OK) {
+        return status;
     }
-    bool is_taken = false;
     struct tsl_frame frame = {0};
     if (frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
         tsl_pin pin = tsl_port_pin();
-        struct search search = {.self = self, .cpu = this_cpu(self), .order = order};
-        is_taken = take_below(&search, limit);
-        if (is_taken) {
-            frame = frame_at(self, &search);
-        }
+        frame.number = take_slow(self, this_cpu(self), order, frames_flag_limit(self, flags));
         tsl_port_unpin(pin);
     }
-    if (TSL_UNLIKELY(!is_taken)) {
-        (void)tsl_atomic_add(&self->failures[order], 1);
-        return TSL_NO_MEMORY;
+    if (frame.number == 0) {
+        return fail(self, order);
     }
     if ((flags & TSL_FRAMES_ZERO) != 0) {
         frames_fill_zero(frame, (tsl_word)1 << order);
     }
     *out = frame;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                                 struct tsl_frame *out)
+{
+    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER || self->has_reserves)) {
+        return alloc_special(self, order, flags, out);
+    }
+    tsl_pin pin = tsl_port_pin();
+    struct frames_cpu *cpu = this_cpu(self);
+    tsl_word number = order == 0 ? take_fast(self, cpu) : 0;
+    if (TSL_UNLIKELY(number == 0)) {
+        number = take_slow(self, cpu, order, self->area_count);
+    }
+    tsl_port_unpin(pin);
+    if (TSL_UNLIKELY(number == 0)) {
+        return fail(self, order);
+    }
+    out->number = number;
     return TSL_OK;
 }

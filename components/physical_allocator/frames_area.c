@@ -94,7 +94,7 @@ static void note_peak(struct tsl_frames *self)
     }
 }
 
-void frames_zone_add(struct tsl_frames *self, unsigned zone, int change)
+static void zone_add(struct tsl_frames *self, unsigned zone, int change)
 {
     (void)word_add(&self->zone[zone].free, (tsl_word)change);
     if (change < 0) {
@@ -102,22 +102,28 @@ void frames_zone_add(struct tsl_frames *self, unsigned zone, int change)
     }
 }
 
-/* Writes out what the slot holds back for its present area. */
-static unsigned flush_area_delta(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+unsigned frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     int change = (int)slot->area_delta;
     if (change == 0) {
         return entry_load(self, slot->area);
     }
-    /* Never counted twice by a reader who adds both: first out of the slot, then into the sums. */
     tsl_atomic_store_u32(&slot->area_delta, 0);
-    frames_zone_add(self, zone, change);
+    zone_add(self, zone, change);
     return frames_entry_add(self, slot->area, change);
 }
 
-static bool reached_batch(uint32_t delta)
+/* For an area that is not the slot's present one. */
+static void zone_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
+                         int change)
 {
-    return (int)delta >= SLOT_BATCH || (int)delta <= -SLOT_BATCH;
+    uint32_t delta = slot->zone_delta + (uint32_t)change;
+    if (TSL_LIKELY(!slot_reached_batch(delta))) {
+        tsl_atomic_store_u32(&slot->zone_delta, delta);
+        return;
+    }
+    tsl_atomic_store_u32(&slot->zone_delta, 0);
+    zone_add(self, zone, (int)delta);
 }
 
 void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
@@ -125,25 +131,14 @@ void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word ar
     unsigned zone = zone_of(self, area);
     struct frames_slot *slot = &cpu->slot[zone];
     if (area == slot->area) {
-        uint32_t delta = slot->area_delta + (uint32_t)change;
-        tsl_atomic_store_u32(&slot->area_delta, delta);
-        if (reached_batch(delta)) {
-            (void)flush_area_delta(self, zone, slot);
-        }
+        slot_account(self, zone, slot, change);
         return;
     }
     unsigned entry = frames_entry_add(self, area, change);
-    if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && (entry & ENTRY_HUGE) == 0 &&
-        !tree_has(&self->roomy, area)) {
+    if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && !tree_has(&self->roomy, area)) {
         frames_tree_add(&self->roomy, area);
     }
-    uint32_t delta = slot->zone_delta + (uint32_t)change;
-    if (reached_batch(delta)) {
-        tsl_atomic_store_u32(&slot->zone_delta, 0);
-        frames_zone_add(self, zone, (int)delta);
-    } else {
-        tsl_atomic_store_u32(&slot->zone_delta, delta);
-    }
+    zone_account(self, zone, slot, change);
 }
 
 void frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
@@ -152,8 +147,10 @@ void frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slo
     if (area == FRAMES_NONE) {
         return;
     }
-    unsigned entry = flush_area_delta(self, zone, slot);
+    unsigned entry = frames_slot_flush(self, zone, slot);
     tsl_atomic_store(&slot->area, FRAMES_NONE);
+    slot->words = &self->nothing;
+    slot->word = 0;
     while (!entry_swap(self, area, &entry, entry & ~ENTRY_CLAIMED)) {
     }
     frames_publish(self, area);
@@ -164,25 +161,35 @@ void frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_wo
     unsigned entry = entry_load(self, area);
     while (!entry_swap(self, area, &entry, entry | ENTRY_CLAIMED)) {
     }
-    slot->shift = frames_shift_of(self, area);
+    slot->number = area * AREA_FRAMES + frames_shift_of(self, area);
+    slot->words = area_words(self, area);
     slot->word = 0;
     tsl_atomic_store(&slot->area, area);
+}
+
+/* Flag and count change in one step, so that the zone alone is left to be told. */
+static void account_huge(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
+{
+    unsigned zone = zone_of(self, area);
+    zone_account(self, zone, &cpu->slot[zone], change);
 }
 
 bool frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
     do {
-        if ((entry & ENTRY_HUGE) != 0 || !frames_area_is_full_free(self, area)) {
+        /* With a count of 512 the look at the bits can wait until the flag is set. */
+        if ((entry & ENTRY_HUGE) != 0 || (entry_count(entry) != (int)TSL_FRAMES_PER_AREA &&
+                                          !frames_area_is_full_free(self, area))) {
             return false;
         }
-    } while (!entry_swap(self, area, &entry, entry | ENTRY_HUGE));
-    if (!frames_area_is_full_free(self, area)) {
-        (void)frames_entry_add(self, area, -(int)ENTRY_HUGE);
+    } while (!entry_swap(self, area, &entry, entry + ENTRY_HUGE - (unsigned)TSL_FRAMES_PER_AREA));
+    if (TSL_UNLIKELY(!frames_area_is_full_free(self, area))) {
+        (void)frames_entry_add(self, area, (int)TSL_FRAMES_PER_AREA - (int)ENTRY_HUGE);
         frames_publish(self, area);
         return false;
     }
-    frames_account(self, cpu, area, -(int)TSL_FRAMES_PER_AREA);
+    account_huge(self, cpu, area, -(int)TSL_FRAMES_PER_AREA);
     return true;
 }
 
@@ -193,8 +200,8 @@ bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word 
         if ((entry & ENTRY_HUGE) == 0) {
             return false;
         }
-    } while (!entry_swap(self, area, &entry, entry & ~ENTRY_HUGE));
-    frames_account(self, cpu, area, (int)TSL_FRAMES_PER_AREA);
+    } while (!entry_swap(self, area, &entry, entry - ENTRY_HUGE + (unsigned)TSL_FRAMES_PER_AREA));
+    account_huge(self, cpu, area, (int)TSL_FRAMES_PER_AREA);
     frames_tree_add(&self->any, area);
     frames_tree_add(&self->roomy, area);
     frames_tree_add(&self->whole, area);

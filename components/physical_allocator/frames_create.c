@@ -228,6 +228,7 @@ static void fill_zones(struct tsl_frames *self)
     for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
         self->zone[zone].first_area = first;
         self->zone[zone].end_area = ends[zone];
+        self->top_zone = first < ends[zone] ? zone : self->top_zone;
         first = ends[zone];
     }
 }
@@ -252,12 +253,14 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     self->direct_end = config->direct_end;
     self->reserve_reclaim = config->reserve_reclaim;
     self->reserve_exit = config->reserve_exit;
+    self->has_reserves = config->reserve_reclaim != 0 || config->reserve_exit != 0;
     self->metadata_start = plan->hole_start;
     self->metadata_frames = (tsl_word)((plan->hole_end - plan->hole_start) >> TSL_PAGE_SHIFT);
     self->ignored = plan->ignored < WORD_FULL ? (tsl_word)plan->ignored : WORD_FULL;
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
         for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
             self->cpus[cpu].slot[zone].area = FRAMES_NONE;
+            self->cpus[cpu].slot[zone].words = &self->nothing;
         }
     }
     fill_spans(self, plan);

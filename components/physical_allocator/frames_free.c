@@ -52,7 +52,13 @@ static enum tsl_status give_in_word(struct tsl_frames *self, const struct claim 
     struct frames_cpu *cpu = this_cpu(self);
     bool is_given = frames_bits_give(self, area, word, tsl_bits_mask(bit, (unsigned)claim->count));
     if (TSL_LIKELY(is_given)) {
-        frames_account(self, cpu, area, (int)claim->count);
+        struct frames_slot *slot = &cpu->slot[self->top_zone];
+        if (area == slot->area) {
+            slot->word = word < slot->word ? word : slot->word;
+            slot_account(self, self->top_zone, slot, (int)claim->count);
+        } else {
+            frames_account(self, cpu, area, (int)claim->count);
+        }
     }
     tsl_port_unpin(pin);
     if (TSL_LIKELY(is_given)) {

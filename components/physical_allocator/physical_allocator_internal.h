@@ -36,7 +36,7 @@
  * A CPU notes changes of its present area's count for itself and writes them out when they reach
  * this. The area's count is therefore off by less than this a CPU; its bits are always exact.
  */
-#define SLOT_BATCH (TSL_CPUS == 1 ? 1 : 16)
+#define SLOT_BATCH 16u
 
 /*
  * An area's entry, 16 bits, two in a 32-bit word. The count is stored with a bias so that it cannot
@@ -75,7 +75,8 @@ struct frames_span {
 /* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned. */
 struct frames_slot {
     tsl_word area;       /* FRAMES_NONE: none */
-    tsl_word shift;      /* of that area */
+    tsl_word number;     /* of that area's first frame */
+    tsl_word *words;     /* of that area; a word that is 0 if there is none */
     uint32_t word;       /* words of the area before this one were empty */
     uint32_t area_delta; /* frames freed minus taken there, not yet in its entry (signed) */
     uint32_t zone_delta; /* the same for other areas, not yet in the zone's count (signed) */
@@ -103,6 +104,8 @@ struct tsl_frames {
     struct frames_span *spans; /* by address */
     tsl_word span_count;
     tsl_word main_span;     /* the largest: looked at first */
+    unsigned top_zone;      /* the highest that has areas */
+    tsl_word nothing;       /* always 0: what a slot without an area points at */
     struct area_tree any;   /* areas with a free frame that are not huge */
     struct area_tree roomy; /* areas with ROOMY_FRAMES or more */
     struct area_tree whole; /* areas with all 512 */
@@ -112,6 +115,7 @@ struct tsl_frames {
     tsl_word dma32_limit; /* and above 4 GiB */
     tsl_word low_limit;   /* and out of reach of phys_to_virt; atomic */
     tsl_paddr direct_end;
+    bool has_reserves;
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;
@@ -206,6 +210,12 @@ static inline struct frames_cpu *this_cpu(struct tsl_frames *self)
     return &self->cpus[TSL_CPUS == 1 ? 0 : tsl_port_cpu_id()];
 }
 
+/* Whether what a slot holds back is to be written out. */
+static inline bool slot_reached_batch(uint32_t delta)
+{
+    return delta + (SLOT_BATCH - 1) > 2 * (SLOT_BATCH - 1);
+}
+
 /* ---- frames_tree.c ---- */
 
 void frames_tree_add(struct area_tree *tree, tsl_word area);
@@ -232,9 +242,22 @@ void frames_fill_zero(struct tsl_frame first, tsl_word count);
 
 /* Books `change` free frames more (or fewer) in an area to the entry or slot, and to the zone. */
 void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change);
+/* Writes out what a slot holds back for its present area; returns that area's entry. */
+unsigned frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+
+/* frames_account for the slot's present area. */
+static inline void slot_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
+                                int change)
+{
+    uint32_t delta = slot->area_delta + (uint32_t)change;
+    tsl_atomic_store_u32(&slot->area_delta, delta);
+    if (TSL_UNLIKELY(slot_reached_batch(delta))) {
+        (void)frames_slot_flush(self, zone, slot);
+    }
+}
+
 /* Adds to an entry; returns it afterwards. */
 unsigned frames_entry_add(struct tsl_frames *self, tsl_word area, int change);
-void frames_zone_add(struct tsl_frames *self, unsigned zone, int change);
 /* Puts an area into the trees it must be in, by its present state. */
 void frames_publish(struct tsl_frames *self, tsl_word area);
 /* Removes an area from a tree, unless it belongs there after all. */

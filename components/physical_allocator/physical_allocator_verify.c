@@ -16,7 +16,8 @@ static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sent
 static struct tsl_defect check_header(const struct tsl_frames *self)
 {
     bool is_good = self->magic == FRAMES_MAGIC && self->area_count > 0 && self->span_count > 0 &&
-                   self->main_span < self->span_count && self->metadata_frames > 0;
+                   self->main_span < self->span_count && self->metadata_frames > 0 &&
+                   self->nothing == 0;
     return is_good ? TSL_NO_DEFECT
                    : broken(1, self->magic, "the header is that of a living allocator");
 }
@@ -151,11 +152,14 @@ static struct tsl_defect check_slots(const struct tsl_frames *self)
         for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
             const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
             const struct frames_zone *place = &self->zone[zone];
-            if (slot->area == FRAMES_NONE
-                    ? slot->area_delta == 0
-                    : slot->area >= place->first_area && slot->area < place->end_area &&
-                          slot->word < AREA_WORDS &&
-                          slot->shift == frames_shift_of(self, slot->area)) {
+            if (slot->area == FRAMES_NONE) {
+                if (slot->area_delta == 0 && slot->words == &self->nothing && slot->word == 0) {
+                    continue;
+                }
+            } else if (slot->area >= place->first_area && slot->area < place->end_area &&
+                       slot->word < AREA_WORDS && slot->words == area_words(self, slot->area) &&
+                       slot->number ==
+                           slot->area * AREA_FRAMES + frames_shift_of(self, slot->area)) {
                 continue;
             }
             return broken(10, cpu, "a CPU's present area is one of its zone");

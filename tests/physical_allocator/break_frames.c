@@ -52,6 +52,9 @@ static void rule_1_header(void)
     self->main_span = self->span_count;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
     self->main_span = 0;
+    self->nothing = 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 1);
+    self->nothing = 0;
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
@@ -169,9 +172,12 @@ static void rule_10_slots(void)
         }
     }
     REQUIRE(slot != NULL);
-    slot->shift += AREA_FRAMES;
+    slot->number += AREA_FRAMES;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
-    slot->shift -= AREA_FRAMES;
+    slot->number -= AREA_FRAMES;
+    slot->words += AREA_WORDS;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->words -= AREA_WORDS;
     slot->word = AREA_WORDS;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
     slot->word = 0;

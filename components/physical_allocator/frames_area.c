@@ -226,17 +226,6 @@ bool frames_huge_split(struct tsl_frames *self, tsl_word area)
     return true;
 }
 
-/* After bits came back: the trees that must know it. */
-static void note_given(struct tsl_frames *self, tsl_word area, bool filled_word)
-{
-    if (!tree_has(&self->any, area)) {
-        frames_tree_add(&self->any, area);
-    }
-    if (filled_word && !tree_has(&self->whole, area)) {
-        frames_publish(self, area);
-    }
-}
-
 bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
@@ -263,7 +252,7 @@ bool frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl
             return false;
         }
     } while (!word_swap(place, &value, value | mask));
-    note_given(self, area, (value | mask) == WORD_FULL);
+    bits_given(self, area, value | mask);
     return true;
 }
 

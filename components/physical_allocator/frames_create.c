@@ -186,6 +186,7 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan)
         }
         self->span_count++;
     }
+    self->main = self->spans[self->main_span];
 }
 
 static void fill_entries(struct tsl_frames *self)

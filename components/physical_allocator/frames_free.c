@@ -7,6 +7,9 @@
  */
 #include "physical_allocator_internal.h"
 
+/* The largest order whose blocks lie in one word. */
+#define WORD_ORDER (sizeof(tsl_word) == 8 ? 6u : 5u)
+
 /* What a caller says it gives back, and where it lies. */
 struct claim {
     tsl_word number;
@@ -42,51 +45,81 @@ static enum tsl_status give_checked(struct tsl_frames *self, const struct claim 
     return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
 }
 
-/* A block that lies in one word: the common case, in one step. */
-static enum tsl_status give_in_word(struct tsl_frames *self, const struct claim *claim)
+enum fast {
+    FAST_GIVEN,
+    FAST_ELSEWHERE, /* larger than a word, or not managed; nothing done */
+    FAST_REFUSED,   /* one of the frames is free; nothing done */
+};
+
+/* The common case: all of the block lies in one word. Before: order is at most WORD_ORDER, number
+ * is aligned to it. */
+static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsigned order)
 {
-    tsl_word area = claim->index / AREA_FRAMES;
-    unsigned word = (unsigned)(claim->index % AREA_FRAMES) / TSL_WORD_BITS;
-    unsigned bit = (unsigned)(claim->index % TSL_WORD_BITS);
+    tsl_word count = (tsl_word)1 << order;
+    const struct frames_span *span = &self->main;
+    if (TSL_UNLIKELY(number < span->first || number >= span->end)) {
+        span = frames_span_of(self, number);
+    }
+    if (TSL_UNLIKELY(span == NULL || span->end - number < count)) {
+        return FAST_ELSEWHERE;
+    }
+    tsl_word index = number - span->shift;
+    tsl_word area = index / AREA_FRAMES;
+    tsl_word *place = &self->words[index / TSL_WORD_BITS];
+    tsl_word mask = (WORD_FULL >> (TSL_WORD_BITS - count)) << (index % TSL_WORD_BITS);
     tsl_pin pin = tsl_port_pin();
-    struct frames_cpu *cpu = this_cpu(self);
-    bool is_given = frames_bits_give(self, area, word, tsl_bits_mask(bit, (unsigned)claim->count));
-    if (TSL_LIKELY(is_given)) {
-        struct frames_slot *slot = &cpu->slot[self->top_zone];
-        if (area == slot->area) {
-            slot->word = word < slot->word ? word : slot->word;
-            slot_account(self, self->top_zone, slot, (int)claim->count);
-        } else {
-            frames_account(self, cpu, area, (int)claim->count);
+    tsl_word value = tsl_atomic_load(place);
+    do {
+        if (TSL_UNLIKELY((value & mask) != 0)) {
+            tsl_port_unpin(pin);
+            return FAST_REFUSED;
         }
+    } while (TSL_UNLIKELY(!word_swap(place, &value, value | mask)));
+    bits_given(self, area, value | mask);
+    struct frames_cpu *cpu = this_cpu(self);
+    struct frames_slot *slot = &cpu->slot[self->top_zone];
+    if (area == slot->area) {
+        uint32_t word = (uint32_t)(index / TSL_WORD_BITS) % AREA_WORDS;
+        slot->word = word < slot->word ? word : slot->word;
+        slot_account(self, self->top_zone, slot, (int)count);
+    } else {
+        frames_account(self, cpu, area, (int)count);
     }
     tsl_port_unpin(pin);
-    if (TSL_LIKELY(is_given)) {
-        return TSL_OK;
-    }
-    enum tsl_status status = frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
-    /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
-    return refuse(self, claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
+    return FAST_GIVEN;
 }
 
-enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+/* What give_fast leaves over: other places, sizes and mistakes. */
+TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct tsl_frame frame,
+                                              unsigned order, enum fast fast)
 {
     struct claim claim = {.number = frame.number, .what = "free"};
-    if (TSL_UNLIKELY(order > TSL_FRAMES_MAX_ORDER)) {
+    if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: free with order %u, above %u",
                           order, TSL_FRAMES_MAX_ORDER);
     }
     claim.count = (tsl_word)1 << order;
-    if (TSL_UNLIKELY((frame.number & (claim.count - 1)) != 0)) {
+    if ((frame.number & (claim.count - 1)) != 0) {
         return refuse(self, &claim, TSL_MISALIGNED);
     }
-    if (TSL_UNLIKELY(!locate(self, &claim))) {
+    if (!locate(self, &claim)) {
         return refuse(self, &claim, TSL_FOREIGN);
     }
-    if (claim.count <= TSL_WORD_BITS) {
-        return give_in_word(self, &claim);
+    if (fast != FAST_REFUSED) {
+        return give_checked(self, &claim);
     }
-    return give_checked(self, &claim);
+    enum tsl_status status = frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
+    /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
+    return refuse(self, &claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
+}
+
+enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+{
+    enum fast fast = FAST_ELSEWHERE;
+    if (TSL_LIKELY(order <= WORD_ORDER && (frame.number & (((tsl_word)1 << order) - 1)) == 0)) {
+        fast = give_fast(self, frame.number, order);
+    }
+    return TSL_LIKELY(fast == FAST_GIVEN) ? TSL_OK : free_slow(self, frame, order, fast);
 }
 
 enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first, tsl_word count)

@@ -9,7 +9,7 @@
 
 const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word number)
 {
-    const struct frames_span *span = &self->spans[self->main_span];
+    const struct frames_span *span = &self->main;
     if (TSL_LIKELY(number >= span->first && number < span->end)) {
         return span;
     }
@@ -31,7 +31,7 @@ const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word
 
 tsl_word frames_shift_of(const struct tsl_frames *self, tsl_word area)
 {
-    const struct frames_span *span = &self->spans[self->main_span];
+    const struct frames_span *span = &self->main;
     if (TSL_LIKELY(area >= (span->first - span->shift) / AREA_FRAMES &&
                    area <= (span->end - 1 - span->shift) / AREA_FRAMES)) {
         return span->shift;

@@ -103,12 +103,13 @@ struct tsl_frames {
     tsl_word area_count;
     struct frames_span *spans; /* by address */
     tsl_word span_count;
-    tsl_word main_span;     /* the largest: looked at first */
-    unsigned top_zone;      /* the highest that has areas */
-    tsl_word nothing;       /* always 0: what a slot without an area points at */
-    struct area_tree any;   /* areas with a free frame that are not huge */
-    struct area_tree roomy; /* areas with ROOMY_FRAMES or more */
-    struct area_tree whole; /* areas with all 512 */
+    tsl_word main_span;      /* the largest: looked at first */
+    struct frames_span main; /* a copy of it, at hand */
+    unsigned top_zone;       /* the highest that has areas */
+    tsl_word nothing;        /* always 0: what a slot without an area points at */
+    struct area_tree any;    /* areas with a free frame that are not huge */
+    struct area_tree roomy;  /* areas with ROOMY_FRAMES or more */
+    struct area_tree whole;  /* areas with all 512 */
     struct frames_zone zone[TSL_ZONE_COUNT];
     struct frames_cpu *cpus;
     tsl_word dma_limit;   /* area from which on a frame may lie above 16 MiB */
@@ -275,6 +276,17 @@ bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word 
 bool frames_huge_split(struct tsl_frames *self, tsl_word area);
 /* Takes exactly these bits of one word, all or none; false also if the area is huge. Not booked. */
 bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
+/* Bits of an area came back and the word is now `value`: the trees that must know it. */
+static inline void bits_given(struct tsl_frames *self, tsl_word area, tsl_word value)
+{
+    if (TSL_UNLIKELY(!tree_has(&self->any, area))) {
+        frames_tree_add(&self->any, area);
+    }
+    if (TSL_UNLIKELY(value == WORD_FULL) && !tree_has(&self->whole, area)) {
+        frames_publish(self, area);
+    }
+}
+
 /* Frees these bits of one word; false, with nothing changed, if one is free. Not booked. */
 bool frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
 /* Takes and gives [from, from + count) of one area, bits only. Booked. */

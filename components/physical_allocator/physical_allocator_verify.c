@@ -38,7 +38,10 @@ static struct tsl_defect check_spans(const struct tsl_frames *self)
         }
         next_area = (span->end - 1 - span->shift) / AREA_FRAMES + 1;
     }
-    return next_area == self->area_count
+    const struct frames_span *main = &self->spans[self->main_span];
+    bool is_copied = self->main.first == main->first && self->main.end == main->end &&
+                     self->main.shift == main->shift;
+    return next_area == self->area_count && is_copied
                ? TSL_NO_DEFECT
                : broken(2, self->span_count, "spans are sorted, apart, and fill the row of areas");
 }

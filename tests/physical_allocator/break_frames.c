@@ -49,9 +49,10 @@ static void rule_1_header(void)
     self->magic++;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
     self->magic--;
+    tsl_word kept = self->main_span;
     self->main_span = self->span_count;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
-    self->main_span = 0;
+    self->main_span = kept;
     self->nothing = 1;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
     self->nothing = 0;
@@ -72,6 +73,10 @@ static void rule_2_spans(void)
     self->spans[1].end = kept.first;
     CHECK_BROKEN(tsl_frames_verify(self), 2);
     self->spans[1] = kept;
+    self->main.end--;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+    self->main.end++;
+    CHECK_SOUND(tsl_frames_verify(self));
     self->area_count++;
     CHECK_BROKEN(tsl_frames_verify(self), 2);
 }

@@ -23,7 +23,7 @@ static unsigned class_aligned(const struct tsl_heap *self, unsigned class_index,
     return HEAP_LARGE;
 }
 
-unsigned heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
+unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
 {
     if (bytes > self->largest) {
         return HEAP_LARGE;
@@ -47,7 +47,7 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
 
     for (;;) {
         tsl_pin pin = tsl_lock_acquire(&self->lock);
-        void *block = heap_class_take(pool, shift_of(align));
+        void *block = tsl_heap_class_take(pool, shift_of(align));
         if (TSL_LIKELY(block != NULL)) {
             pool->allocs++;
             pool->requested_bytes += bytes;
@@ -58,7 +58,7 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
             return block;
         }
         /* Another CPU may be faster and use up the new slab: then again. */
-        if ((flags & TSL_HEAP_NO_WAIT) != 0 || !heap_class_grow(self, class_index)) {
+        if ((flags & TSL_HEAP_NO_WAIT) != 0 || !tsl_heap_class_grow(self, class_index)) {
             return NULL;
         }
     }
@@ -75,7 +75,7 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
         align = bytes;
     }
     struct heap_run *run =
-        heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align));
+        tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align));
     if (run == NULL) {
         return NULL;
     }
@@ -83,7 +83,7 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     run->align_shift = (uint8_t)shift_of(align);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    heap_run_hook(self, run, &self->large);
+    tsl_heap_run_hook(self, run, &self->large);
     self->large_count++;
     self->large_pages += run->pages;
     self->large_allocs++;
@@ -96,9 +96,9 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     return block;
 }
 
-void *heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
-    unsigned class_index = heap_class_for(self, bytes, align);
+    unsigned class_index = tsl_heap_class_for(self, bytes, align);
     size_t granted;
     void *block;
 
@@ -115,7 +115,7 @@ void *heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned 
     return block;
 }
 
-void *heap_fail(struct tsl_heap *self, size_t bytes)
+void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t ceiling = self->ceiling_pages << TSL_PAGE_SHIFT;
@@ -143,14 +143,14 @@ void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)
         (void)status;
         return NULL;
     }
-    void *block = heap_allocate(self, bytes, TSL_HEAP_ALIGN, flags);
-    return TSL_LIKELY(block != NULL) ? block : heap_fail(self, bytes);
+    void *block = tsl_heap_allocate(self, bytes, TSL_HEAP_ALIGN, flags);
+    return TSL_LIKELY(block != NULL) ? block : tsl_heap_fail(self, bytes);
 }
 
 void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
-    void *block = heap_allocate(self, bytes, TSL_HEAP_ALIGN, 0);
-    return TSL_LIKELY(block != NULL) ? block : heap_fail(self, bytes);
+    void *block = tsl_heap_allocate(self, bytes, TSL_HEAP_ALIGN, 0);
+    return TSL_LIKELY(block != NULL) ? block : tsl_heap_fail(self, bytes);
 }
 
 void *tsl_heap_alloc_array(struct tsl_heap *self, size_t count, size_t size)
@@ -176,6 +176,7 @@ void *tsl_heap_alloc_aligned(struct tsl_heap *self, size_t align, size_t bytes)
         (void)status;
         return NULL;
     }
-    void *block = heap_allocate(self, bytes, align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align, 0);
-    return block != NULL ? block : heap_fail(self, bytes);
+    void *block =
+        tsl_heap_allocate(self, bytes, align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align, 0);
+    return block != NULL ? block : tsl_heap_fail(self, bytes);
 }

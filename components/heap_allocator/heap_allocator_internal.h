@@ -147,61 +147,63 @@ struct tsl_heap {
 
 /* `pages` pages whose start is a multiple of align_pages pages; in flight. Trims the heap and
  * tries again before it gives up: NULL. */
-void *heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages);
+void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages);
 /* Gives pages in flight back to the source. */
-void heap_source_give(struct tsl_heap *self, void *start, size_t pages);
-void heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing);
+void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages);
+void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing);
 /* Counts `pages` more as taken, in flight; false if the ceiling forbids it. */
-bool heap_source_reserve(struct tsl_heap *self, size_t pages);
+bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages);
 /* Undoes a reservation that the source did not fulfil. */
-void heap_source_cancel(struct tsl_heap *self, size_t pages);
+void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages);
 
 /* heap_record.c */
 
 /* A record on no list, all zero; NULL: no page for it. Lock not held. */
-struct heap_run *heap_record_new(struct tsl_heap *self);
+struct heap_run *tsl_heap_record_new(struct tsl_heap *self);
 /* => locked. Frees a record; a page that becomes superfluous goes to `outgoing`. */
-void heap_record_drop(struct tsl_heap *self, struct heap_run *run, struct heap_outgoing *outgoing);
+void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run,
+                          struct heap_outgoing *outgoing);
 /* Gives the spare record page back. Lock not held. Result: pages. */
-size_t heap_record_trim(struct tsl_heap *self);
+size_t tsl_heap_record_trim(struct tsl_heap *self);
 
 /* heap_map.c */
 
 /* Stands in the map for pages that were ours: a late second free is told from a foreign one. */
-extern struct heap_run heap_returned;
+extern struct heap_run tsl_heap_returned;
 /* Makes the map able to name these pages; false: no page for a leaf. Lock not held. */
-bool heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
-/* => locked, prepared. Writes `run` (or &heap_returned) for each page. */
-void heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run);
+bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
+/* => locked, prepared. Writes `run` (or &tsl_heap_returned) for each page. */
+void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run);
 /* => locked, prepared. No page of these names a run. */
-bool heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages);
+bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages);
 
 /* heap_slab.c */
 
 /* A run of pages with its record and map leaves, in flight and in no list; NULL: no memory. */
-struct heap_run *heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages);
+struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages);
 /* => locked. Puts a new run in the map and on a list. */
-void heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list);
+void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list);
 /* => locked. Unhooks a run whose link is on no list: its pages and record go to `outgoing`. */
-void heap_run_retire(struct tsl_heap *self, struct heap_run *run, struct heap_outgoing *outgoing);
+void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
+                         struct heap_outgoing *outgoing);
 /* => locked. A free block of the class, NULL: it has none. */
-void *heap_class_take(struct heap_class *pool, unsigned align_shift);
+void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift);
 /* => locked. Frees block `index`, which is live. is_kept: never retire the slab now. */
-void heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
-                     struct heap_outgoing *outgoing);
+void tsl_heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
+                         struct heap_outgoing *outgoing);
 /* Gives parked pages back. Lock not held. Result: pages. */
-size_t heap_unpark(struct tsl_heap *self);
+size_t tsl_heap_unpark(struct tsl_heap *self);
 /* Adds a slab; false: no memory. Lock not held. */
-bool heap_class_grow(struct tsl_heap *self, unsigned class_index);
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index);
 
 /* heap_alloc.c */
 
 /* The class of a size with an alignment, HEAP_LARGE if none. Cost: one load unless aligned. */
-unsigned heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
+unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
 /* A block; NULL is not yet counted or logged. align: a power of two >= TSL_HEAP_ALIGN. */
-void *heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
+void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* Counts and logs an allocation that failed. Always NULL. */
-void *heap_fail(struct tsl_heap *self, size_t bytes);
+void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
 /* heap_free.c */
 
 /* What an address is: where a live block was found, or why not. */
@@ -213,23 +215,24 @@ struct heap_place {
 
 /* => locked. Finds the live block that starts at an address; on failure only block_bytes of
  * *out may be of use. */
-enum tsl_status heap_find(const struct tsl_heap *self, const void *block, struct heap_place *out);
+enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
+                              struct heap_place *out);
 /* Counts and logs a refused operation on a block; returns the status. Lock not held. */
-enum tsl_status heap_refuse_block(struct tsl_heap *self, enum tsl_status status, const char *verb,
-                                  const void *block, size_t block_bytes);
-/* => locked. Frees what heap_find found. */
-void heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
-                  struct heap_outgoing *outgoing);
+enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
+                                      const char *verb, const void *block, size_t block_bytes);
+/* => locked. Frees what tsl_heap_find found. */
+void tsl_heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
+                      struct heap_outgoing *outgoing);
 
 /* heap_fixed.c: a page source over pages of an array. */
 struct heap_fixed;
 /* Bytes that the source needs for itself, for `pages` pages. */
-size_t heap_fixed_bytes(size_t pages);
+size_t tsl_heap_fixed_bytes(size_t pages);
 /* Makes a source at `place`, over `pages` pages from `start` on. */
-struct tsl_page_source heap_fixed_init(void *place, uintptr_t start, size_t pages);
+struct tsl_page_source tsl_heap_fixed_init(void *place, uintptr_t start, size_t pages);
 
 /* heap_create.c */
-extern const uint32_t heap_class_sizes[TSL_HEAP_CLASSES_COUNT];
+extern const uint32_t tsl_heap_class_sizes[TSL_HEAP_CLASSES_COUNT];
 
 /* The block of a slab that holds byte `offset`. offset / block_bytes by multiplication: exact
  * while offset * block_bytes < 2^32, since the reciprocal is less than 1 too great in 2^32. */
@@ -262,8 +265,8 @@ static inline void heap_count_bytes(struct tsl_heap *self, size_t more, size_t l
     }
 }
 
-/* => locked. What the map says of an address: NULL: never ours; &heap_returned: was ours and went
- * back to the source; else the run. */
+/* => locked. What the map says of an address: NULL: never ours; &tsl_heap_returned: was ours and
+ * went back to the source; else the run. */
 static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
 {
     uintptr_t offset = address - self->source.start;

@@ -161,7 +161,8 @@ static struct tsl_defect check_large(const struct tsl_heap *self, const struct t
             !tsl_is_aligned(run->start, (size_t)1 << run->align_shift)) {
             return broken(9, run->start, "a large block has pages and keeps its alignment");
         }
-        struct tsl_defect defect = check_run(self, run, is_parked ? &heap_returned : run, tally);
+        struct tsl_defect defect =
+            check_run(self, run, is_parked ? &tsl_heap_returned : run, tally);
         if (defect.rule != 0) {
             return defect;
         }
@@ -215,7 +216,7 @@ static struct tsl_defect check_map(const struct tsl_heap *self, const struct tal
         size_t rest = window_pages - i * HEAP_LEAF_ENTRIES;
         leaves += leaf != NULL;
         for (size_t j = 0; leaf != NULL && j < HEAP_LEAF_ENTRIES && j < rest; j++) {
-            named += leaf[j] != NULL && leaf[j] != &heap_returned;
+            named += leaf[j] != NULL && leaf[j] != &tsl_heap_returned;
         }
     }
     if (named != tally->mapped) {

@@ -14,7 +14,7 @@
 
 #include "heap_allocator_internal.h"
 
-const uint32_t heap_class_sizes[TSL_HEAP_CLASSES_COUNT] = {TSL_HEAP_CLASSES_LIST};
+const uint32_t tsl_heap_class_sizes[TSL_HEAP_CLASSES_COUNT] = {TSL_HEAP_CLASSES_LIST};
 
 /* Heaps below these ceilings have small slabs, since a partly filled slab costs them more. */
 #define TINY_HEAP_PAGES  256u  /* 1 MiB */
@@ -32,7 +32,7 @@ struct head_shape {
 
 static size_t largest_class(void)
 {
-    return heap_class_sizes[HEAP_CLASSES - 1];
+    return tsl_heap_class_sizes[HEAP_CLASSES - 1];
 }
 
 static struct head_shape head_shape(size_t window_pages, bool is_flat)
@@ -54,7 +54,7 @@ static bool is_class_list_good(void)
     uint32_t previous = 0;
 
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
-        uint32_t size = heap_class_sizes[i];
+        uint32_t size = tsl_heap_class_sizes[i];
         if (size <= previous || !tsl_is_aligned(size, TSL_HEAP_ALIGN)) {
             return false;
         }
@@ -161,7 +161,7 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
             (struct heap_run **)(void *)(head + shape->leaves) + i * HEAP_LEAF_ENTRIES;
     }
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
-        class_init(&self->classes[i], heap_class_sizes[i], ceiling_pages);
+        class_init(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
     }
     class_table_init(self);
 }
@@ -239,7 +239,7 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
     /* Sized for all of the array, a little more than the pages that remain in the end. */
     struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT, true);
     size_t fixed = tsl_align_up(shape.end, TSL_HEAP_ALIGN);
-    size_t need = fixed + heap_fixed_bytes(bytes >> TSL_PAGE_SHIFT);
+    size_t need = fixed + tsl_heap_fixed_bytes(bytes >> TSL_PAGE_SHIFT);
 
     /* Without rounding up past the end of the array: a page for records, one for blocks. */
     if (bytes >= need + 2 * TSL_PAGE_BYTES) {
@@ -251,7 +251,7 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
                           array);
     }
     size_t pages = (last - first + 1) >> TSL_PAGE_SHIFT;
-    struct tsl_page_source source = heap_fixed_init((char *)head + fixed, first, pages);
+    struct tsl_page_source source = tsl_heap_fixed_init((char *)head + fixed, first, pages);
     struct tsl_heap *self = (void *)head;
 
     head_init(self, &shape, &source, pages);

@@ -16,7 +16,7 @@ struct heap_fixed {
     tsl_word free[];
 };
 
-size_t heap_fixed_bytes(size_t pages)
+size_t tsl_heap_fixed_bytes(size_t pages)
 {
     return sizeof(struct heap_fixed) +
            (pages + HEAP_WORD_BITS - 1) / HEAP_WORD_BITS * sizeof(tsl_word);
@@ -63,7 +63,7 @@ static bool fixed_remap(void *context, void *start, size_t pages, size_t new_pag
     return fits;
 }
 
-struct tsl_page_source heap_fixed_init(void *place, uintptr_t start, size_t pages)
+struct tsl_page_source tsl_heap_fixed_init(void *place, uintptr_t start, size_t pages)
 {
     struct heap_fixed *self = place;
     size_t words = (pages + HEAP_WORD_BITS - 1) / HEAP_WORD_BITS;

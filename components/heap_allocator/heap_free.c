@@ -5,7 +5,8 @@
  * Freeing, and the one place that decides whether an address is a live block.
  * Owns: the verdicts on bad addresses and their wording.
  * Needs: heap_map.c, heap_slab.c.
- * May be called by: users of the heap (public functions); heap_realloc.c (heap_find, heap_release).
+ * May be called by: users of the heap (public functions); heap_realloc.c (tsl_heap_find,
+ * tsl_heap_release).
  */
 #include "heap_allocator_internal.h"
 
@@ -27,7 +28,8 @@ static enum tsl_status find_in_slab(const struct tsl_heap *self, struct heap_run
     return TSL_OK;
 }
 
-enum tsl_status heap_find(const struct tsl_heap *self, const void *block, struct heap_place *out)
+enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
+                              struct heap_place *out)
 {
     uintptr_t address = (uintptr_t)block;
     struct heap_run *run = heap_map_at(self, address);
@@ -39,7 +41,7 @@ enum tsl_status heap_find(const struct tsl_heap *self, const void *block, struct
     if (TSL_UNLIKELY(!tsl_is_aligned(address, TSL_HEAP_ALIGN))) {
         return TSL_MISALIGNED;
     }
-    if (TSL_UNLIKELY(run == &heap_returned)) {
+    if (TSL_UNLIKELY(run == &tsl_heap_returned)) {
         return TSL_DOUBLE_FREE;
     }
     if (run->class_index != HEAP_LARGE) {
@@ -70,8 +72,8 @@ static const char *reason_of(enum tsl_status status)
     }
 }
 
-enum tsl_status heap_refuse_block(struct tsl_heap *self, enum tsl_status status, const char *verb,
-                                  const void *block, size_t block_bytes)
+enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
+                                      const char *verb, const void *block, size_t block_bytes)
 {
     if (block_bytes == 0) {
         return tsl_refuse(&self->refusals, status, "heap %p: %s of %p: %s", (void *)self, verb,
@@ -81,13 +83,13 @@ enum tsl_status heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
                       (void *)self, verb, block, reason_of(status), block_bytes);
 }
 
-void heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
-                  struct heap_outgoing *outgoing)
+void tsl_heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
+                      struct heap_outgoing *outgoing)
 {
     struct heap_run *run = place->run;
 
     if (TSL_LIKELY(run->class_index != HEAP_LARGE)) {
-        heap_class_give(self, run, place->index, is_kept, outgoing);
+        tsl_heap_class_give(self, run, place->index, is_kept, outgoing);
         return;
     }
     tsl_list_remove(&run->link);
@@ -96,12 +98,12 @@ void heap_release(struct tsl_heap *self, const struct heap_place *place, bool is
     self->large_count--;
     self->large_pages -= run->pages;
     if (is_kept) {
-        heap_map_set(self, run->start, run->pages, &heap_returned);
+        tsl_heap_map_set(self, run->start, run->pages, &tsl_heap_returned);
         tsl_list_push_front(&self->parked, &run->link);
         self->parked_pages += run->pages;
         return;
     }
-    heap_run_retire(self, run, outgoing);
+    tsl_heap_run_retire(self, run, outgoing);
 }
 
 static enum tsl_status free_block(struct tsl_heap *self, void *block, bool is_kept)
@@ -111,20 +113,20 @@ static enum tsl_status free_block(struct tsl_heap *self, void *block, bool is_ke
 
     outgoing.count = 0;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    enum tsl_status status = heap_find(self, block, &place);
+    enum tsl_status status = tsl_heap_find(self, block, &place);
     if (TSL_LIKELY(status == TSL_OK)) {
-        heap_release(self, &place, is_kept, &outgoing);
+        tsl_heap_release(self, &place, is_kept, &outgoing);
     }
     bool is_parking = self->parked_pages > 0 && !is_kept && status == TSL_OK;
     tsl_lock_release(&self->lock, pin);
     if (TSL_UNLIKELY(outgoing.count > 0)) {
-        heap_source_give_all(self, &outgoing);
+        tsl_heap_source_give_all(self, &outgoing);
     }
     if (TSL_UNLIKELY(is_parking)) {
-        (void)heap_unpark(self);
+        (void)tsl_heap_unpark(self);
     }
     if (TSL_UNLIKELY(status != TSL_OK)) {
-        return heap_refuse_block(self, status, "free", block, place.block_bytes);
+        return tsl_heap_refuse_block(self, status, "free", block, place.block_bytes);
     }
     return TSL_OK;
 }
@@ -157,12 +159,12 @@ size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
         return 0;
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    enum tsl_status status = heap_find(self, block, &place);
+    enum tsl_status status = tsl_heap_find(self, block, &place);
     tsl_lock_release(&self->lock, pin);
     if (status == TSL_OK) {
         return place.block_bytes;
     }
-    status = heap_refuse_block(self, status, "size", block, place.block_bytes);
+    status = tsl_heap_refuse_block(self, status, "size", block, place.block_bytes);
     (void)status;
     return 0;
 }

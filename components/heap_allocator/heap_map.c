@@ -13,7 +13,7 @@
 
 #include "heap_allocator_internal.h"
 
-struct heap_run heap_returned;
+struct heap_run tsl_heap_returned;
 
 static size_t page_index(const struct tsl_heap *self, uintptr_t address)
 {
@@ -23,7 +23,7 @@ static size_t page_index(const struct tsl_heap *self, uintptr_t address)
 /* Takes a page for a leaf and installs it, unless another CPU was faster. */
 static bool leaf_add(struct tsl_heap *self, size_t number)
 {
-    struct heap_run **leaf = heap_source_take(self, 1, 1);
+    struct heap_run **leaf = tsl_heap_source_take(self, 1, 1);
     if (leaf == NULL) {
         return false;
     }
@@ -38,12 +38,12 @@ static bool leaf_add(struct tsl_heap *self, size_t number)
     }
     tsl_lock_release(&self->lock, pin);
     if (!is_needed) {
-        heap_source_give(self, leaf, 1);
+        tsl_heap_source_give(self, leaf, 1);
     }
     return true;
 }
 
-bool heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
+bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
 {
     size_t first = page_index(self, start) / HEAP_LEAF_ENTRIES;
     size_t last = (page_index(self, start) + pages - 1) / HEAP_LEAF_ENTRIES;
@@ -59,7 +59,7 @@ bool heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
     return true;
 }
 
-void heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run)
+void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run)
 {
     size_t index = page_index(self, start);
 
@@ -68,11 +68,11 @@ void heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct h
     }
 }
 
-bool heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages)
+bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages)
 {
     for (size_t i = 0; i < pages; i++) {
         struct heap_run *run = heap_map_at(self, start + (i << TSL_PAGE_SHIFT));
-        if (run != NULL && run != &heap_returned) {
+        if (run != NULL && run != &tsl_heap_returned) {
             return false;
         }
     }

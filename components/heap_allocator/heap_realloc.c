@@ -26,7 +26,7 @@ static void large_shrink(struct tsl_heap *self, struct heap_run *run, size_t pag
     uintptr_t tail = run->start + (pages << TSL_PAGE_SHIFT);
     size_t tail_pages = run->pages - pages;
 
-    heap_map_set(self, tail, tail_pages, &heap_returned);
+    tsl_heap_map_set(self, tail, tail_pages, &tsl_heap_returned);
     self->flight_pages += tail_pages;
     outgoing->run[0].start = (void *)tail;
     outgoing->run[0].pages = tail_pages;
@@ -42,16 +42,17 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
     uintptr_t tail = run->start + heap_run_bytes(run);
     size_t room = (self->source.bytes - (tail - self->source.start)) >> TSL_PAGE_SHIFT;
 
-    if (more > room || !heap_map_prepare(self, tail, more) || !heap_source_reserve(self, more)) {
+    if (more > room || !tsl_heap_map_prepare(self, tail, more) ||
+        !tsl_heap_source_reserve(self, more)) {
         return false;
     }
     if (!self->source.remap(self->source.context, (void *)run->start, run->pages, pages)) {
-        heap_source_cancel(self, more);
+        tsl_heap_source_cancel(self, more);
         return false;
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    TSL_ASSERT(heap_map_is_clear(self, tail, more));
-    heap_map_set(self, tail, more, run);
+    TSL_ASSERT(tsl_heap_map_is_clear(self, tail, more));
+    tsl_heap_map_set(self, tail, more, run);
     self->flight_pages -= more;
     self->source_gets++;
     if (self->taken_pages > self->peak_taken_pages) {
@@ -75,9 +76,9 @@ static bool extend_busy(struct tsl_heap *self, struct heap_run *run, size_t page
  * when there is no memory for a smaller one. */
 static void *move(struct tsl_heap *self, void *block, size_t old_bytes, size_t bytes, size_t align)
 {
-    void *fresh = heap_allocate(self, bytes, align, 0);
+    void *fresh = tsl_heap_allocate(self, bytes, align, 0);
     if (fresh == NULL) {
-        return bytes <= old_bytes ? block : heap_fail(self, bytes);
+        return bytes <= old_bytes ? block : tsl_heap_fail(self, bytes);
     }
     memcpy(fresh, block, bytes < old_bytes ? bytes : old_bytes);
     /* Refused only if somebody else freed the block meanwhile: that is logged, and the contents
@@ -98,13 +99,13 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
         return tsl_heap_alloc(self, bytes);
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    enum tsl_status status = heap_find(self, block, &place);
+    enum tsl_status status = tsl_heap_find(self, block, &place);
     if (status == TSL_OK) {
         struct heap_run *run = place.run;
         if (run->align_shift != 0) {
             align = (size_t)1 << run->align_shift;
         }
-        unsigned class_index = heap_class_for(self, bytes, align);
+        unsigned class_index = tsl_heap_class_for(self, bytes, align);
         is_done = class_index == run->class_index;
         if (is_done && class_index == HEAP_LARGE) {
             pages += pages == 0;
@@ -117,9 +118,9 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
         }
     }
     tsl_lock_release(&self->lock, pin);
-    heap_source_give_all(self, &outgoing);
+    tsl_heap_source_give_all(self, &outgoing);
     if (status != TSL_OK) {
-        status = heap_refuse_block(self, status, "resize", block, place.block_bytes);
+        status = tsl_heap_refuse_block(self, status, "resize", block, place.block_bytes);
         (void)status;
         return NULL;
     }

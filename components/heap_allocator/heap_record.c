@@ -46,14 +46,14 @@ static void page_init(struct heap_record_page *page)
     tsl_bits_set_range(page->free, 0, HEAP_RECORDS_A_PAGE);
 }
 
-struct heap_run *heap_record_new(struct tsl_heap *self)
+struct heap_run *tsl_heap_record_new(struct tsl_heap *self)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct heap_run *run = record_take(self);
     tsl_lock_release(&self->lock, pin);
 
     if (run == NULL) {
-        struct heap_record_page *page = heap_source_take(self, 1, 1);
+        struct heap_record_page *page = tsl_heap_source_take(self, 1, 1);
         if (page == NULL) {
             return NULL;
         }
@@ -84,7 +84,8 @@ static void page_retire(struct tsl_heap *self, struct heap_record_page *page,
     outgoing->count++;
 }
 
-void heap_record_drop(struct tsl_heap *self, struct heap_run *run, struct heap_outgoing *outgoing)
+void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run,
+                          struct heap_outgoing *outgoing)
 {
     struct heap_record_page *page = (void *)((char *)run - (uintptr_t)run % TSL_PAGE_BYTES);
 
@@ -105,7 +106,7 @@ void heap_record_drop(struct tsl_heap *self, struct heap_run *run, struct heap_o
     }
 }
 
-size_t heap_record_trim(struct tsl_heap *self)
+size_t tsl_heap_record_trim(struct tsl_heap *self)
 {
     struct heap_outgoing outgoing = {0};
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -115,6 +116,6 @@ size_t heap_record_trim(struct tsl_heap *self)
         page_retire(self, page_of(last), &outgoing);
     }
     tsl_lock_release(&self->lock, pin);
-    heap_source_give_all(self, &outgoing);
+    tsl_heap_source_give_all(self, &outgoing);
     return outgoing.count;
 }

@@ -13,18 +13,18 @@
 
 #define EMPTY_SLABS_KEPT_SHIFT 3
 
-struct heap_run *heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages)
+struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages)
 {
     struct heap_outgoing outgoing = {0};
-    struct heap_run *run = heap_record_new(self);
+    struct heap_run *run = tsl_heap_record_new(self);
     if (run == NULL) {
         return NULL;
     }
-    void *start = heap_source_take(self, pages, align_pages);
+    void *start = tsl_heap_source_take(self, pages, align_pages);
     if (start == NULL) {
         goto fail_pages;
     }
-    if (!heap_map_prepare(self, (uintptr_t)start, pages)) {
+    if (!tsl_heap_map_prepare(self, (uintptr_t)start, pages)) {
         goto fail_map;
     }
     run->start = (uintptr_t)start;
@@ -32,34 +32,35 @@ struct heap_run *heap_run_new(struct tsl_heap *self, size_t pages, size_t align_
     return run;
 
 fail_map:
-    heap_source_give(self, start, pages);
+    tsl_heap_source_give(self, start, pages);
 fail_pages:;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     self->flight_records--;
-    heap_record_drop(self, run, &outgoing);
+    tsl_heap_record_drop(self, run, &outgoing);
     tsl_lock_release(&self->lock, pin);
-    heap_source_give_all(self, &outgoing);
+    tsl_heap_source_give_all(self, &outgoing);
     return NULL;
 }
 
-void heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list)
+void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list)
 {
     /* A page that has a run already was handed out twice by the source. */
-    TSL_ASSERT(heap_map_is_clear(self, run->start, run->pages));
-    heap_map_set(self, run->start, run->pages, run);
+    TSL_ASSERT(tsl_heap_map_is_clear(self, run->start, run->pages));
+    tsl_heap_map_set(self, run->start, run->pages, run);
     self->flight_pages -= run->pages;
     self->flight_records--;
     tsl_list_push_front(list, &run->link);
 }
 
-void heap_run_retire(struct tsl_heap *self, struct heap_run *run, struct heap_outgoing *outgoing)
+void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
+                         struct heap_outgoing *outgoing)
 {
-    heap_map_set(self, run->start, run->pages, &heap_returned);
+    tsl_heap_map_set(self, run->start, run->pages, &tsl_heap_returned);
     self->flight_pages += run->pages;
     outgoing->run[outgoing->count].start = (void *)run->start;
     outgoing->run[outgoing->count].pages = run->pages;
     outgoing->count++;
-    heap_record_drop(self, run, outgoing);
+    tsl_heap_record_drop(self, run, outgoing);
 }
 
 /* => locked */
@@ -85,7 +86,7 @@ static struct heap_run *slab_current(struct heap_class *pool)
     return heap_run_of(link);
 }
 
-void *heap_class_take(struct heap_class *pool, unsigned align_shift)
+void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift)
 {
     struct heap_run *run = slab_current(pool);
     if (run == NULL) {
@@ -121,11 +122,11 @@ static void slab_emptied(struct tsl_heap *self, struct heap_class *pool, struct 
     tsl_list_remove(&run->link);
     pool->empty_count--;
     pool->slab_count--;
-    heap_run_retire(self, run, outgoing);
+    tsl_heap_run_retire(self, run, outgoing);
 }
 
-void heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
-                     struct heap_outgoing *outgoing)
+void tsl_heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
+                         struct heap_outgoing *outgoing)
 {
     struct heap_class *pool = &self->classes[run->class_index];
     unsigned word = index / TSL_WORD_BITS;
@@ -145,11 +146,11 @@ void heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index
     }
 }
 
-bool heap_class_grow(struct tsl_heap *self, unsigned class_index)
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
 {
     struct heap_class *pool = &self->classes[class_index];
     size_t align_pages = tsl_pages_of(tsl_is_power_of_two(pool->block_bytes) ? pool->align : 1);
-    struct heap_run *run = heap_run_new(self, pool->slab_pages, align_pages);
+    struct heap_run *run = tsl_heap_run_new(self, pool->slab_pages, align_pages);
     if (run == NULL) {
         return false;
     }
@@ -158,7 +159,7 @@ bool heap_class_grow(struct tsl_heap *self, unsigned class_index)
     tsl_bits_set_range(run->free, 0, pool->slab_blocks);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    heap_run_hook(self, run, &pool->slabs[HEAP_EMPTY]);
+    tsl_heap_run_hook(self, run, &pool->slabs[HEAP_EMPTY]);
     pool->slab_count++;
     pool->empty_count++;
     tsl_lock_release(&self->lock, pin);
@@ -179,7 +180,7 @@ static bool retire_one(struct tsl_heap *self, struct tsl_list *list, struct heap
         self->classes[run->class_index].empty_count--;
         self->classes[run->class_index].slab_count--;
     }
-    heap_run_retire(self, run, outgoing);
+    tsl_heap_run_retire(self, run, outgoing);
     return true;
 }
 
@@ -196,22 +197,22 @@ static size_t retire_all(struct tsl_heap *self, struct tsl_list *list)
         if (!is_found) {
             return pages;
         }
-        heap_source_give_all(self, &outgoing);
+        tsl_heap_source_give_all(self, &outgoing);
         pages += outgoing.run[0].pages + outgoing.run[1].pages;
     }
 }
 
-size_t heap_unpark(struct tsl_heap *self)
+size_t tsl_heap_unpark(struct tsl_heap *self)
 {
     return retire_all(self, &self->parked);
 }
 
 size_t tsl_heap_trim(struct tsl_heap *self)
 {
-    size_t pages = heap_unpark(self);
+    size_t pages = tsl_heap_unpark(self);
 
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
         pages += retire_all(self, &self->classes[i].slabs[HEAP_EMPTY]);
     }
-    return pages + heap_record_trim(self);
+    return pages + tsl_heap_record_trim(self);
 }

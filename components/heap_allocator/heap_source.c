@@ -10,7 +10,7 @@
  */
 #include "heap_allocator_internal.h"
 
-bool heap_source_reserve(struct tsl_heap *self, size_t pages)
+bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool fits = pages <= self->ceiling_pages - self->taken_pages;
@@ -23,7 +23,7 @@ bool heap_source_reserve(struct tsl_heap *self, size_t pages)
     return fits;
 }
 
-void heap_source_cancel(struct tsl_heap *self, size_t pages)
+void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
 
@@ -48,12 +48,12 @@ static bool is_in_window(struct tsl_heap *self, void *start, size_t pages)
 
 static void *attempt(struct tsl_heap *self, size_t pages)
 {
-    if (!heap_source_reserve(self, pages)) {
+    if (!tsl_heap_source_reserve(self, pages)) {
         return NULL;
     }
     void *start = self->source.get(self->source.context, pages);
     if (start == NULL || !is_in_window(self, start, pages)) {
-        heap_source_cancel(self, pages);
+        tsl_heap_source_cancel(self, pages);
         return NULL;
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -74,7 +74,7 @@ static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_p
     if (align_pages == 1 || start == NULL || tsl_is_aligned((uintptr_t)start, align)) {
         return start;
     }
-    heap_source_give(self, start, pages);
+    tsl_heap_source_give(self, start, pages);
     start = attempt(self, pages + align_pages - 1);
     if (start == NULL) {
         return NULL;
@@ -85,15 +85,15 @@ static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_p
     char *block = (char *)start + (before << TSL_PAGE_SHIFT);
 
     if (before > 0) {
-        heap_source_give(self, start, before);
+        tsl_heap_source_give(self, start, before);
     }
     if (behind > 0) {
-        heap_source_give(self, block + (pages << TSL_PAGE_SHIFT), behind);
+        tsl_heap_source_give(self, block + (pages << TSL_PAGE_SHIFT), behind);
     }
     return block;
 }
 
-void *heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
+void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
 {
     void *start = attempt_aligned(self, pages, align_pages);
 
@@ -103,7 +103,7 @@ void *heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
     return start;
 }
 
-void heap_source_give(struct tsl_heap *self, void *start, size_t pages)
+void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages)
 {
     self->source.put(self->source.context, start, pages);
 
@@ -114,9 +114,9 @@ void heap_source_give(struct tsl_heap *self, void *start, size_t pages)
     tsl_lock_release(&self->lock, pin);
 }
 
-void heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)
+void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)
 {
     for (unsigned i = 0; i < outgoing->count; i++) {
-        heap_source_give(self, outgoing->run[i].start, outgoing->run[i].pages);
+        tsl_heap_source_give(self, outgoing->run[i].start, outgoing->run[i].pages);
     }
 }

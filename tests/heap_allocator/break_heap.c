@@ -131,21 +131,21 @@ static void rule_8_map(void)
     struct heap_run *run = run_at(large);
     uintptr_t free_page = (uintptr_t)source.start + (ARENA_PAGES - 1) * TSL_PAGE_BYTES;
 
-    heap_map_set(heap, run->start + TSL_PAGE_BYTES, 1, NULL);
+    tsl_heap_map_set(heap, run->start + TSL_PAGE_BYTES, 1, NULL);
     CHECK_BROKEN(tsl_heap_verify(heap), 8);
-    heap_map_set(heap, run->start + TSL_PAGE_BYTES, 1, run_at(small));
+    tsl_heap_map_set(heap, run->start + TSL_PAGE_BYTES, 1, run_at(small));
     CHECK_BROKEN(tsl_heap_verify(heap), 8);
-    heap_map_set(heap, run->start, run->pages, run);
+    tsl_heap_map_set(heap, run->start, run->pages, run);
     CHECK_SOUND(tsl_heap_verify(heap));
     /* A page of no run is named; the parked block's page names its run again. */
-    REQUIRE(heap_map_prepare(heap, free_page, 1));
-    heap_map_set(heap, free_page, 1, run);
+    REQUIRE(tsl_heap_map_prepare(heap, free_page, 1));
+    tsl_heap_map_set(heap, free_page, 1, run);
     CHECK_BROKEN(tsl_heap_verify(heap), 8);
-    heap_map_set(heap, free_page, 1, NULL);
+    tsl_heap_map_set(heap, free_page, 1, NULL);
     struct heap_run *parked = heap_run_of(heap->parked.next);
-    heap_map_set(heap, (uintptr_t)parked_large, 1, parked);
+    tsl_heap_map_set(heap, (uintptr_t)parked_large, 1, parked);
     CHECK_BROKEN(tsl_heap_verify(heap), 8);
-    heap_map_set(heap, (uintptr_t)parked_large, 1, &heap_returned);
+    tsl_heap_map_set(heap, (uintptr_t)parked_large, 1, &tsl_heap_returned);
     CHECK_SOUND(tsl_heap_verify(heap));
 }
 

@@ -7,6 +7,8 @@
  */
 #include "vallocator_internal.h"
 
+enum { SIZE_TEXT = 16 };
+
 static struct tsl_range_info info_of(const struct tsl_ranges *self, const struct range *range)
 {
     return (struct tsl_range_info){.start = self->config.start + range->offset,
@@ -64,13 +66,16 @@ void tsl_ranges_stats(struct tsl_ranges *self, struct tsl_ranges_stats *out)
 void tsl_ranges_dump(struct tsl_ranges *self, const struct tsl_sink *sink)
 {
     struct tsl_ranges_stats stats;
+    char window[SIZE_TEXT], memory[SIZE_TEXT], mapped[SIZE_TEXT];
     tsl_ranges_stats(self, &stats);
-    tsl_print(
-        sink, "kernel ranges: %zu in %zu KiB of addresses, %zu KiB own memory, %zu KiB mapped\n",
-        stats.ranges, stats.bytes_window >> 10, stats.bytes_memory >> 10, stats.bytes_mapped >> 10);
+    tsl_print(sink, "kernel ranges: %zu in %s of addresses; %s of their own, %s mapped\n",
+              stats.ranges, tsl_format_bytes(window, sizeof(window), stats.bytes_window),
+              tsl_format_bytes(memory, sizeof(memory), stats.bytes_memory),
+              tsl_format_bytes(mapped, sizeof(mapped), stats.bytes_mapped));
     tsl_vaddr from = self->config.start;
     for (struct tsl_range_info info; tsl_ranges_next(self, from, &info);) {
-        tsl_print(sink, "  %p  %8zu KiB  %c%c%c  %s\n", (void *)info.start, info.bytes >> 10,
+        tsl_print(sink, "  %p  %10s  %c%c%c  %s\n", (void *)info.start,
+                  tsl_format_bytes(memory, sizeof(memory), info.bytes),
                   info.attributes & TSL_READ ? 'r' : '-', info.attributes & TSL_WRITE ? 'w' : '-',
                   info.attributes & TSL_EXEC ? 'x' : '-',
                   info.kind == TSL_RANGE_MEMORY ? "memory" : "external");

@@ -298,6 +298,27 @@ static void dump_shows_a_heat_map(void)
     CHECK(strstr(dumped, "\nDMA: ") == NULL);
 }
 
+/* The example of the component's README, word for word but for the map. */
+static void the_example_works(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_memory_map map = world.map;
+    const tsl_paddr direct_map_bytes = WORLD_REACH;
+    struct tsl_frames *frames;
+    struct tsl_frames_config config = {.map = &map, .reach_end = direct_map_bytes};
+    if (tsl_frames_create(&config, &frames) != TSL_OK) {
+        return;
+    }
+    struct tsl_frame frame;
+    if (tsl_frames_alloc(frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &frame) == TSL_OK) {
+        uint64_t *table = tsl_port_phys_to_virt(tsl_frame_address(frame));
+        table[0] = 0;
+        enum tsl_status status = tsl_frames_free(frames, frame, 0);
+        TSL_ASSERT(status == TSL_OK);
+    }
+    CHECK_STATUS(tsl_frames_destroy(frames), TSL_OK);
+}
+
 TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(every_frame_is_given_once_and_comes_back),
           TAP_TEST(exhaustion_is_a_status_and_counted),
@@ -305,4 +326,5 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(eight_single_frames_are_no_huge_block), TAP_TEST(refuses_bad_requests),
           TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
           TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
-          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map));
+          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
+          TAP_TEST(the_example_works));

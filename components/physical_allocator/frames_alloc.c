@@ -38,7 +38,7 @@ static bool take_in_words(struct search *search, struct frames_slot *slot, unsig
             }
             if (TSL_UNLIKELY((entry_load(search->self, slot->area) & ENTRY_HUGE) != 0)) {
                 word_or(&words[i], value & -value);
-                frames_publish(search->self, slot->area);
+                tsl_frames_publish(search->self, slot->area);
                 return false;
             }
             slot->word = i;
@@ -64,16 +64,16 @@ static bool take_in_slot(struct search *search, struct frames_slot *slot)
 static tsl_word find_roomy(struct search *search)
 {
     struct tsl_frames *self = search->self;
-    tsl_word area = frames_tree_find(&self->roomy, search->first_area, search->end_area);
+    tsl_word area = tsl_frames_tree_find(&self->roomy, search->first_area, search->end_area);
     while (area != FRAMES_NONE) {
         unsigned entry = entry_load(self, area);
         if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES ||
-            !frames_area_has_free(self, area)) {
-            frames_withdraw(self, &self->roomy, area);
+            !tsl_frames_area_has_free(self, area)) {
+            tsl_frames_withdraw(self, &self->roomy, area);
         } else if ((entry & ENTRY_CLAIMED) == 0) {
             return area;
         }
-        area = frames_tree_find(&self->roomy, area + 1, search->end_area);
+        area = tsl_frames_tree_find(&self->roomy, area + 1, search->end_area);
     }
     return FRAMES_NONE;
 }
@@ -82,13 +82,13 @@ static tsl_word find_roomy(struct search *search)
 static tsl_word find_any(struct search *search, tsl_word from)
 {
     struct tsl_frames *self = search->self;
-    tsl_word area = frames_tree_find(&self->any, from, search->end_area);
+    tsl_word area = tsl_frames_tree_find(&self->any, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && frames_area_has_free(self, area)) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_has_free(self, area)) {
             return area;
         }
-        frames_withdraw(self, &self->any, area);
-        area = frames_tree_find(&self->any, area + 1, search->end_area);
+        tsl_frames_withdraw(self, &self->any, area);
+        area = tsl_frames_tree_find(&self->any, area + 1, search->end_area);
     }
     return FRAMES_NONE;
 }
@@ -110,8 +110,8 @@ static bool take_one(struct search *search)
             }
             next = area + 1;
         }
-        frames_slot_leave(self, search->zone, slot);
-        frames_slot_enter(self, slot, area);
+        tsl_frames_slot_leave(self, search->zone, slot);
+        tsl_frames_slot_enter(self, slot, area);
         if (take_in_slot(search, slot)) {
             return true;
         }
@@ -121,7 +121,7 @@ static bool take_one(struct search *search)
 
 static void set_found(struct search *search, tsl_word area, tsl_word offset)
 {
-    search->number = area * AREA_FRAMES + frames_shift_of(search->self, area) + offset;
+    search->number = area * AREA_FRAMES + tsl_frames_shift_of(search->self, area) + offset;
 }
 
 /* A block of 2^order frames within one word of an area. */
@@ -135,9 +135,9 @@ static bool take_in_word(struct search *search, tsl_word area, unsigned word)
             return false;
         }
         tsl_word mask = tsl_bits_mask((unsigned)bit, count);
-        if (frames_bits_take(search->self, area, word, mask)) {
+        if (tsl_frames_bits_take(search->self, area, word, mask)) {
             set_found(search, area, word * TSL_WORD_BITS + (unsigned)bit);
-            frames_account(search->self, search->cpu, area, -(int)count);
+            tsl_frames_account(search->self, search->cpu, area, -(int)count);
             return true;
         }
         if ((entry_load(search->self, area) & ENTRY_HUGE) != 0) {
@@ -163,8 +163,8 @@ static bool take_in_area(struct search *search, tsl_word area)
     }
     for (unsigned from = 0; from < TSL_FRAMES_PER_AREA; from += count) {
         tsl_word index = area * AREA_FRAMES + from;
-        if (frames_range_free(search->self, index, count) == count &&
-            frames_part_take(search->self, search->cpu, area, from, count)) {
+        if (tsl_frames_range_free(search->self, index, count) == count &&
+            tsl_frames_part_take(search->self, search->cpu, area, from, count)) {
             set_found(search, area, from);
             return true;
         }
@@ -178,7 +178,7 @@ static bool take_in_used_area(struct search *search)
     struct tsl_frames *self = search->self;
     tsl_word area = search->first_area;
     for (unsigned tries = 0; tries < BLOCK_TRIES; tries++) {
-        area = frames_tree_find(&self->any, area, search->end_area);
+        area = tsl_frames_tree_find(&self->any, area, search->end_area);
         if (area == FRAMES_NONE) {
             return false;
         }
@@ -195,13 +195,14 @@ static bool take_in_used_area(struct search *search)
 static tsl_word find_whole(struct search *search, tsl_word from)
 {
     struct tsl_frames *self = search->self;
-    tsl_word area = frames_tree_find(&self->whole, from, search->end_area);
+    tsl_word area = tsl_frames_tree_find(&self->whole, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && frames_area_is_full_free(self, area)) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 &&
+            tsl_frames_area_is_full_free(self, area)) {
             return area;
         }
-        frames_withdraw(self, &self->whole, area);
-        area = frames_tree_find(&self->whole, area + 1, search->end_area);
+        tsl_frames_withdraw(self, &self->whole, area);
+        area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
     }
     return FRAMES_NONE;
 }
@@ -236,14 +237,14 @@ static bool take_block(struct search *search)
 static bool take_huge(struct search *search)
 {
     struct tsl_frames *self = search->self;
-    tsl_word area = frames_tree_find(&self->whole, search->first_area, search->end_area);
+    tsl_word area = tsl_frames_tree_find(&self->whole, search->first_area, search->end_area);
     while (area != FRAMES_NONE) {
-        if (frames_huge_take(self, search->cpu, area)) {
+        if (tsl_frames_huge_take(self, search->cpu, area)) {
             set_found(search, area, 0);
             return true;
         }
-        frames_withdraw(self, &self->whole, area);
-        area = frames_tree_find(&self->whole, area + 1, search->end_area);
+        tsl_frames_withdraw(self, &self->whole, area);
+        area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
     }
     return false;
 }
@@ -254,19 +255,19 @@ static bool take_two_huge(struct search *search)
     struct tsl_frames *self = search->self;
     tsl_word area = find_whole(search, search->first_area);
     for (; area != FRAMES_NONE; area = find_whole(search, area + 1)) {
-        tsl_word number = area * AREA_FRAMES + frames_shift_of(self, area);
+        tsl_word number = area * AREA_FRAMES + tsl_frames_shift_of(self, area);
         if (number % (2 * AREA_FRAMES) != 0 || find_whole(search, area + 1) != area + 1 ||
-            frames_shift_of(self, area + 1) != frames_shift_of(self, area)) {
+            tsl_frames_shift_of(self, area + 1) != tsl_frames_shift_of(self, area)) {
             continue;
         }
-        if (!frames_huge_take(self, search->cpu, area)) {
+        if (!tsl_frames_huge_take(self, search->cpu, area)) {
             continue;
         }
-        if (frames_huge_take(self, search->cpu, area + 1)) {
+        if (tsl_frames_huge_take(self, search->cpu, area + 1)) {
             set_found(search, area, 0);
             return true;
         }
-        TSL_ASSERT(frames_huge_give(self, search->cpu, area));
+        TSL_ASSERT(tsl_frames_huge_give(self, search->cpu, area));
     }
     return false;
 }
@@ -315,7 +316,7 @@ static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu
     }
     if (TSL_UNLIKELY((entry_load(self, slot->area) & ENTRY_HUGE) != 0)) {
         word_or(place, value & -value);
-        frames_publish(self, slot->area);
+        tsl_frames_publish(self, slot->area);
         return 0;
     }
     slot_account(self, self->top_zone, slot, -1);
@@ -344,21 +345,21 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
                           TSL_FRAMES_MAX_ORDER);
     }
-    enum tsl_status status = frames_check_flags(self, flags);
+    enum tsl_status status = tsl_frames_check_flags(self, flags);
     if (status != TSL_OK) {
         return status;
     }
     struct tsl_frame frame = {0};
-    if (frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
+    if (tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
         tsl_pin pin = tsl_port_pin();
-        frame.number = take_slow(self, this_cpu(self), order, frames_flag_limit(self, flags));
+        frame.number = take_slow(self, this_cpu(self), order, tsl_frames_flag_limit(self, flags));
         tsl_port_unpin(pin);
     }
     if (frame.number == 0) {
         return fail(self, order);
     }
     if ((flags & TSL_FRAMES_ZERO) != 0) {
-        frames_fill_zero(frame, (tsl_word)1 << order);
+        tsl_frames_fill_zero(frame, (tsl_word)1 << order);
     }
     *out = frame;
     return TSL_OK;

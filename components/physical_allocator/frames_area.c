@@ -11,7 +11,7 @@
  */
 #include "physical_allocator_internal.h"
 
-unsigned frames_entry_add(struct tsl_frames *self, tsl_word area, int change)
+unsigned tsl_frames_entry_add(struct tsl_frames *self, tsl_word area, int change)
 {
     uint32_t *place = &self->entries[area / 2];
     uint32_t shifted = (uint32_t)change << entry_shift(area);
@@ -41,7 +41,7 @@ static bool entry_swap(struct tsl_frames *self, tsl_word area, unsigned *expecte
     return false;
 }
 
-bool frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
+bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
     tsl_word all = WORD_FULL;
@@ -51,7 +51,7 @@ bool frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
     return all == WORD_FULL;
 }
 
-bool frames_area_has_free(const struct tsl_frames *self, tsl_word area)
+bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
     tsl_word some = 0;
@@ -61,25 +61,25 @@ bool frames_area_has_free(const struct tsl_frames *self, tsl_word area)
     return some != 0;
 }
 
-void frames_publish(struct tsl_frames *self, tsl_word area)
+void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
-    if ((entry & ENTRY_HUGE) != 0 || !frames_area_has_free(self, area)) {
+    if ((entry & ENTRY_HUGE) != 0 || !tsl_frames_area_has_free(self, area)) {
         return;
     }
-    frames_tree_add(&self->any, area);
+    tsl_frames_tree_add(&self->any, area);
     if (entry_count(entry) >= (int)ROOMY_FRAMES) {
-        frames_tree_add(&self->roomy, area);
+        tsl_frames_tree_add(&self->roomy, area);
     }
-    if (frames_area_is_full_free(self, area)) {
-        frames_tree_add(&self->whole, area);
+    if (tsl_frames_area_is_full_free(self, area)) {
+        tsl_frames_tree_add(&self->whole, area);
     }
 }
 
-void frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
+void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
 {
-    frames_tree_remove(tree, area);
-    frames_publish(self, area);
+    tsl_frames_tree_remove(tree, area);
+    tsl_frames_publish(self, area);
 }
 
 /* Keeps the greatest number of used frames seen. */
@@ -102,7 +102,7 @@ static void zone_add(struct tsl_frames *self, unsigned zone, int change)
     }
 }
 
-unsigned frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+unsigned tsl_frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     int change = (int)slot->area_delta;
     if (change == 0) {
@@ -110,7 +110,7 @@ unsigned frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames
     }
     tsl_atomic_store_u32(&slot->area_delta, 0);
     zone_add(self, zone, change);
-    return frames_entry_add(self, slot->area, change);
+    return tsl_frames_entry_add(self, slot->area, change);
 }
 
 /* For an area that is not the slot's present one. */
@@ -126,7 +126,7 @@ static void zone_account(struct tsl_frames *self, unsigned zone, struct frames_s
     zone_add(self, zone, (int)delta);
 }
 
-void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
+void tsl_frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
 {
     unsigned zone = zone_of(self, area);
     struct frames_slot *slot = &cpu->slot[zone];
@@ -134,34 +134,34 @@ void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word ar
         slot_account(self, zone, slot, change);
         return;
     }
-    unsigned entry = frames_entry_add(self, area, change);
+    unsigned entry = tsl_frames_entry_add(self, area, change);
     if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && !tree_has(&self->roomy, area)) {
-        frames_tree_add(&self->roomy, area);
+        tsl_frames_tree_add(&self->roomy, area);
     }
     zone_account(self, zone, slot, change);
 }
 
-void frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+void tsl_frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     tsl_word area = slot->area;
     if (area == FRAMES_NONE) {
         return;
     }
-    unsigned entry = frames_slot_flush(self, zone, slot);
+    unsigned entry = tsl_frames_slot_flush(self, zone, slot);
     tsl_atomic_store(&slot->area, FRAMES_NONE);
     slot->words = &self->nothing;
     slot->word = 0;
     while (!entry_swap(self, area, &entry, entry & ~ENTRY_CLAIMED)) {
     }
-    frames_publish(self, area);
+    tsl_frames_publish(self, area);
 }
 
-void frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
+void tsl_frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
     while (!entry_swap(self, area, &entry, entry | ENTRY_CLAIMED)) {
     }
-    slot->number = area * AREA_FRAMES + frames_shift_of(self, area);
+    slot->number = area * AREA_FRAMES + tsl_frames_shift_of(self, area);
     slot->words = area_words(self, area);
     slot->word = 0;
     tsl_atomic_store(&slot->area, area);
@@ -174,26 +174,26 @@ static void account_huge(struct tsl_frames *self, struct frames_cpu *cpu, tsl_wo
     zone_account(self, zone, &cpu->slot[zone], change);
 }
 
-bool frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
+bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
     do {
         /* With a count of 512 the look at the bits can wait until the flag is set. */
         if ((entry & ENTRY_HUGE) != 0 || (entry_count(entry) != (int)TSL_FRAMES_PER_AREA &&
-                                          !frames_area_is_full_free(self, area))) {
+                                          !tsl_frames_area_is_full_free(self, area))) {
             return false;
         }
     } while (!entry_swap(self, area, &entry, entry + ENTRY_HUGE - (unsigned)TSL_FRAMES_PER_AREA));
-    if (TSL_UNLIKELY(!frames_area_is_full_free(self, area))) {
-        (void)frames_entry_add(self, area, (int)TSL_FRAMES_PER_AREA - (int)ENTRY_HUGE);
-        frames_publish(self, area);
+    if (TSL_UNLIKELY(!tsl_frames_area_is_full_free(self, area))) {
+        (void)tsl_frames_entry_add(self, area, (int)TSL_FRAMES_PER_AREA - (int)ENTRY_HUGE);
+        tsl_frames_publish(self, area);
         return false;
     }
     account_huge(self, cpu, area, -(int)TSL_FRAMES_PER_AREA);
     return true;
 }
 
-bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
+bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
     do {
@@ -202,15 +202,15 @@ bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word 
         }
     } while (!entry_swap(self, area, &entry, entry - ENTRY_HUGE + (unsigned)TSL_FRAMES_PER_AREA));
     account_huge(self, cpu, area, (int)TSL_FRAMES_PER_AREA);
-    frames_tree_add(&self->any, area);
-    frames_tree_add(&self->roomy, area);
-    frames_tree_add(&self->whole, area);
+    tsl_frames_tree_add(&self->any, area);
+    tsl_frames_tree_add(&self->roomy, area);
+    tsl_frames_tree_add(&self->whole, area);
     return true;
 }
 
 /* The bits go first and the flag last. Who took a bit before it saw the flag gives it back within a
  * few instructions, for which this waits: a plain store would let that frame become free. */
-bool frames_huge_split(struct tsl_frames *self, tsl_word area)
+bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 {
     tsl_word *words = area_words(self, area);
     if ((entry_load(self, area) & ENTRY_HUGE) == 0) {
@@ -222,11 +222,11 @@ bool frames_huge_split(struct tsl_frames *self, tsl_word area)
             expected = WORD_FULL;
         }
     }
-    (void)frames_entry_add(self, area, -(int)ENTRY_HUGE);
+    (void)tsl_frames_entry_add(self, area, -(int)ENTRY_HUGE);
     return true;
 }
 
-bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
+bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
     tsl_word value = tsl_atomic_load(place);
@@ -237,13 +237,13 @@ bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl
     } while (!word_swap(place, &value, value & ~mask));
     if (TSL_UNLIKELY((entry_load(self, area) & ENTRY_HUGE) != 0)) {
         word_or(place, mask);
-        frames_publish(self, area);
+        tsl_frames_publish(self, area);
         return false;
     }
     return true;
 }
 
-bool frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
+bool tsl_frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
     tsl_word value = tsl_atomic_load(place);
@@ -265,42 +265,42 @@ static tsl_word part_mask(unsigned word, unsigned from, unsigned count)
     return tsl_bits_mask(low, high - low);
 }
 
-bool frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
-                      unsigned count)
+bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned from, unsigned count)
 {
     unsigned first = from / TSL_WORD_BITS;
     unsigned last = (from + count - 1) / TSL_WORD_BITS;
     for (unsigned word = first; word <= last; word++) {
-        if (frames_bits_take(self, area, word, part_mask(word, from, count))) {
+        if (tsl_frames_bits_take(self, area, word, part_mask(word, from, count))) {
             continue;
         }
         while (word > first) {
             word--;
             /* Ours: nobody else can have freed them. */
-            TSL_ASSERT(frames_bits_give(self, area, word, part_mask(word, from, count)));
+            TSL_ASSERT(tsl_frames_bits_give(self, area, word, part_mask(word, from, count)));
         }
         return false;
     }
-    frames_account(self, cpu, area, -(int)count);
+    tsl_frames_account(self, cpu, area, -(int)count);
     return true;
 }
 
-bool frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
-                      unsigned count)
+bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned from, unsigned count)
 {
     unsigned last = (from + count - 1) / TSL_WORD_BITS;
     unsigned given = 0;
     bool is_whole = true;
     for (unsigned word = from / TSL_WORD_BITS; word <= last; word++) {
         tsl_word mask = part_mask(word, from, count);
-        if (!frames_bits_give(self, area, word, mask)) {
+        if (!tsl_frames_bits_give(self, area, word, mask)) {
             is_whole = false;
             break;
         }
         given += tsl_bits_count(mask);
     }
     if (given > 0) {
-        frames_account(self, cpu, area, (int)given);
+        tsl_frames_account(self, cpu, area, (int)given);
     }
     return is_whole;
 }

@@ -193,9 +193,9 @@ static void fill_entries(struct tsl_frames *self)
 {
     for (tsl_word area = 0; area < self->area_count; area++) {
         size_t free = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
-        (void)frames_entry_add(self, area, ENTRY_BIAS + (int)free);
+        (void)tsl_frames_entry_add(self, area, ENTRY_BIAS + (int)free);
         self->zone[zone_of(self, area)].total += free;
-        frames_publish(self, area);
+        tsl_frames_publish(self, area);
     }
 }
 
@@ -214,10 +214,10 @@ static void fill_zones(struct tsl_frames *self)
 {
     tsl_word high = self->area_count;
     if (self->direct_end != 0) {
-        high = frames_area_limit(self, number_of(self->direct_end));
+        high = tsl_frames_area_limit(self, number_of(self->direct_end));
     }
-    self->dma_limit = frames_area_limit(self, number_of(DMA_END));
-    self->dma32_limit = frames_area_limit(self, number_of(DMA32_END));
+    self->dma_limit = tsl_frames_area_limit(self, number_of(DMA_END));
+    self->dma32_limit = tsl_frames_area_limit(self, number_of(DMA32_END));
     tsl_word dma32_end = sizeof(tsl_word) == 8 ? self->dma32_limit : self->dma_limit;
     const tsl_word ends[TSL_ZONE_COUNT] = {
         [TSL_ZONE_DMA] = smaller(self->dma_limit, high),
@@ -240,7 +240,7 @@ static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
     if (self->direct_end != 0 && self->direct_end < end) {
         end = self->direct_end;
     }
-    tsl_word limit = frames_area_limit(self, number_of(end));
+    tsl_word limit = tsl_frames_area_limit(self, number_of(end));
     if (limit > tsl_atomic_load(&self->low_limit)) {
         tsl_atomic_store(&self->low_limit, limit);
     }

@@ -28,7 +28,7 @@ TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, const struct cla
 /* Finds the index; false if a frame of it is not managed. */
 static bool locate(const struct tsl_frames *self, struct claim *claim)
 {
-    const struct frames_span *span = frames_span_of(self, claim->number);
+    const struct frames_span *span = tsl_frames_span_of(self, claim->number);
     if (span == NULL || span->end - claim->number < claim->count) {
         return false;
     }
@@ -38,9 +38,9 @@ static bool locate(const struct tsl_frames *self, struct claim *claim)
 
 static enum tsl_status give_checked(struct tsl_frames *self, const struct claim *claim)
 {
-    enum tsl_status status = frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
+    enum tsl_status status = tsl_frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
     if (status == TSL_OK) {
-        status = frames_range_give(self, claim->index, claim->count, RANGE_HUGE);
+        status = tsl_frames_range_give(self, claim->index, claim->count, RANGE_HUGE);
     }
     return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
 }
@@ -58,7 +58,7 @@ static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsi
     tsl_word count = (tsl_word)1 << order;
     const struct frames_span *span = &self->main;
     if (TSL_UNLIKELY(number < span->first || number >= span->end)) {
-        span = frames_span_of(self, number);
+        span = tsl_frames_span_of(self, number);
     }
     if (TSL_UNLIKELY(span == NULL || span->end - number < count)) {
         return FAST_ELSEWHERE;
@@ -83,7 +83,7 @@ static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsi
         slot->word = word < slot->word ? word : slot->word;
         slot_account(self, self->top_zone, slot, (int)count);
     } else {
-        frames_account(self, cpu, area, (int)count);
+        tsl_frames_account(self, cpu, area, (int)count);
     }
     tsl_port_unpin(pin);
     return FAST_GIVEN;
@@ -108,7 +108,7 @@ TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct ts
     if (fast != FAST_REFUSED) {
         return give_checked(self, &claim);
     }
-    enum tsl_status status = frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
+    enum tsl_status status = tsl_frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
     /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
     return refuse(self, &claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
 }
@@ -137,7 +137,7 @@ enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame fi
 static bool split_area(struct tsl_frames *self, tsl_word area)
 {
     tsl_pin pin = tsl_port_pin();
-    bool is_split = frames_huge_split(self, area);
+    bool is_split = tsl_frames_huge_split(self, area);
     tsl_port_unpin(pin);
     return is_split;
 }
@@ -155,7 +155,7 @@ enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame
     if (!locate(self, &claim)) {
         return refuse(self, &claim, TSL_FOREIGN);
     }
-    enum tsl_status status = frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
+    enum tsl_status status = tsl_frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
     for (tsl_word done = 0; status == TSL_OK && done < claim.count; done += AREA_FRAMES) {
         if (!split_area(self, (claim.index + done) / AREA_FRAMES)) {
             status = TSL_DOUBLE_FREE; /* another CPU was faster */
@@ -166,11 +166,11 @@ enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame
 
 bool tsl_frames_is_managed(const struct tsl_frames *self, struct tsl_frame frame)
 {
-    return frames_span_of(self, frame.number) != NULL;
+    return tsl_frames_span_of(self, frame.number) != NULL;
 }
 
 bool tsl_frames_is_free(const struct tsl_frames *self, struct tsl_frame frame)
 {
-    const struct frames_span *span = frames_span_of(self, frame.number);
-    return span != NULL && frames_range_free(self, frame.number - span->shift, 1) == 1;
+    const struct frames_span *span = tsl_frames_span_of(self, frame.number);
+    return span != NULL && tsl_frames_range_free(self, frame.number - span->shift, 1) == 1;
 }

@@ -7,7 +7,7 @@
  */
 #include "physical_allocator_internal.h"
 
-const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word number)
+const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number)
 {
     const struct frames_span *span = &self->main;
     if (TSL_LIKELY(number >= span->first && number < span->end)) {
@@ -29,7 +29,7 @@ const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word
     return NULL;
 }
 
-tsl_word frames_shift_of(const struct tsl_frames *self, tsl_word area)
+tsl_word tsl_frames_shift_of(const struct tsl_frames *self, tsl_word area)
 {
     const struct frames_span *span = &self->main;
     if (TSL_LIKELY(area >= (span->first - span->shift) / AREA_FRAMES &&
@@ -51,7 +51,7 @@ tsl_word frames_shift_of(const struct tsl_frames *self, tsl_word area)
     return self->spans[low].shift;
 }
 
-tsl_word frames_area_limit(const struct tsl_frames *self, tsl_word number)
+tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number)
 {
     tsl_word low = 0;
     tsl_word high = self->span_count;
@@ -72,7 +72,7 @@ tsl_word frames_area_limit(const struct tsl_frames *self, tsl_word number)
     return (first - span->shift) / AREA_FRAMES;
 }
 
-tsl_word frames_flag_limit(const struct tsl_frames *self, unsigned flags)
+tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned flags)
 {
     tsl_word limit = self->area_count;
     if ((flags & TSL_FRAMES_LOW) != 0) {
@@ -87,7 +87,7 @@ tsl_word frames_flag_limit(const struct tsl_frames *self, unsigned flags)
     return limit;
 }
 
-enum tsl_status frames_check_flags(struct tsl_frames *self, unsigned flags)
+enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
 {
     const unsigned known = TSL_FRAMES_LOW | TSL_FRAMES_DMA | TSL_FRAMES_DMA32 | TSL_FRAMES_RECLAIM |
                            TSL_FRAMES_EXIT | TSL_FRAMES_ZERO;
@@ -101,7 +101,7 @@ enum tsl_status frames_check_flags(struct tsl_frames *self, unsigned flags)
     return TSL_OK;
 }
 
-bool frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
+bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
     tsl_word kept = self->reserve_exit;
     if ((flags & TSL_FRAMES_EXIT) != 0) {
@@ -116,7 +116,7 @@ bool frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned fla
     return free >= kept && free - kept >= count;
 }
 
-void frames_fill_zero(struct tsl_frame first, tsl_word count)
+void tsl_frames_fill_zero(struct tsl_frame first, tsl_word count)
 {
     void *memory = tsl_port_phys_to_virt(tsl_frame_address(first));
     TSL_ASSERT(memory != NULL);

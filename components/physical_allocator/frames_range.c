@@ -33,8 +33,8 @@ static bool take_part(struct tsl_frames *self, const struct part *part, enum ran
     tsl_pin pin = tsl_port_pin();
     struct frames_cpu *cpu = this_cpu(self);
     bool is_taken = is_huge_part(part, huge)
-                        ? frames_huge_take(self, cpu, part->area)
-                        : frames_part_take(self, cpu, part->area, part->from, part->count);
+                        ? tsl_frames_huge_take(self, cpu, part->area)
+                        : tsl_frames_part_take(self, cpu, part->area, part->from, part->count);
     tsl_port_unpin(pin);
     return is_taken;
 }
@@ -44,14 +44,14 @@ static bool give_part(struct tsl_frames *self, const struct part *part, enum ran
     tsl_pin pin = tsl_port_pin();
     struct frames_cpu *cpu = this_cpu(self);
     bool is_given = is_huge_part(part, huge)
-                        ? frames_huge_give(self, cpu, part->area)
-                        : frames_part_give(self, cpu, part->area, part->from, part->count);
+                        ? tsl_frames_huge_give(self, cpu, part->area)
+                        : tsl_frames_part_give(self, cpu, part->area, part->from, part->count);
     tsl_port_unpin(pin);
     return is_given;
 }
 
-bool frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
-                       enum range_huge huge)
+bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
+                           enum range_huge huge)
 {
     tsl_word done = 0;
     while (done < count) {
@@ -59,7 +59,7 @@ bool frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
         if (!take_part(self, &part, huge)) {
             if (done > 0) {
                 /* Ours until now: nobody can have freed it. */
-                TSL_ASSERT(frames_range_give(self, index, done, huge) == TSL_OK);
+                TSL_ASSERT(tsl_frames_range_give(self, index, done, huge) == TSL_OK);
             }
             return false;
         }
@@ -68,8 +68,8 @@ bool frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
     return true;
 }
 
-enum tsl_status frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
-                                  enum range_huge huge)
+enum tsl_status tsl_frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
+                                      enum range_huge huge)
 {
     for (tsl_word done = 0; done < count;) {
         struct part part = part_of(index + done, count - done);
@@ -96,8 +96,8 @@ static unsigned free_bits_in(const struct tsl_frames *self, const struct part *p
     return free;
 }
 
-enum tsl_status frames_range_check(const struct tsl_frames *self, tsl_word index, tsl_word count,
-                                   enum range_huge huge)
+enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word index,
+                                       tsl_word count, enum range_huge huge)
 {
     tsl_word free = 0;
     bool is_other_size = false;
@@ -114,7 +114,7 @@ enum tsl_status frames_range_check(const struct tsl_frames *self, tsl_word index
     return free > 0 || is_other_size ? TSL_WRONG_SIZE : TSL_OK;
 }
 
-tsl_word frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count)
+tsl_word tsl_frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count)
 {
     tsl_word done = 0;
     while (done < count) {

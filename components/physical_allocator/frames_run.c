@@ -25,7 +25,7 @@ static tsl_word skip_used_areas(const struct tsl_frames *self, const struct fram
 {
     tsl_word area = (number - span->shift) / AREA_FRAMES;
     tsl_word last = (end - 1 - span->shift) / AREA_FRAMES;
-    tsl_word found = frames_tree_find(&self->any, area, last + 1);
+    tsl_word found = tsl_frames_tree_find(&self->any, area, last + 1);
     if (found == area) {
         return number;
     }
@@ -52,8 +52,8 @@ static bool take_in_span(struct tsl_frames *self, const struct frames_span *span
             return false;
         }
         tsl_word index = start - span->shift;
-        tsl_word free = frames_range_free(self, index, run->count);
-        if (free == run->count && frames_range_take(self, index, run->count, RANGE_HUGE)) {
+        tsl_word free = tsl_frames_range_free(self, index, run->count);
+        if (free == run->count && tsl_frames_range_take(self, index, run->count, RANGE_HUGE)) {
             *out = start;
             return true;
         }
@@ -79,12 +79,12 @@ static bool take_in_window(struct tsl_frames *self, const struct window *window,
 /* The first frame number of an area. */
 static tsl_word area_number(const struct tsl_frames *self, tsl_word area)
 {
-    return area * AREA_FRAMES + frames_shift_of(self, area);
+    return area * AREA_FRAMES + tsl_frames_shift_of(self, area);
 }
 
 static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word *out)
 {
-    tsl_word limit = frames_flag_limit(self, run->flags);
+    tsl_word limit = tsl_frames_flag_limit(self, run->flags);
     struct window window = {0, limit == self->area_count ? WORD_FULL : area_number(self, limit)};
     tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
     if (run->limit != 0 && limit_frame < window.end) {
@@ -114,18 +114,18 @@ enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_f
                           "frames: a run's alignment of %lu frames is no power of two",
                           (unsigned long)run->align_frames);
     }
-    enum tsl_status status = frames_check_flags(self, run->flags);
+    enum tsl_status status = tsl_frames_check_flags(self, run->flags);
     if (status != TSL_OK) {
         return status;
     }
     struct tsl_frame frame;
-    if (!frames_reserve_allows(self, run->count, run->flags) ||
+    if (!tsl_frames_reserve_allows(self, run->count, run->flags) ||
         !take_run(self, run, &frame.number)) {
         (void)tsl_atomic_add(&self->run_failures, 1);
         return TSL_NO_MEMORY;
     }
     if ((run->flags & TSL_FRAMES_ZERO) != 0) {
-        frames_fill_zero(frame, run->count);
+        tsl_frames_fill_zero(frame, run->count);
     }
     *out = frame;
     return TSL_OK;
@@ -170,7 +170,7 @@ static void undo_reserve(struct tsl_frames *self, const struct window *window, t
     for (tsl_word i = 0; i < end_span; i++) {
         tsl_word index, count;
         if (clip(&self->spans[i], window, &index, &count)) {
-            TSL_ASSERT(frames_range_give(self, index, count, RANGE_BITS) == TSL_OK);
+            TSL_ASSERT(tsl_frames_range_give(self, index, count, RANGE_BITS) == TSL_OK);
         }
     }
 }
@@ -184,8 +184,8 @@ static enum tsl_status reserve_window(struct tsl_frames *self, const struct wind
         if (!clip(&self->spans[i], window, &index, &count)) {
             continue;
         }
-        if (frames_range_free(self, index, count) != count ||
-            !frames_range_take(self, index, count, RANGE_BITS)) {
+        if (tsl_frames_range_free(self, index, count) != count ||
+            !tsl_frames_range_take(self, index, count, RANGE_BITS)) {
             undo_reserve(self, window, i);
             return TSL_BUSY;
         }
@@ -222,7 +222,7 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
         if (!clip(&self->spans[i], window, &index, &count)) {
             continue;
         }
-        enum tsl_status status = frames_range_check(self, index, count, RANGE_BITS);
+        enum tsl_status status = tsl_frames_range_check(self, index, count, RANGE_BITS);
         if (status != TSL_OK) {
             return status;
         }
@@ -247,7 +247,7 @@ enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uin
     for (tsl_word i = 0; status == TSL_OK && i < self->span_count; i++) {
         tsl_word index, part;
         if (clip(&self->spans[i], &window, &index, &part)) {
-            status = frames_range_give(self, index, part, RANGE_BITS);
+            status = tsl_frames_range_give(self, index, part, RANGE_BITS);
         }
     }
     if (status != TSL_OK) {

@@ -71,8 +71,9 @@ enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *self, enum tsl_fr
     if (place->first_area == place->end_area) {
         return TSL_OK;
     }
-    tsl_word first = place->first_area * AREA_FRAMES + frames_shift_of(self, place->first_area);
-    tsl_word last = place->end_area * AREA_FRAMES - 1 + frames_shift_of(self, place->end_area - 1);
+    tsl_word first = place->first_area * AREA_FRAMES + tsl_frames_shift_of(self, place->first_area);
+    tsl_word last =
+        place->end_area * AREA_FRAMES - 1 + tsl_frames_shift_of(self, place->end_area - 1);
     out->start = (tsl_paddr)first << TSL_PAGE_SHIFT;
     out->end = ((tsl_paddr)last + 1) << TSL_PAGE_SHIFT;
     out->total = place->total;

@@ -24,12 +24,12 @@ static void add_from(struct area_tree *tree, unsigned level, tsl_word position)
     }
 }
 
-void frames_tree_add(struct area_tree *tree, tsl_word area)
+void tsl_frames_tree_add(struct area_tree *tree, tsl_word area)
 {
     add_from(tree, 0, area);
 }
 
-void frames_tree_remove(struct area_tree *tree, tsl_word area)
+void tsl_frames_tree_remove(struct area_tree *tree, tsl_word area)
 {
     tsl_word position = area;
     for (unsigned level = 0; level < tree->levels; level++) {
@@ -60,7 +60,7 @@ static tsl_word find_in_word(const struct area_tree *tree, unsigned level, tsl_w
     return position - position % TSL_WORD_BITS + tsl_bits_lowest(word);
 }
 
-tsl_word frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_word end)
+tsl_word tsl_frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_word end)
 {
     unsigned level = 0;
     tsl_word position = from;

@@ -56,13 +56,14 @@ static tsl_word areas_a_letter(const struct tsl_frames *self)
 static tsl_word dump_line(const struct tsl_frames *self, const struct tsl_sink *sink, tsl_word area,
                           tsl_word end, tsl_word fold)
 {
-    tsl_word shift = frames_shift_of(self, area);
+    tsl_word shift = tsl_frames_shift_of(self, area);
     char line[LINE_LETTERS + 1];
     unsigned letters = 0;
     tsl_paddr start = (tsl_paddr)(area * AREA_FRAMES + shift) << TSL_PAGE_SHIFT;
-    while (letters < LINE_LETTERS && area < end && frames_shift_of(self, area) == shift) {
+    while (letters < LINE_LETTERS && area < end && tsl_frames_shift_of(self, area) == shift) {
         tsl_word count = 1;
-        while (count < fold && area + count < end && frames_shift_of(self, area + count) == shift) {
+        while (count < fold && area + count < end &&
+               tsl_frames_shift_of(self, area + count) == shift) {
             count++;
         }
         line[letters++] = letter_at(self, area, count);

@@ -219,81 +219,81 @@ static inline bool slot_reached_batch(uint32_t delta)
 
 /* ---- frames_tree.c ---- */
 
-void frames_tree_add(struct area_tree *tree, tsl_word area);
-void frames_tree_remove(struct area_tree *tree, tsl_word area);
+void tsl_frames_tree_add(struct area_tree *tree, tsl_word area);
+void tsl_frames_tree_remove(struct area_tree *tree, tsl_word area);
 /* The lowest member in [from, end), FRAMES_NONE if there is none. Cost: O(levels). */
-tsl_word frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_word end);
+tsl_word tsl_frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_word end);
 
 /* ---- frames_place.c: spans, limits ---- */
 
 /* The span with this frame, NULL if it is not managed. */
-const struct frames_span *frames_span_of(const struct tsl_frames *self, tsl_word number);
+const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number);
 /* The shift of an area. Before: area < area_count. */
-tsl_word frames_shift_of(const struct tsl_frames *self, tsl_word area);
+tsl_word tsl_frames_shift_of(const struct tsl_frames *self, tsl_word area);
 /* The first area with a managed frame at or above `number`. */
-tsl_word frames_area_limit(const struct tsl_frames *self, tsl_word number);
+tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number);
 /* The first area that the flags do not admit. */
-tsl_word frames_flag_limit(const struct tsl_frames *self, unsigned flags);
-enum tsl_status frames_check_flags(struct tsl_frames *self, unsigned flags);
+tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned flags);
+enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags);
 /* Whether the reserves leave `count` frames for a request with these flags. */
-bool frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags);
-void frames_fill_zero(struct tsl_frame first, tsl_word count);
+bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags);
+void tsl_frames_fill_zero(struct tsl_frame first, tsl_word count);
 
 /* ---- frames_area.c: all that changes an area. Before: pinned. ---- */
 
 /* Books `change` free frames more (or fewer) in an area to the entry or slot, and to the zone. */
-void frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change);
+void tsl_frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change);
 /* Writes out what a slot holds back for its present area; returns that area's entry. */
-unsigned frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+unsigned tsl_frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
 
-/* frames_account for the slot's present area. */
+/* tsl_frames_account for the slot's present area. */
 static inline void slot_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
                                 int change)
 {
     uint32_t delta = slot->area_delta + (uint32_t)change;
     tsl_atomic_store_u32(&slot->area_delta, delta);
     if (TSL_UNLIKELY(slot_reached_batch(delta))) {
-        (void)frames_slot_flush(self, zone, slot);
+        (void)tsl_frames_slot_flush(self, zone, slot);
     }
 }
 
 /* Adds to an entry; returns it afterwards. */
-unsigned frames_entry_add(struct tsl_frames *self, tsl_word area, int change);
+unsigned tsl_frames_entry_add(struct tsl_frames *self, tsl_word area, int change);
 /* Puts an area into the trees it must be in, by its present state. */
-void frames_publish(struct tsl_frames *self, tsl_word area);
+void tsl_frames_publish(struct tsl_frames *self, tsl_word area);
 /* Removes an area from a tree, unless it belongs there after all. */
-void frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
+void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
 /* A slot ends its present area, or takes another. */
-void frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
-void frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area);
-bool frames_area_is_full_free(const struct tsl_frames *self, tsl_word area);
-bool frames_area_has_free(const struct tsl_frames *self, tsl_word area);
+void tsl_frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+void tsl_frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area);
+bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area);
+bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area);
 /* A whole area becomes one huge block; false if it is not wholly free. Booked. */
-bool frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
+bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
 /* The reverse; false if it is not huge. Booked. */
-bool frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
+bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
 /* A huge block becomes 512 allocated frames; false if it is not huge. */
-bool frames_huge_split(struct tsl_frames *self, tsl_word area);
+bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area);
 /* Takes exactly these bits of one word, all or none; false also if the area is huge. Not booked. */
-bool frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
+bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
 /* Bits of an area came back and the word is now `value`: the trees that must know it. */
 static inline void bits_given(struct tsl_frames *self, tsl_word area, tsl_word value)
 {
     if (TSL_UNLIKELY(!tree_has(&self->any, area))) {
-        frames_tree_add(&self->any, area);
+        tsl_frames_tree_add(&self->any, area);
     }
     if (TSL_UNLIKELY(value == WORD_FULL) && !tree_has(&self->whole, area)) {
-        frames_publish(self, area);
+        tsl_frames_publish(self, area);
     }
 }
 
 /* Frees these bits of one word; false, with nothing changed, if one is free. Not booked. */
-bool frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
+bool tsl_frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
 /* Takes and gives [from, from + count) of one area, bits only. Booked. */
-bool frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
-                      unsigned count);
-bool frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, unsigned from,
-                      unsigned count);
+bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned from, unsigned count);
+bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned from, unsigned count);
 
 /* ---- frames_range.c: index ranges across areas; pin by themselves ---- */
 
@@ -302,15 +302,15 @@ enum range_huge {
     RANGE_BITS, /* whole areas are 512 single frames */
 };
 
-bool frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
-                       enum range_huge huge);
+bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
+                           enum range_huge huge);
 /* TSL_OK if every frame of the range is allocated in that way, else why it cannot be freed. */
-enum tsl_status frames_range_check(const struct tsl_frames *self, tsl_word index, tsl_word count,
-                                   enum range_huge huge);
+enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word index,
+                                       tsl_word count, enum range_huge huge);
 /* Before: checked. TSL_DOUBLE_FREE if another CPU freed it meanwhile. */
-enum tsl_status frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
-                                  enum range_huge huge);
+enum tsl_status tsl_frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
+                                      enum range_huge huge);
 /* Frames of the range that are free before the first that is not. */
-tsl_word frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count);
+tsl_word tsl_frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count);
 
 #endif

@@ -162,7 +162,7 @@ static struct tsl_defect check_slots(const struct tsl_frames *self)
             } else if (slot->area >= place->first_area && slot->area < place->end_area &&
                        slot->word < AREA_WORDS && slot->words == area_words(self, slot->area) &&
                        slot->number ==
-                           slot->area * AREA_FRAMES + frames_shift_of(self, slot->area)) {
+                           slot->area * AREA_FRAMES + tsl_frames_shift_of(self, slot->area)) {
                 continue;
             }
             return broken(10, cpu, "a CPU's present area is one of its zone");

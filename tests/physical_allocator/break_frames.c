@@ -39,7 +39,7 @@ static tsl_word huge_area(const struct tsl_frames *self)
 /* An area with all frames free that is no CPU's present one. */
 static tsl_word free_area(const struct tsl_frames *self)
 {
-    return frames_tree_find(&self->whole, huge_area(self) + 2, self->area_count);
+    return tsl_frames_tree_find(&self->whole, huge_area(self) + 2, self->area_count);
 }
 
 static void rule_1_header(void)
@@ -105,9 +105,9 @@ static void rule_5_area_count(void)
 {
     struct tsl_frames *self = make();
     REQUIRE(self != NULL);
-    (void)frames_entry_add(self, huge_area(self), 1);
+    (void)tsl_frames_entry_add(self, huge_area(self), 1);
     CHECK_BROKEN(tsl_frames_verify(self), 5);
-    (void)frames_entry_add(self, huge_area(self), -1);
+    (void)tsl_frames_entry_add(self, huge_area(self), -1);
     area_words(self, free_area(self))[0] &= ~(tsl_word)1;
     CHECK_BROKEN(tsl_frames_verify(self), 5);
 }
@@ -119,10 +119,10 @@ static void rule_6_trees(void)
     struct area_tree *const trees[] = {&self->any, &self->roomy, &self->whole};
     tsl_word area = free_area(self);
     for (unsigned i = 0; i < TSL_COUNT_OF(trees); i++) {
-        frames_tree_remove(trees[i], area);
+        tsl_frames_tree_remove(trees[i], area);
         CHECK_BROKEN(tsl_frames_verify(self), 6);
         CHECK_EQ(tsl_frames_verify(self).place, area);
-        frames_tree_add(trees[i], area);
+        tsl_frames_tree_add(trees[i], area);
         CHECK_SOUND(tsl_frames_verify(self));
     }
 }

@@ -28,12 +28,17 @@ uint64_t tsl_entry_load(const struct tsl_table_format *format, const void *memor
     return tsl_arch_entry_load64(entry8(memory, index));
 }
 
-/* On a 32-bit CPU: a walk between the two stores must not find the present bit, so it comes last.
- */
-static void publish_halves(uint32_t *half, uint64_t value)
+void tsl_entry_publish_halves(uint32_t *low, uint32_t *high, uint64_t value)
 {
-    tsl_atomic_store_release_u32(&half[1], (uint32_t)(value >> 32));
-    tsl_atomic_store_release_u32(&half[0], (uint32_t)value);
+    /* A walk between the two stores must not find the present bit, so it comes last. */
+    tsl_atomic_store_release_u32(high, (uint32_t)(value >> 32));
+    tsl_atomic_store_release_u32(low, (uint32_t)value);
+}
+
+/* For a 32-bit CPU, which has no plain store of 8 bytes. */
+static void publish_narrow(uint32_t *half, uint64_t value)
+{
+    tsl_entry_publish_halves(&half[0], &half[1], value);
 }
 
 void tsl_entry_publish(const struct tsl_table_format *format, void *memory, unsigned index,
@@ -44,7 +49,7 @@ void tsl_entry_publish(const struct tsl_table_format *format, void *memory, unsi
     else if (sizeof(tsl_word) == 8)
         tsl_atomic_store_release((tsl_word *)(void *)entry8(memory, index), (tsl_word)value);
     else
-        publish_halves((uint32_t *)(void *)entry8(memory, index), value);
+        publish_narrow((uint32_t *)(void *)entry8(memory, index), value);
 }
 
 uint64_t tsl_entry_take(const struct tsl_table_format *format, void *memory, unsigned index)

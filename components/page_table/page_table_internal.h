@@ -28,6 +28,9 @@ uint64_t tsl_entry_load(const struct tsl_table_format *format, const void *memor
 void tsl_entry_publish(const struct tsl_table_format *format, void *memory, unsigned index,
                        uint64_t value);
 
+/* The two stores it takes on a 32-bit CPU; by themselves for the test of their order. */
+void tsl_entry_publish_halves(uint32_t *low, uint32_t *high, uint64_t value);
+
 /* Present -> absent; returns what was there, with the last accessed and dirty bits. */
 uint64_t tsl_entry_take(const struct tsl_table_format *format, void *memory, unsigned index);
 

@@ -97,7 +97,11 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
     self->counters.pages[level - 1u] += tsl_table_entries(format, level - 1u);
     if (flags & TSL_UNMAP_FREE)
         split_block(self, &old, level);
-    /* Entries of both sizes for one address must not live on: drop everything, splits are rare. */
+    /*
+     * A CPU may hold a large page as several translations, and flushing one address drops all of
+     * them only while the tables still show the large page (SDM volume 3, 4.10.4.1). Splits are
+     * rare: drop everything.
+     */
     tsl_gather_open(gather);
     tsl_gather_page(gather, walk->at, old.attributes);
     gather->flush.all = true;

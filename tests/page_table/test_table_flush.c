@@ -175,7 +175,9 @@ static void many_of(const struct tsl_table_format *format)
     unsigned pages = 3 * TSL_GATHER_RUNS + 5;
     for (unsigned i = 0; i < pages; i++) {
         tsl_vaddr at = va + i * (tsl_vaddr)0x400000 / 4; /* several tables */
-        CHECK_STATUS(tsl_table_map(&world.table, at, world_frame(&world, 0), 4096, RW), TSL_OK);
+        unsigned attributes = i % 2 ? RW : RW | TSL_GLOBAL;
+        CHECK_STATUS(tsl_table_map(&world.table, at, world_frame(&world, 0), 4096, attributes),
+                     TSL_OK);
         CHECK_EQ(model_store(i % CPUS, at, "x", 1), MODEL_OK);
     }
     CHECK_STATUS(tsl_table_unmap(&world.table, va, (size_t)pages * 0x100000,
@@ -269,6 +271,13 @@ static void demote_of(const struct tsl_table_format *format)
         CHECK_EQ(model_load(CPU(1), at + 0x1000, &byte, 1), MODEL_OK);
     CHECK_STATUS(tsl_table_protect(&world.table, va + 0x3000, 4096, TSL_READ, NULL), TSL_OK);
     CHECK_EQ(world.table.counters.splits, 1);
+    /* Not even where nothing changed is the large page remembered beside the small one. */
+    struct model_counters before;
+    struct model_counters after;
+    model_counters(&before);
+    CHECK_EQ(model_load(CPU(1), va + large - 4096, &byte, 1), MODEL_OK);
+    model_counters(&after);
+    CHECK_EQ(after.hits, before.hits);
     for (tsl_vaddr at = va; at < va + large; at += 0x1000)
         CHECK_EQ(model_store(CPU(1), at, "x", 1), at == va + 0x3000 ? MODEL_PROTECTION : MODEL_OK);
     CHECK_STATUS(tsl_frames_split(world.frames, tsl_frame_of(block), format->shift[1] - 12u),

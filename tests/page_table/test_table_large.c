@@ -7,8 +7,12 @@
  * Needs:   table_world.h, model_cpu.h; the entry functions of page_table_internal.h.
  * Callers: the test runner.
  */
+#define _GNU_SOURCE 1
 #include <host/model_cpu.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <tesela/atomic.h>
 #include <tesela/config.h>
 
@@ -197,6 +201,33 @@ static void nobody_sees_half_an_entry(void)
     CHECK_EQ(wrong, 0);
 }
 
+/* ---- And in which order its halves are stored: the store to the low half is stopped. ---- */
+
+static sigjmp_buf stopped;
+
+static void stop(int signal_number)
+{
+    siglongjmp(stopped, signal_number);
+}
+
+static void the_present_bit_comes_last(void)
+{
+    struct sigaction catcher = {.sa_handler = stop};
+    struct sigaction kept;
+    static uint32_t high;
+    uint32_t *low = mmap(NULL, TSL_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(low != MAP_FAILED);
+    REQUIRE(sigaction(SIGSEGV, &catcher, &kept) == 0);
+    high = 0;
+    if (sigsetjmp(stopped, 1) == 0) {
+        tsl_entry_publish_halves(low, &high, UINT64_C(0x8000000112345003));
+        CHECK(false); /* that store cannot have worked */
+    }
+    (void)sigaction(SIGSEGV, &kept, NULL);
+    CHECK_EQ(tsl_atomic_load_u32(&high), 0x80000001);
+    (void)munmap(low, TSL_PAGE_BYTES);
+}
+
 TAP_SUITE(table_large, TAP_TEST(large_pages_where_they_fit), TAP_TEST(a_split_keeps_attributes),
           TAP_TEST(accessed_and_dirty_are_kept), TAP_TEST(a_mark_during_the_change_survives),
-          TAP_TEST(nobody_sees_half_an_entry));
+          TAP_TEST(nobody_sees_half_an_entry), TAP_TEST(the_present_bit_comes_last));

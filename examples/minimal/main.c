@@ -67,7 +67,7 @@ static bool use(void)
     vfree(memory);
     kfree(object);
     free_physical_page(page);
-    return unmapped && tsl_verify().rule == 0;
+    return unmapped;
 }
 
 void kernel_main(uint32_t information);

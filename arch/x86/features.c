@@ -4,8 +4,9 @@
  *
  * Owns:  tsl_arch_features(), tsl_arch_enable().
  * Needs: x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a 486
- * has none of them. Who may call: through <tesela/arch.h>. Source: Intel SDM volume 2 (CPUID),
- * volume 3, 2.5 (control registers), 4.1 (paging modes), 12.12 (PAT).
+ *        has none of them.
+ * Who may call: through <tesela/arch.h>. Source: Intel SDM volume 2 (CPUID), volume 3, 2.5 (control
+ * registers), 4.1 (paging modes), 12.12 (PAT).
  */
 #include <tesela/arch.h>
 #include <tesela/table_format.h>

@@ -5,7 +5,8 @@
  *
  * Owns:  tsl_arch_entry_load64(), _exchange64, _compare_exchange64.
  * Needs: a CPU with PAE, which always has CMPXCHG8B (Intel SDM volume 2); tables of 4-byte entries
- * never come here. Who may call: through <tesela/arch.h>.
+ *        never come here.
+ * Who may call: through <tesela/arch.h>.
  */
 #include <tesela/arch.h>
 

@@ -4,8 +4,9 @@
  *
  * Owns:  its registers, mapped uncached in the first page of the devices range.
  * Needs: early_map.c at boot; later the kernel's own tables with the same mapping (platform/boot.h,
- * devices). Who may call: platform/pc. Without a local APIC apic_present() is false and nothing
- * else here may be called. Source: Intel SDM volume 3, chapter 10 (xAPIC mode).
+ *        devices).
+ * Who may call: platform/pc. Without a local APIC apic_present() is false and nothing else here may
+ * be called. Source: Intel SDM volume 3, chapter 10 (xAPIC mode).
  */
 #include <tesela/format.h>
 #include <x86/instructions.h>
@@ -19,6 +20,9 @@ enum {
     REGISTER_SPURIOUS = 0xF0,
     REGISTER_ERROR = 0x280,
     REGISTER_COMMAND = 0x300,
+    REGISTER_LINE_0 = 0x350,
+    LINE_LEGACY = 7 << 8,
+    LINE_MASKED = 1 << 16,
     REGISTER_COMMAND_TARGET = 0x310,
     SPURIOUS_ENABLE = 1 << 8,
     COMMAND_PENDING = 1 << 12,
@@ -58,6 +62,8 @@ void apic_enable(void)
     if (is_mapped) {
         *reg(REGISTER_TASK_PRIORITY) = 0;
         *reg(REGISTER_SPURIOUS) = SPURIOUS_ENABLE | VECTOR_SPURIOUS;
+        /* The legacy controllers speak to CPU 0 alone. */
+        *reg(REGISTER_LINE_0) = platform_cpu_id() == 0 ? LINE_LEGACY : LINE_MASKED;
     }
 }
 

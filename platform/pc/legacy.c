@@ -4,8 +4,8 @@
  * takes (serial input).
  *
  * Owns:  their vectors (0x20 ..) and masks.
- * Needs: x86/instructions.h. The local APIC of CPU 0 passes their interrupts on, as the firmware
- * left it. Who may call: platform/pc, CPU 0. Source: Intel 8259A data sheet.
+ * Needs: x86/instructions.h. The local APIC of CPU 0 passes their interrupts on (apic.c).
+ * Who may call: platform/pc, CPU 0. Source: Intel 8259A data sheet.
  */
 #include <x86/instructions.h>
 #include "pc_internal.h"

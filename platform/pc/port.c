@@ -5,7 +5,8 @@
  *
  * Owns:  nothing: interrupts, direct map, console and CPUs belong to the files around.
  * Needs: a direct map that is in place, and %gs at this CPU's struct platform_cpu, from the first C
- * instruction on (boot.S). Who may call: Tesela; the contexts are in <tesela/port.h>.
+ *        instruction on (boot.S).
+ * Who may call: Tesela; the contexts are in <tesela/port.h>.
  */
 #include <tesela/cpu.h>
 #include <tesela/format.h>

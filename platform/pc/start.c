@@ -4,7 +4,8 @@
  *
  * Owns:  that order.
  * Needs: all other files of the port. Entered from boot.S on the boot tables, with %gs at
- * platform_cpus[0], interrupts off. Who may call: boot.S.
+ *        platform_cpus[0], interrupts off.
+ * Who may call: boot.S.
  */
 #include <tesela/arch.h>
 #include <tesela/cpu.h>

@@ -4,9 +4,9 @@
  *
  * Owns:  memcpy, memmove, memset, memcmp.
  * Needs: the direction flag clear, as the calling convention says; a compiler that is told
- * -ffreestanding. The copying is in assembly, which no compiler turns into a call of the very
- * function that it stands in. Who may call: everybody. String instructions: short, and fast where
- * it counts (whole pages).
+ *        -ffreestanding. The copying is in assembly, which no compiler turns into a call of the
+ *        very function that it stands in.
+ * Who may call: everybody. String instructions: short, and fast where it counts (whole pages).
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -4,10 +4,10 @@
  *
  * Owns:  the choice between 4 and 5 levels, the boot tables, the boot GDT. The boot tables show:
  *        the low 4 GiB at their own addresses and at the start of the direct map, the image at
- *        0xFFFFFFFF80000000 (its first 4 MiB in 4 KiB pages, so that guard pages are possible),
- *        and one table for devices at 0xFFFFD80000000000.
- * Needs: early.S. Sources: Multiboot 0.6.96; Intel SDM volume 3, 4.5 (5 levels: CR4.LA57 can
- *        only be set with paging off).
+ *        0xFFFFFFFF80000000 (its first 4 MiB in 4 KiB pages, so that guard pages are possible), and
+ *        one table for devices at 0xFFFFD80000000000.
+ * Needs: early.S. Sources: Multiboot 0.6.96; Intel SDM volume 3, 4.5 (5 levels: CR4.LA57 can only
+ *        be set with paging off).
  * Who may call: the boot loader.
  */
 #include <tesela/config.h>

@@ -169,7 +169,9 @@ fill_large:                     /* %edi entries, %eax first, %ecx how many */
     .section .boot.rodata, "a"
 say_loader:       .asciz "not started by a Multiboot 1 loader"
 #if !defined(__i486__) && !defined(__i586__)
-say_i686:         .asciz "compiled for i686, and this CPU is older (build for it: -Dkernel_c_args=-march=i486)"
+say_i686:
+    .ascii "compiled for i686, and this CPU is older"
+    .asciz " (build for it: -Dkernel_c_args=-march=i486)"
 #endif
 say_unknown:      .asciz "paging= takes 2level or pae in this x86-32 kernel"
 say_pae_cpu:      .asciz "PAE tables wanted, and this CPU has no PAE"

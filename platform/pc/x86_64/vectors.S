@@ -15,7 +15,10 @@
     .balign 16
     .global vector_stubs
 vector_stubs:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,\
+            16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,\
+            32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,\
+            48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63
     .balign 16
     /* The CPU pushes an error code itself for 8, 10 to 14, 17, 21, 29 and 30. */
     .if !(\n == 8 || (\n >= 10 && \n <= 14) || \n == 17 || \n == 21 || \n == 29 || \n == 30)
@@ -66,8 +69,9 @@ interrupt_common:
     addq $16, %rsp              /* vector, error code */
     iretq
 
-/* int try_enter(void (*function)(void *), void *argument): 0 when it returned, 1 when it met an exception. The stack pointer in the
- * CPU's area says where to go back to; the outer one is kept on the stack. */
+/* int try_enter(void (*function)(void *), void *argument): 0 when it returned, 1 when it met an
+ * exception. The stack pointer in the CPU's area says where to go back to; the outer one is kept on
+ * the stack. */
     .global try_enter, try_resume
 try_enter:
     pushq %rbp

@@ -42,6 +42,9 @@ PRELOADS = {
 }
 
 
+CITED = " (cited)"  # behind the name of a peer that was not measured in this run
+
+
 @dataclass
 class Row:
     """One figure of ours."""
@@ -141,8 +144,9 @@ class Bench:
             raise Problem(builds.FAILED, f"no figure came for: {' '.join(missing)}")
 
     def _run_host(self):
-        build = Build("bench-host", ["--buildtype=release", "-Dprofile=desktop", "--native-file",
-                                     str(ROOT / "cross" / "host64-gcc.ini")])
+        build = Build("bench-host", ["--buildtype=release", "-Dprofile=desktop",
+                                     "-Dconfig_fragments=tests/bench/host.config",
+                                     "--native-file", str(ROOT / "cross" / "host64-gcc.ini")])
         with build.locked(self.say):
             build.configure(self.say)
             programs = {entry["name"]: entry["filename"][0]
@@ -210,7 +214,7 @@ def cite(rows):
         for peer, value in (anchor.cited.get("" if row.where == "host" else row.arch, {})
                             if anchor else {}).items():
             if peer not in row.peers:
-                row.peers[f"{peer} (cited)"] = value
+                row.peers[peer + CITED] = value
 
 
 def number(value):
@@ -220,25 +224,30 @@ def number(value):
     return f"{value:.3g}"
 
 
-def comparison(row):
-    """The best peer, its figure, our figure divided by it."""
-    if not row.peers:
-        return "", "", ""
-    peer = min(row.peers, key=row.peers.get)
-    return peer, number(row.peers[peer]), f"{row.value / max(row.peers[peer], 1e-9):.2f}x"
+def comparison(row, cited):
+    """The best peer of one kind (cited, or measured in this run) and our figure divided by its."""
+    peers = {name: value for name, value in row.peers.items()
+             if name.endswith(CITED) == cited}
+    if not peers:
+        return "", ""
+    peer = min(peers, key=peers.get)
+    ratio = row.value / peers[peer] if peers[peer] else float("inf")
+    return f"{peer.removesuffix(CITED)} {number(peers[peer])}", f"{ratio:.2f}x"
 
 
 def print_table(rows, notes, screen):
-    heads = ["name", "machine", "unit", "Tesela", "goal", "best other", "figure", "ratio", ""]
+    heads = ["name", "machine", "unit", "Tesela", "goal", "beside", "ratio", "cited", "ratio"]
     body = []
     for row in rows:
         anchor = ANCHORS.get(row.name)
         machine = "host" if row.where == "host" else f"qemu {row.arch}"
         has_goal = anchor and anchor.goal is not None and row.arch in ("x86_64", "x86_64_la57")
-        goal = number(anchor.goal) if has_goal else ""
-        body.append([row.name, machine, row.unit, number(row.value), goal, *comparison(row),
-                     anchor.meaning if anchor else ""])
-    screen.line(table([heads, *body], right={3, 4, 6, 7}))
+        body.append([row.name, machine, row.unit, number(row.value),
+                     number(anchor.goal) if has_goal else "",
+                     *comparison(row, cited=False), *comparison(row, cited=True)])
+    used = [column for column in range(len(heads)) if any(cells[column] for cells in body)]
+    screen.line(table([[cells[column] for column in used] for cells in [heads, *body]],
+                      right={used.index(column) for column in (3, 4, 6, 8) if column in used}))
     if notes:
         screen.line()
         for name, arch, text in notes:

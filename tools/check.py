@@ -86,11 +86,14 @@ class Worker:
             with group.build.locked(self.say):
                 group.build.configure(self.say)
                 programs = self._programs()
-                if not programs and not boots:
+                fuzzers = self._fuzzers()
+                if not programs and not boots and not fuzzers:
                     return False
                 group.build.compile(self.say, jobs=self.jobs)
                 if programs:
                     self._run_programs(programs)
+                for name, path in fuzzers.items():
+                    self._fuzz(name, path)
                 for boot in boots:
                     self._boot(boot)
         except Problem as problem:
@@ -146,6 +149,34 @@ class Worker:
             self.found(Result("build", group.name, "", FAILED,
                               [f"meson test ended with status {status} before all programs ran",
                                *"".join(said).splitlines()[-20:]]), relative_command(command))
+
+    def _fuzzers(self):
+        """The fuzz targets that the pattern takes: {name: program}."""
+        if not self.group.fuzz_seconds:
+            return {}
+        targets = {entry["name"].removeprefix("fuzz-"): entry["filename"][0]
+                   for entry in self.group.build.introspect("targets")
+                   if entry["name"].startswith("fuzz-")}
+        return {name: path for name, path in targets.items()
+                if self.pattern.takes(["fuzz"], name)}
+
+    def _fuzz(self, name, program):
+        """Feeds one target; what it learnt stays in build/fuzz/<name> for the next time."""
+        corpus = ROOT / "build" / "fuzz" / name
+        corpus.mkdir(parents=True, exist_ok=True)
+        self.say(f"fuzz/{name} for {self.group.fuzz_seconds} s")
+        command = [program, f"-max_total_time={self.group.fuzz_seconds}",
+                   f"-artifact_prefix={corpus}-", corpus]
+        child = builds.start(command, env={**os.environ, **self.group.env},
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, errors="replace")
+        output = child.stdout.read()
+        status = builds.finish(child)
+        said = output.splitlines()[-60:] if status else []
+        found = re.search(r"Test unit written to (\S+)", output)
+        again = [program, found[1]] if found else command
+        self.found(Result("fuzz", name, "", FAILED if status else PASSED, said),
+                   relative_command(again))
 
     def _again(self, result):
         words = [f"{name}={value}" for name, value in self.group.env.items()]
@@ -206,7 +237,7 @@ class Report:
         paint, line = self.screen.paint, self.screen.line
         line(paint("red", f"FAILED  {group.name}  {result.title}"))
         for text in result.said[:60]:
-            line(f"        {text}")
+            line("        " + (text if len(text) <= 300 else text[:300] + " ..."))
         line(f"        again: {again}")
 
     def close(self, group, counts, seconds):
@@ -318,7 +349,7 @@ def main():
     counts = report.counts
     if sum(counts.values()) == 0:
         raise Problem(builds.USAGE, f"no test of ./check {arguments.level} matches "
-                                    f"'{arguments.pattern}'; suites: unit build consumer qemu boot")
+                                    f"'{arguments.pattern}'; suites: unit build consumer qemu boot fuzz")
     return conclude(screen, report, counts)
 
 

@@ -18,8 +18,8 @@ from builds import ARCHES, PROFILES, ROOT, Build, kernel_build
 
 FORMATS = {"x86_64": ("5level", "4level"), "x86_32": ("pae", "2level")}
 
-# Long runs: how often a random test repeats what it does (quick leaves it to the test).
-LONG_ROUNDS = "400000"
+# Random tests run this many times as long as in quick (their TSL_ROUNDS).
+LONG_ROUNDS = "20"
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Group:
     without: tuple = ()  # suites left out, even when a test is in one of `suites` too
     boots: list = field(default_factory=list)
     env: dict = field(default_factory=dict)
+    fuzz_seconds: int = 0  # how long each program named fuzz-... is fed
     wrapper: str = ""
     patience: int = 1
 
@@ -146,6 +147,8 @@ def machine_variants(profile, arch, compiler):
 def deep():
     """One round of the endless level: the sanitizer hosts at length, with a seed of their own."""
     return [
+        host_group("fuzz-64", "clang", 64, "address,undefined", suites=(), fuzz_seconds=300,
+                   options=("-Dkernel_c_args=-fsanitize=fuzzer-no-link",)),
         host_group("gcc-64", "gcc", 64, "address,undefined", patience=50),
         host_group("clang-32", "clang", 32, "address,undefined", patience=50),
         host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=50),

@@ -65,6 +65,7 @@ void tsl_handed_out_fini(void)
         enum tsl_status status = tsl_frames_free(tsl_facade.system.frames, home, 0);
         TSL_ASSERT(status == TSL_OK);
     }
+    tsl_facade.system.record_frames = 0;
 }
 
 /* The leaf for a page, NULL if there is none yet. Lock held. */
@@ -78,14 +79,18 @@ static struct leaf *find(struct tsl_frame page)
 static bool make_leaf(struct tsl_frame page)
 {
     struct tsl_frame home;
-    if (tsl_frames_alloc(tsl_facade.system.frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &home) !=
-        TSL_OK)
+    /* Below what the boot tables reach: the leaves are freed after our own tables are gone. */
+    struct tsl_frames_run run = {.count = 1,
+                                 .limit = tsl_facade.options.reach_end,
+                                 .flags = TSL_FRAMES_LOW | TSL_FRAMES_ZERO};
+    if (tsl_frames_alloc_run(tsl_facade.system.frames, &run, &home) != TSL_OK)
         return false;
     struct leaf *leaf = tsl_port_phys_to_virt(tsl_frame_address(home));
     leaf->first = page.number - page.number % LEAF_PAGES;
     leaf->home = home;
     tsl_pin pin = tsl_lock_acquire(&lock);
     enum tsl_status status = tsl_tree_insert(&leaves, &leaf->node);
+    tsl_facade.system.record_frames = leaves.count;
     tsl_lock_release(&lock, pin);
     if (status != TSL_OK) { /* another CPU has made it meanwhile */
         status = tsl_frames_free(tsl_facade.system.frames, home, 0);

@@ -56,15 +56,21 @@ static struct tsl_defect broken(enum rule rule, tsl_vaddr place)
     return tsl_defect_at("tables", (unsigned)rule, place, sentence[rule]);
 }
 
-static tsl_vaddr address_of(const struct visit *self)
+/* The first address below the entry that the visit stands at on `lowest`. */
+static tsl_vaddr address_at(const struct visit *self, unsigned lowest)
 {
     const struct tsl_table_format *format = self->table->format;
     tsl_vaddr va = 0;
-    for (unsigned level = self->level; level < format->levels; level++)
+    for (unsigned level = lowest; level < format->levels; level++)
         va |= (tsl_vaddr)self->index[level] << format->shift[level];
     if (format->sign_extended && va > tsl_table_lower_last(format))
         va |= tsl_table_upper_half(format);
     return va;
+}
+
+static tsl_vaddr address_of(const struct visit *self)
+{
+    return address_at(self, self->level);
 }
 
 static bool is_table_frame(const struct tsl_table *table, tsl_paddr address)
@@ -150,9 +156,7 @@ static bool is_fixed(const struct visit *self)
         return true;
     unsigned above = self->level + 1u;
     tsl_vaddr span = tsl_table_format_page_bytes(format, above);
-    struct visit parent = *self;
-    parent.level = above;
-    tsl_vaddr start = address_of(&parent);
+    tsl_vaddr start = address_at(self, above);
     return table->fixed_first <= table->fixed_last && start <= table->fixed_last &&
            start + (span - 1u) >= table->fixed_first;
 }
@@ -160,10 +164,8 @@ static bool is_fixed(const struct visit *self)
 /* All entries of a table are seen: back to the entry behind the one that led here. */
 static struct tsl_defect leave_table(struct visit *self)
 {
-    struct visit parent = *self;
-    parent.level = self->level + 1u;
     if (self->present[self->level] == 0 && !is_fixed(self))
-        return broken(RULE_NO_EMPTY_TABLE, address_of(&parent));
+        return broken(RULE_NO_EMPTY_TABLE, address_at(self, self->level + 1u));
     self->level++;
     self->index[self->level]++;
     return TSL_NO_DEFECT;

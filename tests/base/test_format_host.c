@@ -58,7 +58,7 @@ static void compare_number(struct rng *rng, size_t size)
     char *at = put_options(rng, format, true);
     uint64_t value = some_value(rng);
     char letter = "duxXi"[rng_below(rng, 5)];
-    if (memchr(format, '#', 3) != NULL && (letter == 'd' || letter == 'u' || letter == 'i')) {
+    if (memchr(format, '#', (size_t)(at - format)) != NULL && (letter == 'd' || letter == 'u' || letter == 'i')) {
         letter = 'x'; /* elsewhere # is undefined */
     }
     switch (rng_below(rng, 4)) {

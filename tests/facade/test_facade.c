@@ -23,10 +23,11 @@
 
 enum { RW = VM_READ | VM_WRITE };
 
+/* Free frames, and those that only remember where pages were handed out. */
 static tsl_word free_frames(void)
 {
     (void)tsl_heap_trim(tsl_system()->heap);
-    return tsl_frames_free_count(tsl_system()->frames);
+    return tsl_frames_free_count(tsl_system()->frames) + tsl_system()->record_frames;
 }
 
 static tsl_vaddr start_of(enum tsl_layout_use use)
@@ -205,9 +206,11 @@ static void null_and_guards_fault(void)
     CHECK(!is_readable((tsl_vaddr)memory));
 }
 
-/* One thing that is live, of one of three kinds. */
+enum thing_kind { NOTHING, PAGE, OBJECT, MEMORY };
+
+/* One thing that is live. */
 struct thing {
-    enum { NOTHING, PAGE, OBJECT, MEMORY } kind;
+    enum thing_kind kind;
     uintptr_t address;
     size_t bytes;
     uint32_t mark;
@@ -216,7 +219,8 @@ struct thing {
 static void make(struct thing *thing, struct rng *rng)
 {
     thing->mark = rng_u32(rng);
-    switch (thing->kind = (int)(1 + rng_below(rng, 3))) {
+    static const enum thing_kind kinds[] = {PAGE, OBJECT, MEMORY};
+    switch (thing->kind = kinds[rng_below(rng, TSL_COUNT_OF(kinds))]) {
     case PAGE:
         thing->bytes = 4096;
         thing->address = allocate_physical_page();
@@ -326,7 +330,7 @@ static void work(void *unused)
     (void)unused;
     struct thing thing[12] = {{NOTHING, 0, 0, 0}};
     struct rng rng = rng_start(100 + tsl_port_cpu_id());
-    for (unsigned round = 0; round < tap_rounds(400); round++) {
+    for (unsigned round = 0; round < tap_rounds(100); round++) {
         struct thing *one = &thing[rng_below(&rng, TSL_COUNT_OF(thing))];
         if (one->kind == NOTHING) {
             make(one, &rng);

@@ -137,7 +137,7 @@ static void every_shortage_is_told_and_undone(void)
     unsigned failed = 0, worked = 0;
     for (unsigned pages = 0; pages < 400 && worked < 5; pages++) {
         struct tsl_start_options options = fresh_options();
-        (void)tsl_map_limit(options.map, (tsl_paddr)1 << 30);
+        (void)tsl_map_limit(options.map, options.reach_end); /* memory that the start can use */
         leave_usable(options.map, pages);
         CHECK_EQ(tsl_map_bytes(options.map, TSL_MEMORY_USABLE), (uint64_t)pages * TSL_PAGE_BYTES);
         enum tsl_status status = tsl_start(&options);

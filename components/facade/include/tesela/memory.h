@@ -74,6 +74,8 @@ struct tsl_system {
     struct tsl_cpu_features features;
     const struct tsl_layout *layout;
     struct tsl_frames *frames;
+    /** Frames that remember which pages allocate_physical_page() gave: one for each 126 MiB. */
+    tsl_word record_frames;
     struct tsl_table *table;
     struct tsl_windows *windows;
     struct tsl_backed_range *heap_pages;

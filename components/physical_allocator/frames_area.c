@@ -208,22 +208,42 @@ bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     return true;
 }
 
-/* The bits go first and the flag last. Who took a bit before it saw the flag gives it back within a
- * few instructions, for which this waits: a plain store would let that frame become free. */
+/* Makes a word of a huge area 0. Who took a bit before it saw the flag gives it back within a few
+ * instructions, for which this waits: a plain store would let that frame become free. False: the
+ * flag is gone, and with it the reason for the word to become full again. */
+static bool word_split(struct tsl_frames *self, tsl_word area, tsl_word *word)
+{
+    tsl_word expected = WORD_FULL;
+    while (!word_swap(word, &expected, 0)) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0) {
+            return false;
+        }
+        expected = WORD_FULL;
+    }
+    return true;
+}
+
+/* The bits go first and the flag last, and only who clears the flag has split: another CPU may be
+ * splitting or freeing the same block, which is a mistake of one of the two and must end as one. */
 bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 {
     tsl_word *words = area_words(self, area);
-    if ((entry_load(self, area) & ENTRY_HUGE) == 0) {
-        return false;
+    unsigned entry = entry_load(self, area);
+    unsigned done = 0;
+    while ((entry & ENTRY_HUGE) != 0 && done < AREA_WORDS && word_split(self, area, &words[done])) {
+        done++;
     }
-    for (unsigned i = 0; i < AREA_WORDS; i++) {
-        tsl_word expected = WORD_FULL;
-        while (!word_swap(&words[i], &expected, 0)) {
-            expected = WORD_FULL;
+    while (done == AREA_WORDS && (entry & ENTRY_HUGE) != 0) {
+        if (entry_swap(self, area, &entry, entry - ENTRY_HUGE)) {
+            return true;
         }
     }
-    (void)tsl_frames_entry_add(self, area, -(int)ENTRY_HUGE);
-    return true;
+    while (done > 0) {
+        done--;
+        word_or(&words[done], WORD_FULL);
+    }
+    tsl_frames_publish(self, area);
+    return false;
 }
 
 bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)

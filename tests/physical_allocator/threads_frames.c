@@ -17,6 +17,7 @@
 #include <tesela/config.h>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #define THREADS (TSL_CPUS < 4 ? TSL_CPUS : 4)
 #define FRAMES  (24 * MIB / TSL_PAGE_BYTES)
@@ -133,4 +134,64 @@ static void no_frame_has_two_owners(void)
              (unsigned long)stats.failures[0]);
 }
 
-TAP_SUITE(threads_frames, TAP_TEST(no_frame_has_two_owners));
+/* Two CPUs that both believe a huge block theirs; a round is one block. */
+#define ROUNDS tap_rounds(1000)
+
+static struct tsl_frame disputed;
+static uint32_t at_gate[2];
+static enum tsl_status verdict[2];
+
+static void meet(unsigned me, uint32_t round)
+{
+    tsl_atomic_store_release_u32(&at_gate[me], round);
+    while (tsl_atomic_load_acquire_u32(&at_gate[1 - me]) < round) {
+    }
+}
+
+static void *split_each(void *argument)
+{
+    unsigned me = *(const unsigned *)argument;
+    host_port_set_cpu(me);
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        if (me == 0) {
+            CHECK_STATUS(tsl_frames_alloc(world.frames, 9, 0, &disputed), TSL_OK);
+        }
+        meet(me, 3 * round - 2);
+        bool frees = me == 1 && round % 2 == 0;
+        verdict[me] = frees ? tsl_frames_free(world.frames, disputed, 9)
+                            : tsl_frames_split(world.frames, disputed, 9);
+        meet(me, 3 * round - 1);
+        if (me == 0) {
+            CHECK_EQ((verdict[0] == TSL_OK) + (verdict[1] == TSL_OK), 1);
+            bool is_split = round % 2 == 1 || verdict[0] == TSL_OK;
+            for (tsl_word i = 0; is_split && i < TSL_FRAMES_PER_AREA; i++) {
+                CHECK_STATUS(
+                    tsl_frames_free(world.frames, (struct tsl_frame){disputed.number + i}, 0),
+                    TSL_OK);
+            }
+            CHECK_SOUND(tsl_frames_verify(world.frames));
+        }
+        meet(me, 3 * round);
+    }
+    return NULL;
+}
+
+static void one_of_two_gets_a_disputed_block(void)
+{
+    if (TSL_CPUS < 2) {
+        return;
+    }
+    REQUIRE(world_pc(&world, 8 * MIB) == TSL_OK);
+    tsl_word before = world_free(&world);
+    unsigned cpu[2] = {0, 1};
+    pthread_t other;
+    (void)alarm(120); /* a hang is a failure */
+    REQUIRE(pthread_create(&other, NULL, split_each, &cpu[1]) == 0);
+    (void)split_each(&cpu[0]);
+    CHECK_EQ(pthread_join(other, NULL), 0);
+    (void)alarm(0);
+    CHECK_EQ(world_free(&world), before);
+}
+
+TAP_SUITE(threads_frames, TAP_TEST(no_frame_has_two_owners),
+          TAP_TEST(one_of_two_gets_a_disputed_block));

@@ -27,13 +27,15 @@ extern struct tsl_facade tsl_facade;
 
 /*
  * handed_out.c: the pages that allocate_physical_page() gave away.
- * set: false when there is no memory to remember it; clear and test: whether it was handed out.
+ * set: false when there is no memory to remember it; clear and test: whether it was handed out;
+ * any: whether one page is out. Before fini: none is.
  */
 void tsl_handed_out_init(void);
 void tsl_handed_out_fini(void);
 bool tsl_handed_out_set(struct tsl_frame page);
 bool tsl_handed_out_clear(struct tsl_frame page);
 bool tsl_handed_out_test(struct tsl_frame page);
+bool tsl_handed_out_any(void);
 
 /* Refuses a call made before its stage: TSL_INVALID, counted and logged. */
 enum tsl_status tsl_facade_too_early(const char *function);

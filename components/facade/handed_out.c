@@ -133,3 +133,13 @@ bool tsl_handed_out_test(struct tsl_frame page)
     tsl_lock_release(&lock, pin);
     return is_set;
 }
+
+bool tsl_handed_out_any(void)
+{
+    tsl_pin pin = tsl_lock_acquire(&lock);
+    struct tsl_tree_node *node = tsl_tree_first(&leaves);
+    while (node && tsl_bits_all_clear(leaf_of(node)->bits, 0, LEAF_PAGES))
+        node = tsl_tree_next(node);
+    tsl_lock_release(&lock, pin);
+    return node != NULL;
+}

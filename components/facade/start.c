@@ -57,6 +57,9 @@ static enum tsl_status start_frames(void)
 
 static enum tsl_status stop_frames(void)
 {
+    /* Whoever has a page must be able to free it and have the stop tried again. */
+    if (tsl_handed_out_any())
+        return TSL_BUSY;
     tsl_handed_out_fini();
     enum tsl_status status = tsl_frames_destroy(tsl_facade.system.frames);
     if (status == TSL_OK)

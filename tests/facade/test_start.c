@@ -114,6 +114,20 @@ static void stages_come_one_by_one(void)
     }
 }
 
+/* A page that is still out keeps its record, so that it can be freed and the stop tried again. */
+static void a_page_still_out_can_be_freed_later(void)
+{
+    struct tsl_start_options options = fresh_options();
+    CHECK_STATUS(tsl_start(&options), TSL_OK);
+    uintptr_t page = allocate_physical_page();
+    CHECK_STATUS(tsl_stop(), TSL_BUSY);
+    CHECK_EQ(tsl_system()->stage, TSL_STAGE_FRAMES);
+    CHECK_SOUND(tsl_verify());
+    free_physical_page(page);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
+}
+
 /* Reserves RAM from the bottom up until at most `pages` usable pages are left, at the top. */
 static void leave_usable(struct tsl_memory_map *map, uint64_t pages)
 {
@@ -174,6 +188,7 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
+          TAP_TEST(a_page_still_out_can_be_freed_later),
           TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)

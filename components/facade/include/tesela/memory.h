@@ -104,8 +104,8 @@ TSL_MUST_CHECK enum tsl_status tsl_start_until(const struct tsl_start_options *o
  * force.
  *
  * Before: no CPU but this one runs, and nobody uses a page that we handed out any more.
- * Errors: TSL_BUSY: heap blocks are live. The heap and what is below it stay up;
- * tsl_system()->stage says so.
+ * Errors: TSL_BUSY: heap blocks are live, or frames are allocated. The heap (or the frames) and
+ * what is below stay up; tsl_system()->stage says so. Free them and try again.
  */
 TSL_MUST_CHECK enum tsl_status tsl_stop(void);
 

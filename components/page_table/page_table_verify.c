@@ -61,7 +61,7 @@ static tsl_vaddr address_at(const struct visit *self, unsigned lowest)
 {
     const struct tsl_table_format *format = self->table->format;
     tsl_vaddr va = 0;
-    for (unsigned level = lowest; level < format->levels; level++)
+    for (unsigned level = lowest; level < TSL_TABLE_LEVELS && level < format->levels; level++)
         va |= (tsl_vaddr)self->index[level] << format->shift[level];
     if (format->sign_extended && va > tsl_table_lower_last(format))
         va |= tsl_table_upper_half(format);

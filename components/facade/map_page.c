@@ -2,7 +2,8 @@
 /*
  * map_page.c: one page at a chosen address: who may map what where in the kernel's space.
  *
- * Owns: the rules of map_page() and unmap_page(). Needs: layout, ranges, page table, frames.
+ * Owns: the rules of map_page() and unmap_page().
+ * Needs: layout, ranges, page table, frames.
  * May be called by: the kernel, from any context but NMI.
  *
  * Each window of the layout has one owner. The valloc window belongs to the ranges, which must know

@@ -2,7 +2,9 @@
 /*
  * start.c: brings the stages up in order, and takes them down in the opposite order.
  *
- * Owns: the one global instance. Needs: every component. May be called by: the kernel's first CPU.
+ * Owns: the one global instance.
+ * Needs: every component.
+ * May be called by: the kernel's first CPU.
  */
 #include "facade_internal.h"
 

@@ -2,7 +2,9 @@
 /*
  * verify.c: every component's own check, one after the other, from the ground up.
  *
- * Owns: the order only. Needs: what is up. May be called by: the kernel, while nothing changes.
+ * Owns: the order only.
+ * Needs: what is up.
+ * May be called by: the kernel, while nothing changes.
  */
 #include "facade_internal.h"
 

@@ -5,8 +5,11 @@
  * Slabs: runs cut into equal blocks, one bit a block, on three lists a class. Blocks come from the
  * first partial slab, lowest address first; a slab that stops being full goes to the front, so the
  * fullest are used up and the others may become empty. A class keeps one empty slab and one more
- * for each eight slabs it has; the others go back. Owns: the classes' lists and bit words. Needs:
- * heap_source.c, heap_record.c, heap_map.c. May be called by: heap_alloc.c, heap_free.c,
+ * for each eight slabs it has; the others go back.
+ * Owns: the classes' lists and bit words.
+ * Needs:
+ * heap_source.c, heap_record.c, heap_map.c.
+ * May be called by: heap_alloc.c, heap_free.c,
  * heap_realloc.c, heap_create.c.
  */
 #include "heap_allocator_internal.h"

@@ -2,7 +2,8 @@
 /*
  * report_json.c: the snapshot as one JSON object.
  *
- * Owns: the keys, which README.md lists. Needs: the components' queries.
+ * Owns: the keys, which README.md lists.
+ * Needs: the components' queries.
  * May be called by: anyone, see report.h.
  */
 #include <tesela/report.h>

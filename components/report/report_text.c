@@ -2,7 +2,8 @@
 /*
  * report_text.c: the snapshot as a page of text.
  *
- * Owns: the form of the page. Needs: the components' queries.
+ * Owns: the form of the page.
+ * Needs: the components' queries.
  * May be called by: anyone, see report.h.
  */
 #include <tesela/report.h>

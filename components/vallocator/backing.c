@@ -2,7 +2,8 @@
 /*
  * backing.c: gives frames to a run of pages, and takes them back.
  *
- * Owns: nothing that lasts. Needs: page_table, physical_allocator.
+ * Owns: nothing that lasts.
+ * Needs: page_table, physical_allocator.
  * May be called by: ranges.c and backed_range.c. The caller owns the addresses meanwhile, so no
  * lock of ours is needed.
  */

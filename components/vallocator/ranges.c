@@ -2,7 +2,8 @@
 /*
  * ranges.c: which addresses of a kernel window belong to whom: a tree that knows its largest gaps.
  *
- * Owns: struct tsl_ranges and its nodes. Needs: base, heap_allocator for nodes, backing.c.
+ * Owns: struct tsl_ranges and its nodes.
+ * Needs: base, heap_allocator for nodes, backing.c.
  * May be called by: see <tesela/vallocator.h>.
  *
  * Theory. Ranges are ordered by address. Each remembers the gap below it and the largest gap in its

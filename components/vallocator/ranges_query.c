@@ -2,7 +2,8 @@
 /*
  * ranges_query.c: what a set of ranges tells about itself: find, visit, figures, dump.
  *
- * Owns: nothing; reads under the lock. Needs: vallocator_internal.h.
+ * Owns: nothing; reads under the lock.
+ * Needs: vallocator_internal.h.
  * May be called by: see <tesela/vallocator.h>.
  */
 #include "vallocator_internal.h"

@@ -3,7 +3,9 @@
  * vallocator_internal.h: what the files of this component share: giving frames to pages and taking
  * them back.
  *
- * Owns: nothing. Needs: page_table, physical_allocator. May be called by: components/vallocator
+ * Owns: nothing.
+ * Needs: page_table, physical_allocator.
+ * May be called by: components/vallocator
  * only.
  */
 #ifndef TESELA_VALLOCATOR_INTERNAL_H

@@ -3,7 +3,8 @@
  * vallocator_verify.c: the rules of kernel ranges, checked. Numbers R1 to R6 are in README.md.
  *
  * Owns: nothing; reads only, allocates nothing, prints nothing.
- * Needs: page_table's query. May be called by: tests, the facade's tsl_verify(), the monitor.
+ * Needs: page_table's query.
+ * May be called by: tests, the facade's tsl_verify(), the monitor.
  */
 #include "vallocator_internal.h"
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * string.c: the four functions that every C compiler expects to exist, and Tesela with it.
- * Owns: nothing. Needs: nothing. Called by: everybody, often without writing the call.
+ * Owns: nothing.
+ * Needs: nothing.
+ * Called by: everybody, often without writing the call.
  */
 #include <stddef.h>
 

@@ -3,7 +3,9 @@
  * main.c: boots the machine onto Tesela: memory map in, everything started, then the tour and the
  * prompt.
  *
- * Owns: the order of events. Needs: platform/pc, the facade. Entered by: platform/pc, on CPU
+ * Owns: the order of events.
+ * Needs: platform/pc, the facade.
+ * Entered by: platform/pc, on CPU
  * 0.
  */
 #include "monitor.h"

@@ -2,7 +2,8 @@
 /*
  * prompt.c: a few questions that a person at the console can ask the running system.
  *
- * Owns: the list of commands. Needs: the facade, the components' dumps, platform/pc for input.
+ * Owns: the list of commands.
+ * Needs: the facade, the components' dumps, platform/pc for input.
  * Called by: main.c.
  */
 #include "monitor.h"

@@ -2,7 +2,9 @@
 /*
  * report_off.c: a few figures in place of the component report. Built when TSL_REPORT is not set.
  *
- * Owns: nothing. Needs: the components' statistics. Called by: tour.c, prompt.c.
+ * Owns: nothing.
+ * Needs: the components' statistics.
+ * Called by: tour.c, prompt.c.
  */
 #include "monitor.h"
 

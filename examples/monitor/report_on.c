@@ -2,7 +2,9 @@
 /*
  * report_on.c: the page about everything, from the component report. Built when TSL_REPORT is set.
  *
- * Owns: nothing. Needs: report. Called by: tour.c, prompt.c.
+ * Owns: nothing.
+ * Needs: report.
+ * Called by: tour.c, prompt.c.
  */
 #include "monitor.h"
 

@@ -2,8 +2,10 @@
 /*
  * tour.c: a walk through every component, doing real work and saying what it did.
  *
- * Owns: the list of steps. Needs: the facade and the components behind it, platform/pc to catch
- * expected faults. May be called by: main.c. Every step leaves memory as it found it; the last one
+ * Owns: the list of steps.
+ * Needs: the facade and the components behind it, platform/pc to catch
+ * expected faults.
+ * May be called by: main.c. Every step leaves memory as it found it; the last one
  * checks that.
  */
 #include "monitor.h"

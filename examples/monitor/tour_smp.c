@@ -2,7 +2,8 @@
 /*
  * tour_smp.c: the steps of the tour in which all CPUs work at once.
  *
- * Owns: nothing that lasts. Needs: the facade, platform/pc to run a function on every CPU. Called
+ * Owns: nothing that lasts.
+ * Needs: the facade, platform/pc to run a function on every CPU. Called
  * by: tour.c.
  */
 #include "monitor.h"

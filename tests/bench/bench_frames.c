@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_frames.c: the rows frames.* on the host, one thread, 4 GiB of simulated memory.
- * Owns: the list of frames that are live. Needs: physical_allocator, kernel_layout, bench_host.h.
+ * Owns: the list of frames that are live.
+ * Needs: physical_allocator, kernel_layout, bench_host.h.
  * Run by: ./bench frames (target bench-frames).
  *
  * hot: allocate, free at once. churn: free a random live frame, allocate one; the cost of choosing

@@ -2,7 +2,9 @@
 /*
  * facade_main.c: a kernel that starts Tesela as any kernel would, and tests it from there.
  *
- * Owns: the order. Needs: platform/pc, tap.h. Entered by: platform/pc.
+ * Owns: the order.
+ * Needs: platform/pc, tap.h.
+ * Entered by: platform/pc.
  * Command line: only=PATTERN, as tap_run() takes it.
  */
 #include "tap.h"

@@ -2,7 +2,8 @@
 /*
  * test_facade.c: the eight functions on a real machine: what they promise and what they refuse.
  *
- * Owns: suite facade. Needs: the facade, started; platform/pc to catch expected faults.
+ * Owns: suite facade.
+ * Needs: the facade, started; platform/pc to catch expected faults.
  * Run by: the kernel `facade`.
  */
 #include "rng.h"

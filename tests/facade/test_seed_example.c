@@ -3,7 +3,9 @@
  * test_seed_example.c: the usage examples that the project started from, to the letter and in
  * order.
  *
- * Owns: suite seed_example. Needs: the facade, started. Run by: the kernel `facade`.
+ * Owns: suite seed_example.
+ * Needs: the facade, started.
+ * Run by: the kernel `facade`.
  */
 #include "tap.h"
 

@@ -4,7 +4,9 @@
  *
  * The public functions of the heap one by one: sizes, alignment, resize, zeroing, ceilings, trim,
  * no-wait, several heaps, figures.
- * Owns: nothing. Needs: test_source.h, tap.h. Run by: host and kernel test images.
+ * Owns: nothing.
+ * Needs: test_source.h, tap.h.
+ * Run by: host and kernel test images.
  */
 #include <tesela/checked.h>
 

@@ -3,7 +3,9 @@
  * Copyright (c) The Tesela authors
  *
  * The example of the component's README, compiled as it stands there and run.
- * Owns: nothing. Needs: tap.h. Run by: host and kernel test images.
+ * Owns: nothing.
+ * Needs: tap.h.
+ * Run by: host and kernel test images.
  */
 #include <tesela/heap_report.h>
 

@@ -5,7 +5,9 @@
  * The n-th call of the page source fails, for all n, once and from there on: each operation either
  * does what it says or leaves everything as it was, and nothing leaks. And: another CPU gets in at
  * the n-th call, for all n, since no lock is held then.
- * Owns: nothing. Needs: test_source.h, tap.h. Run by: host and kernel test images.
+ * Owns: nothing.
+ * Needs: test_source.h, tap.h.
+ * Run by: host and kernel test images.
  */
 #include "test_source.h"
 

@@ -3,7 +3,9 @@
  * Copyright (c) The Tesela authors
  *
  * The heap in an array of the caller: any address, any size, all of the bookkeeping inside.
- * Owns: an array with guard bytes on both sides. Needs: tap.h. Run by: host and kernel test images.
+ * Owns: an array with guard bytes on both sides.
+ * Needs: tap.h.
+ * Run by: host and kernel test images.
  */
 #include <string.h>
 

@@ -3,7 +3,9 @@
  * Copyright (c) The Tesela authors
  *
  * A fixed array whose page map has several leaves: too large for a kernel's test image.
- * Owns: the array. Needs: tap.h. Run by: host.
+ * Owns: the array.
+ * Needs: tap.h.
+ * Run by: host.
  */
 #include <tesela/heap_allocator.h>
 #include <tesela/heap_report.h>

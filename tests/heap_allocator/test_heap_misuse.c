@@ -4,7 +4,9 @@
  *
  * Each kind of misuse with each kind of block: status, counter, log line with what, where and size,
  * and a heap that is byte for byte as before (figures, verifier, contents of the block).
- * Owns: nothing. Needs: test_source.h, tap.h, host_port.h (reads the log). Run by: host.
+ * Owns: nothing.
+ * Needs: test_source.h, tap.h, host_port.h (reads the log).
+ * Run by: host.
  */
 #include <tesela/checked.h>
 

@@ -4,7 +4,9 @@
  *
  * The heap under several threads, each a CPU: own blocks, blocks that another thread frees, trims,
  * resizes and misuse at the same time. Run with the thread sanitizer too.
- * Owns: threads. Needs: test_source.h, rng.h, tap.h, host_port.h, POSIX threads. Run by: host.
+ * Owns: threads.
+ * Needs: test_source.h, rng.h, tap.h, host_port.h, POSIX threads.
+ * Run by: host.
  */
 #include <pthread.h>
 

@@ -2,7 +2,9 @@
 /*
  * break_ranges.c: breaks each rule of tsl_ranges_verify() by hand and sees it found.
  *
- * Owns: suite break_ranges. Needs: vm_fixture.h, vallocator_internal.h. Run by: the host test
+ * Owns: suite break_ranges.
+ * Needs: vm_fixture.h, vallocator_internal.h.
+ * Run by: the host test
  * runner.
  */
 #include "vm_fixture.h"

@@ -2,7 +2,9 @@
 /*
  * test_backed_range.c: pages of a window with frames on demand.
  *
- * Owns: suite backed_range. Needs: vm_fixture.h. Run by: the host test runner.
+ * Owns: suite backed_range.
+ * Needs: vm_fixture.h.
+ * Run by: the host test runner.
  */
 #include "vm_fixture.h"
 

@@ -2,7 +2,8 @@
 /*
  * test_ranges.c: kernel ranges: what they hand out, what they refuse, what they leave behind.
  *
- * Owns: suite ranges. Needs: vm_fixture.h (a machine with frames, a table, a heap).
+ * Owns: suite ranges.
+ * Needs: vm_fixture.h (a machine with frames, a table, a heap).
  * Run by: the host test runner.
  */
 #include "vm_fixture.h"

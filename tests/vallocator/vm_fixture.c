@@ -2,7 +2,8 @@
 /*
  * vm_fixture.c: builds and takes down the small machine of vm_fixture.h.
  *
- * Owns: the machine, the frames that a test has put aside. Needs: machine.h, model_cpu.h.
+ * Owns: the machine, the frames that a test has put aside.
+ * Needs: machine.h, model_cpu.h.
  * May be called by: tests/vallocator.
  */
 #include "vm_fixture.h"

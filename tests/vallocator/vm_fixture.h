@@ -2,7 +2,8 @@
 /*
  * vm_fixture.h: a small machine with frames, a running page table, a heap, and an empty window.
  *
- * Owns: the one fixture of a test program. Needs: tests/support/machine.h, arch/host.
+ * Owns: the one fixture of a test program.
+ * Needs: tests/support/machine.h, arch/host.
  * May be called by: tests/vallocator.
  */
 #ifndef VM_FIXTURE_H

@@ -2,7 +2,8 @@
 /*
  * report.h: a snapshot of the whole subsystem, as text for people and as JSON for programs.
  *
- * Owns: the form of both. Needs: the read-only queries of every component it shows.
+ * Owns: the form of both.
+ * Needs: the read-only queries of every component it shows.
  * May be called by: the kernel's monitor, a system call that shows memory, tests. Nothing needs it.
  */
 #ifndef TESELA_REPORT_H

@@ -4,7 +4,9 @@
  * pages.
  *
  * Owns: which addresses of one window belong to whom, and the frames behind memory that it handed
- * out itself. Needs: a page table, a frame allocator, a heap for its nodes. May be called by: the
+ * out itself.
+ * Needs: a page table, a frame allocator, a heap for its nodes.
+ * May be called by: the
  * kernel (drivers, stacks, big buffers), the facade.
  */
 #ifndef TESELA_VALLOCATOR_H

@@ -7,8 +7,7 @@
  * fullest are used up and the others may become empty. A class keeps one empty slab and one more
  * for each eight slabs it has; the others go back.
  * Owns: the classes' lists and bit words.
- * Needs:
- * heap_source.c, heap_record.c, heap_map.c.
+ * Needs: heap_source.c, heap_record.c, heap_map.c.
  * May be called by: heap_alloc.c, heap_free.c,
  * heap_realloc.c, heap_create.c.
  */

@@ -4,8 +4,7 @@
  *
  * Random operations against a model: contents stamped, alignment and overlap checked, verified
  * after each step; at the end everything is back and the full span can be allocated again.
- * Owns:
- * the model.
+ * Owns: the model.
  * Needs: test_source.h, rng.h, tap.h.
  * Run by: host and kernel test images.
  */

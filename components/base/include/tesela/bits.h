@@ -5,8 +5,7 @@
  * Owns:  the operations on "n equal things, some taken": frames, heap slots, pool slots, swap
  * slots.
  * Needs: atomic.h. No run-time library of the compiler (so no popcount builtin).
- * Callers:
- * every allocator. Hot: all that works on one word is inline.
+ * Callers: every allocator. Hot: all that works on one word is inline.
  *
  * A shared word holds the free bits that nobody has claimed. A CPU *claims* the word by exchanging
  * it with 0 and then takes bits from its own copy, without atomics, while it is pinned. The

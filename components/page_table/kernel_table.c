@@ -187,8 +187,6 @@ static void undo(struct tsl_table *table)
     tsl_pin pin = tsl_lock_acquire(&table->lock);
     tsl_gather_open(&gather);
     tsl_table_remove_all(table, &gather);
-    table->fixed_first = 1;
-    table->fixed_last = 0;
     tsl_gather_finish(&gather);
     tsl_lock_release(&table->lock, pin);
 }

@@ -105,7 +105,7 @@ bool tsl_table_all_present(const struct tsl_table *self, tsl_vaddr first, tsl_va
 void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
                       struct tsl_gather *gather);
 
-/* tsl_table_remove over the whole address space. */
+/* tsl_table_remove over the whole address space; no range is fixed any more. */
 void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather);
 
 /* --- gather.c ------------------------------------------------------------------------------ */

@@ -47,11 +47,16 @@ static bool table_is_empty(const struct tsl_table *self, unsigned level, const v
     return true;
 }
 
-/* Tables directly under a root that never changes stay, empty or not. */
-static bool table_may_go(const struct tsl_table *self, unsigned level)
+/* Tables directly under a root that never changes stay, and those of the fixed range, empty or not.
+ * `at`: an address that the table of `level` leads to. */
+static bool table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at)
 {
     unsigned top = tsl_table_top(self);
-    return level < top && !(self->format->fixed_top && level == top - 1u);
+    if (level >= top || (self->format->fixed_top && level == top - 1u))
+        return false;
+    tsl_vaddr mask = tsl_table_format_page_bytes(self->format, level + 1u) - 1u;
+    return self->fixed_first > self->fixed_last || (at | mask) < self->fixed_first ||
+           (at & ~mask) > self->fixed_last;
 }
 
 /* Unhook the tables on the walk's path that end before `next` (done: that end here) and are empty.
@@ -60,7 +65,7 @@ static void remove_tables(struct tsl_table *self, struct tsl_walk *walk, bool do
                           struct tsl_gather *gather)
 {
     const struct tsl_table_format *format = self->format;
-    for (unsigned level = walk->level; table_may_go(self, level); level++) {
+    for (unsigned level = walk->level; table_may_go(self, level, walk->at); level++) {
         unsigned above = level + 1u;
         if (!done && (next ^ walk->at) >> format->shift[above] == 0)
             return;
@@ -99,6 +104,8 @@ void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, u
 void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather)
 {
     const struct tsl_table_format *format = self->format;
+    self->fixed_first = 1; /* none: its tables go too */
+    self->fixed_last = 0;
     tsl_table_remove(self, 0, tsl_table_lower_last(format), TSL_UNMAP_SPARSE, gather);
     if (format->sign_extended)
         tsl_table_remove(self, tsl_table_upper_half(format), ~(tsl_vaddr)0, TSL_UNMAP_SPARSE,
@@ -115,6 +122,8 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
     enum tsl_status status = tsl_table_check_range(self, "unmap", start, bytes, &last);
     if (status != TSL_OK)
         return status;
+    if (flags & ~(TSL_UNMAP_SPARSE | TSL_UNMAP_FREE))
+        return tsl_refuse(&self->refusals, TSL_INVALID, "tables: unmap with flags %x", flags);
     if (gather == NULL)
         tsl_gather_init(&own, self);
 

@@ -32,6 +32,7 @@ static void one_page(const struct tsl_table_format *format)
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_OK);
     CHECK(world_agrees(&world, va, false, 0, 0));
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, ~0u, NULL), TSL_INVALID);
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_SPARSE, NULL), TSL_OK);
     world_close(&world);
 }

@@ -151,6 +151,27 @@ static void refuses_a_range_too_small(void)
     world_close(&world);
 }
 
+/* The tables of the windows stay also when a page beside the windows was their only entry. */
+static void neighbours_of(const struct tsl_table_format *format)
+{
+    REQUIRE(setup(format));
+    tsl_vaddr beside = windows.base + TSL_WINDOW_PAGES * TSL_PAGE_BYTES;
+    CHECK_STATUS(tsl_table_map(&world.table, beside, 0x5000, 4096, TSL_READ), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(&world.table, beside, 4096, 0, NULL), TSL_OK);
+    CHECK_SOUND(tsl_table_verify(&world.table));
+    struct tsl_frame frame = high_frame();
+    CHECK_SAME(tsl_window_open(&windows, TSL_WINDOW_SOURCE, frame),
+               host_ram_at(tsl_frame_address(frame)));
+    tsl_window_close(&windows, TSL_WINDOW_SOURCE);
+    CHECK_STATUS(tsl_frames_free(world.frames, frame, 0), TSL_OK);
+    world_close(&world);
+}
+
+static void a_page_beside_the_windows_may_go(void)
+{
+    for_each_format(neighbours_of);
+}
+
 TAP_SUITE(window, TAP_TEST(windows_reach_high_frames), TAP_TEST(cpus_have_windows_of_their_own),
           TAP_TEST(a_direct_frame_needs_no_entry), TAP_TEST(nesting_panics),
-          TAP_TEST(refuses_a_range_too_small));
+          TAP_TEST(refuses_a_range_too_small), TAP_TEST(a_page_beside_the_windows_may_go));

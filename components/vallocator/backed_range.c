@@ -81,7 +81,8 @@ void tsl_backed_range_destroy(struct tsl_backed_range *self)
         size_t end = tsl_bits_find_set(self->free_pages, self->pages, page);
         if (end == TSL_BITS_NONE)
             end = self->pages;
-        tsl_vm_unback(self->config.table, self->config.start + page * TSL_PAGE_BYTES, end - page);
+        TSL_ASSERT(tsl_vm_unback(self->config.table, self->config.start + page * TSL_PAGE_BYTES,
+                                 end - page) == TSL_OK);
         page = tsl_bits_find_clear(self->free_pages, self->pages, end);
     }
     struct tsl_frames *frames = self->config.frames;
@@ -156,10 +157,12 @@ static enum tsl_status check_put(struct tsl_backed_range *self, tsl_vaddr start,
 enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start, size_t pages)
 {
     enum tsl_status status = check_put(self, (tsl_vaddr)start, pages);
+    /* Not all mapped: another CPU is putting them too, or has not got them yet. */
+    if (status == TSL_OK && tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages) != TSL_OK)
+        status = TSL_DOUBLE_FREE;
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p: %s",
                           pages, start, tsl_status_name(status));
-    tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages);
     return_pages(self, ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES, pages, false);
     return TSL_OK;
 }

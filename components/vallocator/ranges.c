@@ -268,7 +268,8 @@ enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start)
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "ranges: free of %p: %s", start,
                           tsl_status_name(status));
-    tsl_vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
+    status = tsl_vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
+    TSL_ASSERT(status == TSL_OK); /* pages of 4 KiB that are all there: nothing can fail */
     drop(self, range, false);
     return TSL_OK;
 }

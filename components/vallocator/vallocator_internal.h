@@ -26,9 +26,10 @@
 TSL_MUST_CHECK enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames,
                                            tsl_vaddr start, size_t pages, unsigned attributes);
 
-/* Unmaps [start, start + pages), flushes every CPU, and only then frees the frames. Every page is
- * mapped. */
-void tsl_vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages);
+/* Unmaps [start, start + pages), flushes every CPU, and only then frees the frames.
+ * TSL_NOT_FOUND, and nothing is changed: a page is not mapped. */
+TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr start,
+                                             size_t pages);
 
 /* One range. Addresses are kept as offsets into the window, so that a window may end at the top of
  * memory. */

@@ -94,6 +94,10 @@ def main(function):
     except BrokenPipeError:
         stop_children()
         sys.exit(FAILED)
+    except OSError as error:  # a folder that is read-only or a file, a full disk
+        stop_children()
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def cross_options(arch, compiler="gcc"):

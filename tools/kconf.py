@@ -85,7 +85,7 @@ def shown(path):
 def parse(path, problems):
     """The assignments of one file; lines that are none are problems."""
     found = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             line = line.strip()
             unset = re.fullmatch(r"# %s(\w+) is not set" % PREFIX, line)
@@ -195,7 +195,8 @@ class Configuration:
             if reason:
                 problems.append("%s: %s" % (item.where(), reason))
                 continue
-            final[item.name] = item
+            final.pop(item.name, None)
+            final[item.name] = item  # in the order of the last time that each was named
         for name, item in final.items():
             symbol = self.tree.syms[name]
             if symbol.choice and item.value == "n":
@@ -223,9 +224,10 @@ class Configuration:
     @staticmethod
     def is_overridden(symbol, item, final):
         """A later file may name another member of the same choice: that is what fragments do."""
-        others = [final[member.name] for member in symbol.choice.syms
-                  if member is not symbol and member.name in final]
-        return any(other.value == "y" and other.path != item.path for other in others)
+        later = list(final)[list(final).index(item.name) + 1:]
+        members = {member.name for member in symbol.choice.syms}
+        return any(final[name].value == "y" and final[name].path != item.path
+                   for name in later if name in members)
 
     @staticmethod
     def semantic_refusal(symbol, item, problems):
@@ -367,7 +369,10 @@ def read_origin(files, problems):
         if not os.path.exists(path):
             problems.append("%s: no such file" % shown(path))
             continue
-        with open(path, encoding="utf-8") as file:
+        if os.path.isdir(path):
+            problems.append("%s: a folder, not a file" % shown(path))
+            continue
+        with open(path, encoding="utf-8", errors="replace") as file:
             text += "%s\n%s" % (path, file.read())
     return text
 

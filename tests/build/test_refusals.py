@@ -101,8 +101,18 @@ def test(tap, source, build, work):
     directly(tap, source, sync, path,
              ["bad.config:1: no page-table format is left: switch one of TSL_TABLE_2LEVEL, "
               "TSL_TABLE_PAE on"], "no table format")
+    path = fragment(work, "TSL_PROFILE_SERVER=y\n").split("=", 1)[1]
+    directly(tap, source, sync, path,
+             ["bad.config:1: TSL_PROFILE_SERVER=y is refused: needs TSL_64BIT, and this build is for "
+              "x86_32"], "a profile in a fragment")
+    with open(path, "wb") as file:
+        file.write(b"\xff\xfe\n")
+    directly(tap, source, sync, path,
+             ["bad.config:1: malformed line '\ufffd\ufffd' (expected TSL_NAME=value)"],
+             "a fragment that is no text")
     directly(tap, source, sync, "/nowhere/at.config", ["/nowhere/at.config: no such file"],
              "missing fragment")
+    directly(tap, source, sync, "/", ["/: a folder, not a file"], "a folder as fragment")
 
     result = trial.setup(source, trial_build, "-Dprofile=laptop")
     tap.check(result.status != 0 and "desktop" in result.output and "embedded" in result.output,

@@ -9,7 +9,7 @@
 
 #define GRANULE TSL_X86_32_GRANULE_2LEVEL
 
-#include "layout_x86_32_ranges.h"
+#include "layout_x86_32_ranges.inc"
 
 const struct tsl_layout tsl_layout_2level = {
     .format_name = "2level",

@@ -13,7 +13,7 @@
 #define DIRECT_MAP_START TSL_X86_64_DIRECT_MAP_START_4LEVEL
 #define DIRECT_MAP_LAST  TSL_X86_64_DIRECT_MAP_LAST_4LEVEL
 
-#include "layout_x86_64_ranges.h"
+#include "layout_x86_64_ranges.inc"
 
 /* 64 TiB: all that 46 physical address bits can name. */
 ASSERT_HOLDS("direct map", DIRECT_MAP_START, DIRECT_MAP_LAST, (uint64_t)1 << 46);

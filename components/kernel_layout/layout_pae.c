@@ -9,7 +9,7 @@
 
 #define GRANULE TSL_X86_32_GRANULE_PAE
 
-#include "layout_x86_32_ranges.h"
+#include "layout_x86_32_ranges.inc"
 
 const struct tsl_layout tsl_layout_pae = {
     .format_name = "pae",

@@ -22,6 +22,7 @@ _WHY = {
     "UNEXPECTEDPASS": "it passed although it is declared to fail",
     "INTERRUPT": "it was interrupted",
 }
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[mK]")
 _RESULT_LINE = re.compile(r"\s*(not )?ok\b\s*(\d+)?\s*(?:- )?([^#]*?)\s*(?:#\s*(\w+)\S*\s*(.*))?$")
 
 
@@ -69,7 +70,8 @@ def _one_result(found, suite, program, notes):
 def parse_entry(entry, suite):
     """Results of one program of testlog.json."""
     program = program_of(entry)
-    output, errors = entry.get("stdout") or "", entry.get("stderr") or ""
+    output = _COLOURS.sub("", entry.get("stdout") or "")
+    errors = _COLOURS.sub("", entry.get("stderr") or "")
     results = parse_tap(output, suite, program) if _is_tap(output) else []
     if entry["result"] in _BAD:
         if not any(result.outcome == FAILED for result in results):

@@ -180,7 +180,8 @@ class Session:
 
 def main():
     options = parse_arguments(sys.argv[1:])
-    builds.require_packages("build", "qemu")
+    # gcc's own <limits.h> leads to the C library's, also in a freestanding build.
+    builds.require_packages("build", "qemu", *(["host32"] if options.arch == "x86_32" else []))
     screen = Screen()
     build = builds.kernel_build(options.profile, options.arch)
     kernel = prepare(build, options, Steps(screen, build).say)

@@ -31,6 +31,7 @@ void report(void);
 
 /* tour_smp.c: the steps that need several CPUs; with one they check that one CPU is enough. */
 bool tour_cpus_share(void);
+bool tour_use_everywhere(void); /* every CPU uses frames and heap; false if one does not end */
 bool tour_shootdown(void);
 
 /* Says why a step failed, and where; the result is false. */

@@ -360,7 +360,7 @@ static const struct {
  * counted. */
 static void warm_up(void)
 {
-    (void)tour_cpus_share();
+    (void)tour_use_everywhere();
     free_at_start = free_frames();
 }
 

@@ -50,10 +50,15 @@ static void share(void *unused)
     }
 }
 
-bool tour_cpus_share(void)
+bool tour_use_everywhere(void)
 {
     mistakes = 0;
-    REQUIRE(platform_run_everywhere(share, NULL, TIMEOUT_US));
+    return platform_run_everywhere(share, NULL, TIMEOUT_US);
+}
+
+bool tour_cpus_share(void)
+{
+    REQUIRE(tour_use_everywhere());
     REQUIRE(mistakes == 0);
     tsl_print(console(), "    %u CPU%s, %d rounds each on frames and heap, nobody met a stranger\n",
               platform_cpu_count(), platform_cpu_count() == 1 ? "" : "s", ROUNDS);

@@ -38,10 +38,20 @@ static void remove_page(struct tsl_table *self, struct tsl_walk *walk, unsigned 
         tsl_gather_add(gather, tsl_frame_of(old.target), (tsl_word)(bytes >> TSL_PAGE_SHIFT));
 }
 
-static bool table_is_empty(const struct tsl_table *self, unsigned level, const void *memory)
+/*
+ * Word by word, eight at a time: an empty table is read to its end with every page that goes. Below
+ * the root a table fills a frame in every format; the lock keeps all writers but the CPU's history
+ * bits away, and those are set in present entries only.
+ */
+static bool table_is_empty(const void *memory)
 {
-    for (unsigned i = 0; i < tsl_table_entries(self->format, level); i++) {
-        if (tsl_entry_load(self->format, memory, i) != 0)
+    enum { STEP = 8 };
+    const tsl_word *words = memory;
+    for (size_t i = 0; i < TSL_PAGE_BYTES / sizeof(*words); i += STEP) {
+        tsl_word any = 0;
+        for (size_t j = 0; j < STEP; j++)
+            any |= tsl_atomic_load(&words[i + j]);
+        if (any != 0)
             return false;
     }
     return true;
@@ -69,7 +79,7 @@ static void remove_tables(struct tsl_table *self, struct tsl_walk *walk, bool do
         unsigned above = level + 1u;
         if (!done && (next ^ walk->at) >> format->shift[above] == 0)
             return;
-        if (!table_is_empty(self, level, walk->memory[level]))
+        if (!table_is_empty(walk->memory[level]))
             return;
         unsigned index = tsl_table_format_index(format, above, walk->at);
         uint64_t raw = tsl_entry_take(format, walk->memory[above], index);

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * host_arch.c: <tesela/arch.h> on the model machine.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * model_cpu.c: how a model CPU gets from an address to simulated RAM.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * ram.c: simulated RAM: one reserved stretch below linear_end, chunks on demand above.
  *

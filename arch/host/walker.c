@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * walker.c: an independent reader of all four kinds of x86 page tables.
  *

@@ -2,11 +2,12 @@
  *
  * features.c: what the CPU offers, by CPUID, and switching it on.
  *
- * Owns:  tsl_arch_features(), tsl_arch_enable().
- * Needs: x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a 486
- *        has none of them.
- * Who may call: through <tesela/arch.h>. Source: Intel SDM volume 2 (CPUID), volume 3, 2.5 (control
- * registers), 4.1 (paging modes), 12.12 (PAT).
+ * Owns:    tsl_arch_features(), tsl_arch_enable().
+ * Needs:   x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a
+ *          486 has none of them.
+ * Callers: through <tesela/arch.h>.
+ * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes), 12.12
+ *          (PAT).
  */
 #include <tesela/arch.h>
 #include <tesela/table_format.h>

@@ -1,11 +1,9 @@
-/*
- *
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_x86.c: encoding and decoding that all x86 table formats share.
  *
- * Owns:  the meaning of the common entry bits and of our cache types; the list of formats.
- * Needs: format_x86.h.
+ * Owns:    the meaning of the common entry bits and of our cache types; the list of formats.
+ * Needs:   format_x86.h.
  * Callers: the four format files.
  */
 #include "format_x86.h"

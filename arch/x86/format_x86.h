@@ -1,13 +1,10 @@
-/*
- *
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_x86.h: what the entries of all four x86 table formats have in common.
  *
- * Owns:  the names of the entry bits, and the encoding that 4- and 8-byte entries share.
- * Needs: table_format.h and the CPU's features.
- * Callers: arch/x86_32/format_*.c,
- *        arch/x86_64/format_*.c.
+ * Owns:    the names of the entry bits, and the encoding that 4- and 8-byte entries share.
+ * Needs:   table_format.h and the CPU's features.
+ * Callers: arch/x86_32/format_*.c, arch/x86_64/format_*.c.
  *
  * Source: Intel SDM volume 3, chapter 4 "Paging", tables 4-4 to 4-20.
  */

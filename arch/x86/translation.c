@@ -2,10 +2,10 @@
  *
  * translation.c: the root of the tables and the translations that the CPU remembers.
  *
- * Owns:  tsl_arch_root(), switch_root, flush_page, flush_all, flush, relax, reach.
- * Needs: x86/instructions.h, base.
- * Who may call: through <tesela/arch.h>. Source: Intel SDM volume 3, 4.10 (caching translation
- * information).
+ * Owns:    tsl_arch_root(), switch_root, flush_page, flush_all, flush, relax, reach.
+ * Needs:   x86/instructions.h, base.
+ * Callers: through <tesela/arch.h>.
+ * Source:  Intel SDM volume 3, 4.10 (caching translation information).
  */
 #include <tesela/arch.h>
 #include <tesela/flush.h>

@@ -2,9 +2,9 @@
  *
  * x86_internal.h: what the files of arch/x86 share.
  *
- * Owns:  one fact that tsl_arch_enable() leaves for the flushes.
- * Needs: x86/instructions.h.
- * Who may call: arch/x86 only.
+ * Owns:    one fact that tsl_arch_enable() leaves for the flushes.
+ * Needs:   x86/instructions.h.
+ * Callers: arch/x86 only.
  */
 #ifndef X86_INTERNAL_H
 #define X86_INTERNAL_H

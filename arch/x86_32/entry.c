@@ -3,10 +3,10 @@
  * entry.c: 8-byte page-table entries on x86-32, where only CMPXCHG8B reads or writes eight bytes in
  * one piece.
  *
- * Owns:  tsl_arch_entry_load64(), _exchange64, _compare_exchange64.
- * Needs: a CPU with PAE, which always has CMPXCHG8B (Intel SDM volume 2); tables of 4-byte entries
- *        never come here.
- * Who may call: through <tesela/arch.h>.
+ * Owns:    tsl_arch_entry_load64(), _exchange64, _compare_exchange64.
+ * Needs:   a CPU with PAE, which always has CMPXCHG8B (Intel SDM volume 2); tables of 4-byte
+ *          entries never come here.
+ * Callers: through <tesela/arch.h>.
  */
 #include <tesela/arch.h>
 

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_2level.c: 32-bit paging: two levels, 4-byte entries, 4 KiB and (with PSE) 4 MiB pages.
  *

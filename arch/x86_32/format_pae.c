@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_pae.c: PAE paging: three levels, 8-byte entries, 4 KiB and 2 MiB pages, no-execute.
  *

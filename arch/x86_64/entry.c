@@ -2,9 +2,9 @@
  *
  * entry.c: 8-byte page-table entries on x86-64, where they are a machine word.
  *
- * Owns:  tsl_arch_entry_load64(), _exchange64, _compare_exchange64.
- * Needs: the compiler.
- * Who may call: through <tesela/arch.h>.
+ * Owns:    tsl_arch_entry_load64(), _exchange64, _compare_exchange64.
+ * Needs:   the compiler.
+ * Callers: through <tesela/arch.h>.
  */
 #include <tesela/arch.h>
 

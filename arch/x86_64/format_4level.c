@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_4level.c: 4-level paging: 48-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1
  * GiB pages, no-execute.

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * format_5level.c: 5-level paging: 57-bit addresses, 4 KiB, 2 MiB and (where the CPU has them) 1
  * GiB pages, no-execute.

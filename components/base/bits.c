@@ -2,8 +2,8 @@
  *
  * bits.c: runs of bits in arrays of words.
  *
- * Owns:  nothing; works on the caller's words.
- * Needs: bits.h.
+ * Owns:    nothing; works on the caller's words.
+ * Needs:   bits.h.
  * Callers: allocators, under their own locks.
  */
 #include <tesela/bits.h>

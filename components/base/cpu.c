@@ -2,8 +2,8 @@
  *
  * cpu.c: sets of CPUs, and the CPUs online.
  *
- * Owns:  the set of CPUs online.
- * Needs: arch.h (flush), bits.h, flush.h, port.h.
+ * Owns:    the set of CPUs online.
+ * Needs:   arch.h (flush), bits.h, flush.h, port.h.
  * Callers: everybody, through cpu.h.
  */
 #include <tesela/arch.h>

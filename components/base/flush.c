@@ -2,8 +2,8 @@
  *
  * flush.c: requests to drop translations, posted from CPU to CPU.
  *
- * Owns:  one mailbox a CPU, the counters.
- * Needs: arch.h (flush, relax), atomic.h, cpu.h, port.h (pin, cpu_id, flush_others).
+ * Owns:    one mailbox a CPU, the counters.
+ * Needs:   arch.h (flush, relax), atomic.h, cpu.h, port.h (pin, cpu_id, flush_others).
  * Callers: page_table posts; lock.c and the port's interrupt handler receive.
  *
  * Theory. Posts to one CPU are numbered. A post merges its request into what the mailbox holds and

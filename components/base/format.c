@@ -2,8 +2,8 @@
  *
  * format.c: the formatter, and what is built on it.
  *
- * Owns:  nothing.
- * Needs: config.h (TSL_LOG_LEVEL), port.h (log).
+ * Owns:    nothing.
+ * Needs:   config.h (TSL_LOG_LEVEL), port.h (log).
  * Callers: everybody, through format.h.
  *
  * One engine writes pieces into a sink; formatting into an array is a sink that counts and cuts.

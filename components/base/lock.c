@@ -2,8 +2,8 @@
  *
  * lock.c: ranked spin locks, and the check of their order.
  *
- * Owns:  with TSL_LOCK_CHECKS, which ranks each CPU holds.
- * Needs: arch.h (relax), atomic.h, bits.h, cpu.h, flush.h, port.h (pin, cpu_id).
+ * Owns:    with TSL_LOCK_CHECKS, which ranks each CPU holds.
+ * Needs:   arch.h (relax), atomic.h, bits.h, cpu.h, flush.h, port.h (pin, cpu_id).
  * Callers: everybody, through lock.h.
  */
 #include <tesela/arch.h>

@@ -2,8 +2,8 @@
  *
  * status.c: names of statuses, counted refusals, the end of an assertion.
  *
- * Owns:  the names, and the rule which refusals are logged.
- * Needs: atomic.h, checked.h, format.h.
+ * Owns:    the names, and the rule which refusals are logged.
+ * Needs:   atomic.h, checked.h, format.h.
  * Callers: everybody, through status.h.
  */
 #include <tesela/atomic.h>

@@ -2,8 +2,8 @@
  *
  * trace.c: the flight recorder.
  *
- * Owns:  which ring is in use, the number of the next event.
- * Needs: atomic.h, checked.h, format.h, port.h (cpu_id). Built with TSL_TRACE only.
+ * Owns:    which ring is in use, the number of the next event.
+ * Needs:   atomic.h, checked.h, format.h, port.h (cpu_id). Built with TSL_TRACE only.
  * Callers: everybody, through trace.h.
  *
  * A writer draws a number, marks its entry unfinished, fills it, and writes the number last. A

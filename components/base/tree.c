@@ -2,8 +2,8 @@
  *
  * tree.c: red-black tree with summaries.
  *
- * Owns:  nothing but the links inside the caller's nodes.
- * Needs: status.h.
+ * Owns:    nothing but the links inside the caller's nodes.
+ * Needs:   status.h.
  * Callers: everybody, through tree.h.
  *
  * Colours: the root and all missing children are black; a red node has black children; every path

@@ -2,8 +2,8 @@
  *
  * tree_verify.c: the rules of the tree, checked.
  *
- * Owns:  nothing; reads only.
- * Needs: tree.h.
+ * Owns:    nothing; reads only.
+ * Needs:   tree.h.
  * Callers: verifiers of components that keep trees, and tests.
  *
  * Walks by the child links alone, with a bound on the steps, so that a broken tree cannot make the

@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * facade_internal.h: the one global instance, as the facade's files see it.
  *
- * Owns: the declaration only; start.c owns the instance.
- * May be called by: components/facade only.
+ * Owns:    the declaration only; start.c owns the instance.
+ * Needs:   the public headers of the components.
+ * Callers: components/facade only.
  */
 #ifndef TESELA_FACADE_INTERNAL_H
 #define TESELA_FACADE_INTERNAL_H

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * handed_out.c: which physical pages allocate_physical_page() has given away and not got back.
  *
- * Owns: one bit a page, in leaves of one frame for each stretch of memory that was ever used.
- * Needs: base (tree, bits, lock), physical_allocator for the leaves.
- * Called by: seed.c, map_page.c.
+ * Owns:    one bit a page, in leaves of one frame for each stretch of memory that was ever used.
+ * Needs:   base (tree, bits, lock), physical_allocator for the leaves.
+ * Callers: seed.c, map_page.c.
  *
  * Why: a page that was freed and taken again, by the heap or for a page table, looks allocated to
  * the frame allocator. Only this record tells a second free of it, or a mapping of it, from one by

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * map_page.c: one page at a chosen address: who may map what where in the kernel's space.
  *
- * Owns: the rules of map_page() and unmap_page().
- * Needs: layout, ranges, page table, frames.
- * May be called by: the kernel, from any context but NMI.
+ * Owns:    the rules of map_page() and unmap_page().
+ * Needs:   layout, ranges, page table, frames.
+ * Callers: the kernel, from any context but NMI.
  *
  * Each window of the layout has one owner. The valloc window belongs to the ranges, which must know
  * of every page in it so as not to hand it out; the user range and the devices window go straight

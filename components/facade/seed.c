@@ -1,11 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * seed.c: the eight functions by their plain names, each a few lines over the component that does
  * the work.
  *
- * Owns: nothing; start.c owns the instance.
- * Needs: what start.c has brought up.
- * May be called by: the kernel, from any context but NMI.
+ * Owns:    nothing; start.c owns the instance.
+ * Needs:   what start.c has brought up.
+ * Callers: the kernel, from any context but NMI.
  */
 #include "facade_internal.h"
 

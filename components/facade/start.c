@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * start.c: brings the stages up in order, and takes them down in the opposite order.
  *
- * Owns: the one global instance.
- * Needs: every component.
- * May be called by: the kernel's first CPU.
+ * Owns:    the one global instance.
+ * Needs:   every component.
+ * Callers: the kernel's first CPU.
  */
 #include "facade_internal.h"
 

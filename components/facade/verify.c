@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * verify.c: every component's own check, one after the other, from the ground up.
  *
- * Owns: the order only.
- * Needs: what is up.
- * May be called by: the kernel, while nothing changes.
+ * Owns:    the order only.
+ * Needs:   what is up.
+ * Callers: the kernel, while nothing changes.
  */
 #include "facade_internal.h"
 

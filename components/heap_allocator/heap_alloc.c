@@ -1,11 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Allocation: choice of class, blocks out of slabs, large blocks out of page runs.
- * Owns: the list of large blocks, the counters of allocations.
- * Needs: heap_slab.c, heap_source.c.
- * May be called by: users of the heap (public functions); heap_realloc.c.
+ * heap_alloc.c: choice of class, blocks out of slabs, large blocks out of page runs.
+ *
+ * Owns:    the list of large blocks, the counters of allocations.
+ * Needs:   heap_slab.c, heap_source.c.
+ * Callers: users of the heap (public functions); heap_realloc.c.
  */
 #include <string.h>
 

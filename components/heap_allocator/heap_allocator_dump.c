@@ -1,11 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Figures and the table by class.
- * Owns: nothing; copies under the lock, prints without it.
- * Needs: heap_allocator_internal.h.
- * May be called by: anyone (see tesela/heap_report.h).
+ * heap_allocator_dump.c: figures and the table by class.
+ *
+ * Owns:    nothing; copies under the lock, prints without it.
+ * Needs:   heap_allocator_internal.h.
+ * Callers: anyone (see tesela/heap_report.h).
  */
 #include "heap_allocator_internal.h"
 

@@ -1,12 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * What the files of the heap share: runs, classes, the heap itself, and who does what.
- * Owns: the in-memory shape of a heap. Fields are protected by the heap's lock unless they say
- *       "constant" (written once by heap_create.c).
- * Needs: base, the public headers.
- * May be called by: files of this component and its tests only.
+ * heap_allocator_internal.h: what the files of the heap share: runs, classes, the heap itself, and
+ * who does what.
+ *
+ * Owns:    the in-memory shape of a heap. Fields are protected by the heap's lock unless they say
+ *          "constant" (written once by heap_create.c).
+ * Needs:   base, the public headers.
+ * Callers: files of this component and its tests only.
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_slab.c (classes), heap_alloc.c, heap_free.c, heap_realloc.c (the API),

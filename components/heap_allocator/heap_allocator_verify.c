@@ -1,11 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Self-check of a heap: the rules numbered in README.md, "Invariants".
- * Owns: nothing; reads only, allocates nothing, prints nothing.
- * Needs: heap_allocator_internal.h.
- * May be called by: anyone; the heap is locked meanwhile.
+ * heap_allocator_verify.c: self-check of a heap: the rules numbered in README.md, "Invariants".
+ *
+ * Owns:    nothing; reads only, allocates nothing, prints nothing.
+ * Needs:   heap_allocator_internal.h.
+ * Callers: anyone; the heap is locked meanwhile.
  */
 #include "heap_allocator_internal.h"
 

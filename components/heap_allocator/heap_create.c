@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Begin and end of a heap: checks of what it is made of, its first pages, the geometry of classes.
- * Owns: the constant fields of struct tsl_heap.
- * Needs: heap_source.c, heap_fixed.c.
- * May be called by: users of the heap.
+ * heap_create.c: begin and end of a heap: checks of what it is made of, its first pages, the
+ * geometry of classes.
+ *
+ * Owns:    the constant fields of struct tsl_heap.
+ * Needs:   heap_source.c, heap_fixed.c.
+ * Callers: users of the heap.
  *
  * The head of a heap: struct tsl_heap, root of the page map, leaves if the map is flat, class
  * table.

@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * A page source over the pages of an array: first fit in a bit map, 1 = free.
- * Owns: which pages of the array are handed out.
- * Needs: base. Its lock is never held together with a heap's: no lock is held across a source call.
- * May be called by: heap_create.c (makes it), the heap (through the page source).
+ * heap_fixed.c: a page source over the pages of an array: first fit in a bit map, 1 = free.
+ *
+ * Owns:    which pages of the array are handed out.
+ * Needs:   base. Its lock is never held together with a heap's: no lock is held across a source
+ *          call.
+ * Callers: heap_create.c (makes it), the heap (through the page source).
  */
 #include "heap_allocator_internal.h"
 

@@ -1,12 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Freeing, and the one place that decides whether an address is a live block.
- * Owns: the verdicts on bad addresses and their wording.
- * Needs: heap_map.c, heap_slab.c.
- * May be called by: users of the heap (public functions); heap_realloc.c (tsl_heap_find,
- * tsl_heap_release).
+ * heap_free.c: freeing, and the one place that decides whether an address is a live block.
+ *
+ * Owns:    the verdicts on bad addresses and their wording.
+ * Needs:   heap_map.c, heap_slab.c.
+ * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find, tsl_heap_release).
  */
 #include "heap_allocator_internal.h"
 

@@ -1,13 +1,14 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The page map: from a page of the window to the run that it belongs to. Two levels; a leaf is a
- * page taken from the source when the first run in its part of the window appears, and stays
- * until the heap ends. Cost: one pointer a page of the window that was ever touched.
- * Owns: map_root and the leaves.
- * Needs: heap_source.c.
- * May be called by: the other files of this component.
+ * heap_map.c: from a page of the window to the run that it belongs to.
+ *
+ * Owns:    map_root and the leaves.
+ * Needs:   heap_source.c.
+ * Callers: the other files of this component.
+ *
+ * Two levels; a leaf is a page taken from the source when the first run in its part of the window
+ * appears, and stays until the heap ends. Cost: one pointer a page of the window that was ever
+ * touched.
  */
 #include <string.h>
 

@@ -1,11 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Changing the size of a block: in place where that is cheap, else by moving.
- * Owns: the busy mark of a large block, which keeps others off it while the lock is open.
- * Needs: heap_alloc.c, heap_free.c, heap_source.c.
- * May be called by: users of the heap (tsl_heap_realloc).
+ * heap_realloc.c: changing the size of a block: in place where that is cheap, else by moving.
+ *
+ * Owns:    the busy mark of a large block, which keeps others off it while the lock is open.
+ * Needs:   heap_alloc.c, heap_free.c, heap_source.c.
+ * Callers: users of the heap (tsl_heap_realloc).
  */
 #include <string.h>
 

@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Records of runs: fixed size, in pages of their own, so that bookkeeping never needs the heap.
- * Owns: the record pages. One page without a used record is kept, further ones go back.
- * Needs: heap_source.c.
- * May be called by: heap_slab.c, heap_create.c.
+ * heap_record.c: records of runs: fixed size, in pages of their own, so that bookkeeping never
+ * needs the heap.
+ *
+ * Owns:    the record pages. One page without a used record is kept, further ones go back.
+ * Needs:   heap_source.c.
+ * Callers: heap_slab.c, heap_create.c.
  */
 #include <string.h>
 

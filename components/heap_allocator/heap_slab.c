@@ -1,15 +1,14 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Slabs: runs cut into equal blocks, one bit a block, on three lists a class. Blocks come from the
- * first partial slab, lowest address first; a slab that stops being full goes to the front, so the
- * fullest are used up and the others may become empty. A class keeps one empty slab and one more
- * for each eight slabs it has; the others go back.
- * Owns: the classes' lists and bit words.
- * Needs: heap_source.c, heap_record.c, heap_map.c.
- * May be called by: heap_alloc.c, heap_free.c,
- * heap_realloc.c, heap_create.c.
+ * heap_slab.c: runs cut into equal blocks, one bit a block, on three lists a class.
+ *
+ * Owns:    the classes' lists and bit words.
+ * Needs:   heap_source.c, heap_record.c, heap_map.c.
+ * Callers: heap_alloc.c, heap_free.c, heap_realloc.c, heap_create.c.
+ *
+ * Blocks come from the first partial slab, lowest address first; a slab that stops being full goes
+ * to the front, so the fullest are used up and the others may become empty. A class keeps one empty
+ * slab and one more for each eight slabs it has; the others go back.
  */
 #include "heap_allocator_internal.h"
 

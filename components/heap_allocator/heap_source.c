@@ -1,12 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Pages in and out of a heap: the only callers of a page source, and of the ceiling.
- * Owns: taken_pages and flight_pages: pages are counted before they are asked for and after they
- *       are given back, so that the ceiling holds at every moment.
- * Needs: the page source. No lock is held while it is called.
- * May be called by: the other files of this component.
+ * heap_source.c: pages in and out of a heap: the only callers of a page source, and of the ceiling.
+ *
+ * Owns:    taken_pages and flight_pages: pages are counted before they are asked for and after they
+ *          are given back, so that the ceiling holds at every moment.
+ * Needs:   the page source. No lock is held while it is called.
+ * Callers: the other files of this component.
  */
 #include "heap_allocator_internal.h"
 

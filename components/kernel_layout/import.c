@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * import.c - what all importers share: walking entries, and putting them into a map.
- * Owns:  the order of an import (check everything, then usable entries, then reservations), the
- *        readers of little-endian numbers, the e820 types.
- * Needs: memory_map.c. A source only says how to step to its next entry.
- * Users: import_<format>.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * import.c: what all importers share: walking entries, and putting them into a map.
+ *
+ * Owns:    the order of an import (check everything, then usable entries, then reservations), the
+ *          readers of little-endian numbers, the e820 types.
+ * Needs:   memory_map.c. A source only says how to step to its next entry.
+ * Callers: import_<format>.c.
  */
 #include "kernel_layout_internal.h"
 

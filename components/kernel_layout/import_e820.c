@@ -1,9 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_e820.c - the map that a PC BIOS returns from INT 15h, AX=E820h.
- * Owns:  tsl_map_import_e820(). Source: ACPI 6.4, section 15.1, tables 15-4 to 15-6.
- * Needs: import.c. Entry: u64 base, u64 length, u32 type, and in 24-byte entries u32 attributes.
- * Users: boot code; compiled when TSL_IMPORT_E820 is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_e820.c: the map that a PC BIOS returns from INT 15h, AX=E820h.
+ *
+ * Owns:    tsl_map_import_e820().
+ * Needs:   import.c. Entry: u64 base, u64 length, u32 type, and in 24-byte entries u32 attributes.
+ * Callers: boot code; compiled when TSL_IMPORT_E820 is set.
+ * Source:  ACPI 6.4, section 15.1, tables 15-4 to 15-6.
  */
 #include "kernel_layout_internal.h"
 

@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_limine.c - the memory map of the Limine boot protocol.
- * Owns:  tsl_map_import_limine(), tsl_map_import_limine_pointers(). Source: Limine boot protocol,
- *        "Memory Map Feature".
- * Needs: import.c. Entry: u64 base, u64 length, u64 type.
- * Users: boot code; compiled when TSL_IMPORT_LIMINE is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_limine.c: the memory map of the Limine boot protocol.
+ *
+ * Owns:    tsl_map_import_limine(), tsl_map_import_limine_pointers().
+ * Needs:   import.c. Entry: u64 base, u64 length, u64 type.
+ * Callers: boot code; compiled when TSL_IMPORT_LIMINE is set.
+ * Source:  Limine boot protocol, "Memory Map Feature".
  */
 #include "kernel_layout_internal.h"
 

@@ -1,11 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_multiboot1.c - the boot information and memory map of Multiboot 1.
- * Owns:  tsl_boot_read_multiboot1(), tsl_map_import_multiboot1(), ..._multiboot1_modules().
- *        Source: Multiboot 0.6.96, section 3.3 "Boot information format".
- * Needs: import.c. Map entry: u32 size of what follows, u64 base, u64 length, u32 type; the size
- *        may be more than 20. Module entry: u32 start, u32 end, u32 string, u32 reserved.
- * Users: boot code; compiled when TSL_IMPORT_MULTIBOOT1 is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_multiboot1.c: the boot information and memory map of Multiboot 1.
+ *
+ * Owns:    tsl_boot_read_multiboot1(), tsl_map_import_multiboot1(), ..._multiboot1_modules().
+ * Needs:   import.c. Map entry: u32 size of what follows, u64 base, u64 length, u32 type; the size
+ *          may be more than 20. Module entry: u32 start, u32 end, u32 string, u32 reserved.
+ * Callers: boot code; compiled when TSL_IMPORT_MULTIBOOT1 is set.
+ * Source:  Multiboot 0.6.96, section 3.3 "Boot information format".
  */
 #include "kernel_layout_internal.h"
 

@@ -1,10 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_multiboot2.c - the boot information structure of Multiboot 2, tag by tag.
- * Owns:  tsl_map_import_multiboot2(). Source: Multiboot 2.0, sections 3.6.2 (structure), 3.6.6
- *        (modules), 3.6.8 (memory map), 3.6.19 (EFI memory map).
- * Needs: import.c; import_uefi.c for the EFI tag if TSL_IMPORT_UEFI is set.
- * Users: boot code; compiled when TSL_IMPORT_MULTIBOOT2 is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_multiboot2.c: the boot information structure of Multiboot 2, tag by tag.
+ *
+ * Owns:    tsl_map_import_multiboot2().
+ * Needs:   import.c; import_uefi.c for the EFI tag if TSL_IMPORT_UEFI is set.
+ * Callers: boot code; compiled when TSL_IMPORT_MULTIBOOT2 is set.
+ * Source:  Multiboot 2.0, sections 3.6.2 (structure), 3.6.6 (modules), 3.6.8 (memory map), 3.6.19
+ *          (EFI memory map).
  */
 #include <tesela/config.h>
 

@@ -1,11 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_pvh.c - the start information and memory map of the PVH boot protocol.
- * Owns:  tsl_boot_read_pvh(), tsl_map_import_pvh(), tsl_map_import_pvh_modules(). Source: Xen,
- *        xen/include/public/arch-x86/hvm/start_info.h, the comments with the byte offsets.
- * Needs: import.c. Map entry: u64 address, u64 size, u32 type, u32 reserved. Module entry: u64
- *        address, u64 size, u64 command line, u64 reserved.
- * Users: boot code; compiled when TSL_IMPORT_PVH is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_pvh.c: the start information and memory map of the PVH boot protocol.
+ *
+ * Owns:    tsl_boot_read_pvh(), tsl_map_import_pvh(), tsl_map_import_pvh_modules().
+ * Needs:   import.c. Map entry: u64 address, u64 size, u32 type, u32 reserved. Module entry: u64
+ *          address, u64 size, u64 command line, u64 reserved.
+ * Callers: boot code; compiled when TSL_IMPORT_PVH is set.
+ * Source:  Xen, xen/include/public/arch-x86/hvm/start_info.h, the comments with the byte offsets.
  */
 #include <tesela/checked.h>
 

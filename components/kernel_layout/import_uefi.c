@@ -1,10 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * import_uefi.c - the map that UEFI's GetMemoryMap() returns.
- * Owns:  tsl_map_import_uefi(). Source: UEFI 2.10, sections 7.2.1 (types) and 7.2.3 (descriptor).
- * Needs: import.c. Descriptor: u32 type, u32 padding, u64 physical start, u64 virtual start, u64
- *        pages of 4 KiB, u64 attributes; the firmware says how far apart they are.
- * Users: boot code after ExitBootServices(); compiled when TSL_IMPORT_UEFI is set.
+/* SPDX-License-Identifier: MIT
+ *
+ * import_uefi.c: the map that UEFI's GetMemoryMap() returns.
+ *
+ * Owns:    tsl_map_import_uefi().
+ * Needs:   import.c. Descriptor: u32 type, u32 padding, u64 physical start, u64 virtual start, u64
+ *          pages of 4 KiB, u64 attributes; the firmware says how far apart they are.
+ * Callers: boot code after ExitBootServices(); compiled when TSL_IMPORT_UEFI is set.
+ * Source:  UEFI 2.10, sections 7.2.1 (types) and 7.2.3 (descriptor).
  */
 #include "kernel_layout_internal.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * kernel_layout_dump.c - layouts and memory maps as tables for people.
- * Owns:  how they look; addresses in fixed width, sizes in units that people read.
- * Needs: the formatter of base; reads only.
- * Users: monitors, reports and debuggers through the two tsl_..._dump() functions.
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_layout_dump.c: layouts and memory maps as tables for people.
+ *
+ * Owns:    how they look; addresses in fixed width, sizes in units that people read.
+ * Needs:   the formatter of base; reads only.
+ * Callers: monitors, reports and debuggers through the two tsl_..._dump() functions.
  */
 #include "kernel_layout_internal.h"
 

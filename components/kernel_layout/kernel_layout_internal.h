@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * kernel_layout_internal.h - what the files of kernel_layout share and nobody else sees.
- * Owns:  the sentences asserted of every layout at compile time, the steps of an importer, the
- *        primitives of the map's range array.
- * Needs: base, the component's public headers.
- * Users: the files of this folder, and tests that break rules from inside.
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_layout_internal.h: what the files of kernel_layout share and nobody else sees.
+ *
+ * Owns:    the sentences asserted of every layout at compile time, the steps of an importer, the
+ *          primitives of the map's range array.
+ * Needs:   base, the component's public headers.
+ * Callers: the files of this folder, and tests that break rules from inside.
  */
 #ifndef KERNEL_LAYOUT_INTERNAL_H
 #define KERNEL_LAYOUT_INTERNAL_H

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * kernel_layout_verify.c - the invariants of a memory map, one rule after the other.
- * Owns:  rules 21 to 28 of the component's README (the layout rules are in layout_check.c).
- * Needs: nothing but the map; reads only, allocates nothing, prints nothing.
- * Users: tests, the importers' fuzzer, and a kernel's own checks through <tesela/memory_map.h>.
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_layout_verify.c: the invariants of a memory map, one rule after the other.
+ *
+ * Owns:    rules 21 to 28 of the component's README (the layout rules are in layout_check.c).
+ * Needs:   nothing but the map; reads only, allocates nothing, prints nothing.
+ * Callers: tests, the importers' fuzzer, and a kernel's own checks through <tesela/memory_map.h>.
  */
 #include <tesela/checked.h>
 

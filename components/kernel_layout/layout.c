@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout.c - lookups in an address space's layout, and the list of those compiled in.
- * Owns:  tsl_layouts[], the names of the uses.
- * Needs: <tesela/config.h> for the formats that are on; their files layout_<format>.c.
- * Users: anybody, through <tesela/kernel_layout.h>; reads only.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout.c: lookups in an address space's layout, and the list of those compiled in.
+ *
+ * Owns:    tsl_layouts[], the names of the uses.
+ * Needs:   <tesela/config.h> for the formats that are on; their files layout_<format>.c.
+ * Callers: anybody, through <tesela/kernel_layout.h>; reads only.
  */
 #include <tesela/config.h>
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_2level.c - the address space of x86-32 with 2-level tables.
- * Owns:  tsl_layout_2level and the numbers in which it differs.
- * Needs: <tesela/layout_x86_32.h> for the numbers; compiled when TSL_TABLE_2LEVEL is set.
- * Users: tsl_layouts[] in layout.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_2level.c: the address space of x86-32 with 2-level tables.
+ *
+ * Owns:    tsl_layout_2level and the numbers in which it differs.
+ * Needs:   <tesela/layout_x86_32.h> for the numbers; compiled when TSL_TABLE_2LEVEL is set.
+ * Callers: tsl_layouts[] in layout.c.
  */
 #include <tesela/layout_x86_32.h>
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_5level.c - the address space of x86-64 with 5-level tables.
- * Owns:  tsl_layout_5level and the numbers in which it differs.
- * Needs: <tesela/layout_x86_64.h> for the numbers; compiled when TSL_TABLE_5LEVEL is set.
- * Users: tsl_layouts[] in layout.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_5level.c: the address space of x86-64 with 5-level tables.
+ *
+ * Owns:    tsl_layout_5level and the numbers in which it differs.
+ * Needs:   <tesela/layout_x86_64.h> for the numbers; compiled when TSL_TABLE_5LEVEL is set.
+ * Callers: tsl_layouts[] in layout.c.
  */
 #include <tesela/layout_x86_64.h>
 

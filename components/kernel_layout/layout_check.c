@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_check.c - whether an address space's layout can work at all, and on this machine.
- * Owns:  rules 1 to 16 of the component's README, each with its status.
- * Needs: layout.c for lookups.
- * Users: the start of a kernel, before it builds tables from a layout; tests with broken layouts.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_check.c: whether an address space's layout can work at all, and on this machine.
+ *
+ * Owns:    rules 1 to 16 of the component's README, each with its status.
+ * Needs:   layout.c for lookups.
+ * Callers: the start of a kernel, before it builds tables from a layout; tests with broken layouts.
  */
 #include <tesela/checked.h>
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_pae.c - the address space of x86-32 with PAE tables (the same numbers as 2-level).
- * Owns:  tsl_layout_pae and the numbers in which it differs.
- * Needs: <tesela/layout_x86_32.h> for the numbers; compiled when TSL_TABLE_PAE is set.
- * Users: tsl_layouts[] in layout.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_pae.c: the address space of x86-32 with PAE tables (the same numbers as 2-level).
+ *
+ * Owns:    tsl_layout_pae and the numbers in which it differs.
+ * Needs:   <tesela/layout_x86_32.h> for the numbers; compiled when TSL_TABLE_PAE is set.
+ * Callers: tsl_layouts[] in layout.c.
  */
 #include <tesela/layout_x86_32.h>
 

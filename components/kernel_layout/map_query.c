@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * map_query.c - questions to a finished memory map.
- * Owns:  the search for a place, the totals, the names of the types.
- * Needs: map_ranges.c for the lookup by address.
- * Users: anybody, through <tesela/memory_map.h>; reads only.
+/* SPDX-License-Identifier: MIT
+ *
+ * map_query.c: questions to a finished memory map.
+ *
+ * Owns:    the search for a place, the totals, the names of the types.
+ * Needs:   map_ranges.c for the lookup by address.
+ * Callers: anybody, through <tesela/memory_map.h>; reads only.
  */
 #include <tesela/checked.h>
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * map_ranges.c - the sorted array of ranges: laying one over the others, and what to do when full.
- * Owns:  the order and disjointness of the ranges; the choice of what is lost for lack of room.
- * Needs: nothing but the array.
- * Users: memory_map.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * map_ranges.c: the sorted array of ranges: laying one over the others, and what to do when full.
+ *
+ * Owns:    the order and disjointness of the ranges; the choice of what is lost for lack of room.
+ * Needs:   nothing but the array.
+ * Callers: memory_map.c.
  *
  * A new range is laid from left to right in steps. Each step either finishes a piece of it or frees
  * a slot of a full array, so that the loop ends.

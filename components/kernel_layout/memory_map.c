@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * memory_map.c - entries come in here: checked, cut, rounded, then laid into the ranges.
- * Owns:  what is refused and what is counted; the limit; reclaiming.
- * Needs: map_ranges.c for the array of ranges.
- * Users: importers and boot code through <tesela/memory_map.h>.
+/* SPDX-License-Identifier: MIT
+ *
+ * memory_map.c: entries come in here: checked, cut, rounded, then laid into the ranges.
+ *
+ * Owns:    what is refused and what is counted; the limit; reclaiming.
+ * Needs:   map_ranges.c for the array of ranges.
+ * Callers: importers and boot code through <tesela/memory_map.h>.
  */
 #include <tesela/checked.h>
 

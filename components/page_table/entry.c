@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * entry.c: reads and writes of single page-table entries, 4 or 8 bytes wide.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * kernel_table.c: the kernel's own table, from the layout, the memory map and the image.
  *

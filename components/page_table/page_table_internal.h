@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * page_table_internal.h: what the files of page_table share.
  *

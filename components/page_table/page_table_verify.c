@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * page_table_verify.c: the invariants of a table, checked by reading all of it.
  *

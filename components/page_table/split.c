@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * split.c: large pages are taken apart where a range begins or ends inside of them.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * walk.c: the one walker: from the root to the entry that decides an address, for every format.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * window.c: a few pages of address space a CPU, to reach frames for a moment.
  *

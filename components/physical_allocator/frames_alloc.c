@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_alloc.c - allocation of blocks of order 0..10.
- * Owns:  where to look, and in which order.
- * Needs: frames_area.c, frames_tree.c, frames_place.c.
- * Users: the public tsl_frames_alloc.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_alloc.c: allocation of blocks of order 0..10.
+ *
+ * Owns:    where to look, and in which order.
+ * Needs:   frames_area.c, frames_tree.c, frames_place.c.
+ * Callers: the public tsl_frames_alloc.
  *
  * Single frames come from the CPU's present area of the zone, lowest first, until it is used up;
  * then the lowest area with ROOMY_FRAMES free ones that no other CPU is in, then any area with a

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_area.c - one area: its words, its entry, its places in the search trees, the CPUs' slots.
- * Owns:  every change of the bitmap and of the entries.
- * Needs: base (atomics, bits), frames_tree.c, frames_place.c.
- * Users: frames_alloc.c, frames_free.c, frames_range.c, all of them pinned.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_area.c: one area: its words, its entry, its places in the search trees, the CPUs' slots.
+ *
+ * Owns:    every change of the bitmap and of the entries.
+ * Needs:   base (atomics, bits), frames_tree.c, frames_place.c.
+ * Callers: frames_alloc.c, frames_free.c, frames_range.c, all of them pinned.
  *
  * Who takes bits looks at the huge flag after taking them and gives them back if it is set; who
  * sets the huge flag looks at the bits after setting it and clears it if one is missing. Both are

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_create.c - from a memory map to an allocator, and its end.
- * Owns:  the size and the place of the metadata, the spans, the zone limits.
- * Needs: kernel_layout (the map), base, the port's phys_to_virt.
- * Users: the public tsl_frames_create, _extend_reach, _destroy.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_create.c: from a memory map to an allocator, and its end.
+ *
+ * Owns:    the size and the place of the metadata, the spans, the zone limits.
+ * Needs:   kernel_layout (the map), base, the port's phys_to_virt.
+ * Callers: the public tsl_frames_create, _extend_reach, _destroy.
  *
  * Two passes over the usable ranges: the first counts areas and spans, which gives the size; then a
  * hole is cut for the metadata, and the second pass writes what is left into it. What is not usable

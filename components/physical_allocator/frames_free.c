@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_free.c - blocks and runs come back, and huge blocks are split.
- * Owns:  the checks of what a caller gives back, and which status each mistake gets.
- * Needs: frames_area.c, frames_range.c, frames_place.c.
- * Users: the public tsl_frames_free, _free_run, _split, and the questions about one frame.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_free.c: blocks and runs come back, and huge blocks are split.
+ *
+ * Owns:    the checks of what a caller gives back, and which status each mistake gets.
+ * Needs:   frames_area.c, frames_range.c, frames_place.c.
+ * Callers: the public tsl_frames_free, _free_run, _split, and the questions about one frame.
  */
 #include "physical_allocator_internal.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_place.c - from frame numbers to indexes and back, and what a request's flags mean.
- * Owns:  the reading of spans, zone limits and reserves.
- * Needs: base, the spans made by frames_create.c.
- * Users: the other files of this component.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_place.c: from frame numbers to indexes and back, and what a request's flags mean.
+ *
+ * Owns:    the reading of spans, zone limits and reserves.
+ * Needs:   base, the spans made by frames_create.c.
+ * Callers: the other files of this component.
  */
 #include "physical_allocator_internal.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_range.c - ranges of indexes that may cross words and areas: take, check, give, measure.
- * Owns:  nothing of its own; every step is one of frames_area.c.
- * Needs: frames_area.c, the port's pin.
- * Users: frames_free.c, frames_run.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_range.c: ranges of indexes that may cross words and areas: take, check, give, measure.
+ *
+ * Owns:    nothing of its own; every step is one of frames_area.c.
+ * Needs:   frames_area.c, the port's pin.
+ * Callers: frames_free.c, frames_run.c.
  *
  * Pinned for one area at a time, so that a run of a gigabyte does not hold interrupts off for long.
  */

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_run.c - runs of any length and alignment, and reserved ranges of addresses.
- * Owns:  the search for a run across areas; the count of reserved frames.
- * Needs: frames_range.c, frames_tree.c, frames_place.c.
- * Users: the public tsl_frames_alloc_run, _reserve, _release.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_run.c: runs of any length and alignment, and reserved ranges of addresses.
+ *
+ * Owns:    the search for a run across areas; the count of reserved frames.
+ * Needs:   frames_range.c, frames_tree.c, frames_place.c.
+ * Callers: the public tsl_frames_alloc_run, _reserve, _release.
  *
  * The search looks at each bitmap word at most once a zone and skips areas without a free frame. It
  * starts in the highest zone that the request admits and goes down, so that the low zones, which

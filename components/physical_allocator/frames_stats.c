@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_stats.c - counts out of the zones and what the CPUs' slots still hold.
- * Owns:  nothing; reads only.
- * Needs: base (atomics).
- * Users: the public tsl_frames_stats, _zone_stats, _free_count.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_stats.c: counts out of the zones and what the CPUs' slots still hold.
+ *
+ * Owns:    nothing; reads only.
+ * Needs:   base (atomics).
+ * Callers: the public tsl_frames_stats, _zone_stats, _free_count.
  */
 #include "physical_allocator_internal.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_tree.c - sets of areas that are searched in a few steps, however many areas there are.
- * Owns:  struct area_tree after its storage has been laid out.
- * Needs: base (atomics, bits).
- * Users: frames_area.c, frames_alloc.c, frames_range.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_tree.c: sets of areas that are searched in a few steps, however many areas there are.
+ *
+ * Owns:    struct area_tree after its storage has been laid out.
+ * Needs:   base (atomics, bits).
+ * Callers: frames_area.c, frames_alloc.c, frames_range.c.
  *
  * No locks. Adding sets the bit first and then looks at the level above; removing clears the level
  * above first and then looks at the bits below again. Each change is a full barrier, so of two that

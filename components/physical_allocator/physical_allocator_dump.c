@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * physical_allocator_dump.c - the allocator's state for people: totals, zones, a heat map.
- * Owns:  nothing; reads only, no memory of its own.
- * Needs: base (format), the internal header.
- * Users: the public tsl_frames_dump: the monitor, a debugger.
+/* SPDX-License-Identifier: MIT
+ *
+ * physical_allocator_dump.c: the allocator's state for people: totals, zones, a heat map.
+ *
+ * Owns:    nothing; reads only, no memory of its own.
+ * Needs:   base (format), the internal header.
+ * Callers: the public tsl_frames_dump: the monitor, a debugger.
  */
 #include "physical_allocator_internal.h"
 

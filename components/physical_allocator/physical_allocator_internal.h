@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * physical_allocator_internal.h - the layout of the allocator's metadata and the steps on it.
- * Owns:  struct tsl_frames, its spans, areas, search trees and per-CPU slots.
- * Needs: base (bits, atomics, port), the public header.
- * Users: the .c files of this component and its break test; nobody else.
+/* SPDX-License-Identifier: MIT
+ *
+ * physical_allocator_internal.h: the layout of the allocator's metadata and the steps on it.
+ *
+ * Owns:    struct tsl_frames, its spans, areas, search trees and per-CPU slots.
+ * Needs:   base (bits, atomics, port), the public header.
+ * Callers: the .c files of this component and its break test; nobody else.
  *
  * All frames of all spans are counted through as one row of *indexes*: area 0 has indexes 0..511,
  * and so on; areas without usable RAM have no place in the row. A frame's index is its number minus

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * physical_allocator_verify.c - the rules of the README, checked on a quiet allocator.
- * Owns:  nothing; reads only, allocates nothing, stops at the first broken rule.
- * Needs: the internal header.
- * Users: the public tsl_frames_verify: tests, the monitor, a debugger.
+/* SPDX-License-Identifier: MIT
+ *
+ * physical_allocator_verify.c: the rules of the README, checked on a quiet allocator.
+ *
+ * Owns:    nothing; reads only, allocates nothing, stops at the first broken rule.
+ * Needs:   the internal header.
+ * Callers: the public tsl_frames_verify: tests, the monitor, a debugger.
  */
 #include "physical_allocator_internal.h"
 

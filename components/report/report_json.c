@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * report_json.c: the snapshot as one JSON object.
  *
- * Owns: the keys, which README.md lists.
- * Needs: the components' queries.
- * May be called by: anyone, see report.h.
+ * Owns:    the keys, which README.md lists.
+ * Needs:   the components' queries.
+ * Callers: anyone, see report.h.
  */
 #include <tesela/report.h>
 

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * report_text.c: the snapshot as a page of text.
  *
- * Owns: the form of the page.
- * Needs: the components' queries.
- * May be called by: anyone, see report.h.
+ * Owns:    the form of the page.
+ * Needs:   the components' queries.
+ * Callers: anyone, see report.h.
  */
 #include <tesela/report.h>
 

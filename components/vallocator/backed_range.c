@@ -1,11 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * backed_range.c: pages of a window, one bit each, backed by frames while they are handed out.
  *
- * Owns: struct tsl_backed_range.
- * Needs: base, page_table, physical_allocator; not the heap, since
- * it feeds the heap.
- * May be called by: see <tesela/backed_range.h>.
+ * Owns:    struct tsl_backed_range.
+ * Needs:   base, page_table, physical_allocator; not the heap, since it feeds the heap.
+ * Callers: see <tesela/backed_range.h>.
  *
  * A page's bit is cleared before it gets a frame and set only after its frame is gone and every CPU
  * has forgotten it. So whoever sees a free bit may use the address at once, and no lock is held

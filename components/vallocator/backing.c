@@ -1,11 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * backing.c: gives frames to a run of pages, and takes them back.
  *
- * Owns: nothing that lasts.
- * Needs: page_table, physical_allocator.
- * May be called by: ranges.c and backed_range.c. The caller owns the addresses meanwhile, so no
- * lock of ours is needed.
+ * Owns:    nothing that lasts.
+ * Needs:   page_table, physical_allocator.
+ * Callers: ranges.c and backed_range.c. The caller owns the addresses meanwhile, so no lock of ours
+ *          is needed.
  */
 #include "vallocator_internal.h"
 

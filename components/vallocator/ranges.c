@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * ranges.c: which addresses of a kernel window belong to whom: a tree that knows its largest gaps.
  *
- * Owns: struct tsl_ranges and its nodes.
- * Needs: base, heap_allocator for nodes, backing.c.
- * May be called by: see <tesela/vallocator.h>.
+ * Owns:    struct tsl_ranges and its nodes.
+ * Needs:   base, heap_allocator for nodes, backing.c.
+ * Callers: see <tesela/vallocator.h>.
  *
  * Theory. Ranges are ordered by address. Each remembers the gap below it and the largest gap in its
  * subtree, so the lowest gap that is long enough is found on one way down. A range's span includes

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * ranges_query.c: what a set of ranges tells about itself: find, visit, figures, dump.
  *
- * Owns: nothing; reads under the lock.
- * Needs: vallocator_internal.h.
- * May be called by: see <tesela/vallocator.h>.
+ * Owns:    nothing; reads under the lock.
+ * Needs:   vallocator_internal.h.
+ * Callers: see <tesela/vallocator.h>.
  */
 #include "vallocator_internal.h"
 

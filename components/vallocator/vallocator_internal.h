@@ -1,12 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * vallocator_internal.h: what the files of this component share: giving frames to pages and taking
  * them back.
  *
- * Owns: nothing.
- * Needs: page_table, physical_allocator.
- * May be called by: components/vallocator
- * only.
+ * Owns:    nothing.
+ * Needs:   page_table, physical_allocator.
+ * Callers: components/vallocator only.
  */
 #ifndef TESELA_VALLOCATOR_INTERNAL_H
 #define TESELA_VALLOCATOR_INTERNAL_H

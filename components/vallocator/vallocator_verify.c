@@ -1,10 +1,12 @@
-/* SPDX-License-Identifier: MIT */
-/*
- * vallocator_verify.c: the rules of kernel ranges, checked. Numbers R1 to R6 are in README.md.
+/* SPDX-License-Identifier: MIT
  *
- * Owns: nothing; reads only, allocates nothing, prints nothing.
- * Needs: page_table's query.
- * May be called by: tests, the facade's tsl_verify(), the monitor.
+ * vallocator_verify.c: the rules of kernel ranges, checked.
+ *
+ * Owns:    nothing; reads only, allocates nothing, prints nothing.
+ * Needs:   page_table's query.
+ * Callers: tests, the facade's tsl_verify(), the monitor.
+ *
+ * Numbers R1 to R6 are in README.md.
  */
 #include "vallocator_internal.h"
 

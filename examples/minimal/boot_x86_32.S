@@ -1,7 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * boot_x86_32.S: from the Multiboot entry to kernel_main(), on early tables of 4 MiB pages.
- * Owns: the early page directory and the boot stack. Needs: a CPU with PSE, a Multiboot 1 loader.
+ *
+ * Owns:    the early page directory and the boot stack.
+ * Needs:   a CPU with PSE, a Multiboot 1 loader.
+ * Callers: the boot loader.
+ *
  * Early tables: the first 4 MiB at their own address (to get through the switch), the first 16 MiB
  * at the image's address, the first 512 MiB at the direct map.
  */

@@ -1,9 +1,14 @@
-/* SPDX-License-Identifier: MIT */
-/*
- * boot_x86_64.S: from the Multiboot entry to kernel_main() in 64-bit mode, on early tables of 2 MiB pages.
- * Owns: the early tables, the descriptor table and the boot stack. Needs: a Multiboot 1 loader.
- * Early tables show the first GiB three times: at its own address (to get through the switch), at the
- * image's address and at the direct map.
+/* SPDX-License-Identifier: MIT
+ *
+ * boot_x86_64.S: from the Multiboot entry to kernel_main() in 64-bit mode, on early tables of 2 MiB
+ * pages.
+ *
+ * Owns:    the early tables, the descriptor table and the boot stack.
+ * Needs:   a CPU with long mode, a Multiboot 1 loader.
+ * Callers: the boot loader.
+ *
+ * Early tables show the first GiB three times: at its own address (to get through the switch), at
+ * the image's address and at the direct map.
  */
 #include <tesela/layout_x86_64.h>
 

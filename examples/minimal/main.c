@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * main.c: a kernel that starts Tesela and uses its eight functions once.
- * Owns: the memory map.
- * Needs: Tesela, port.c.
- * Entered by: boot_*.S with the loader's information.
+ *
+ * Owns:    the memory map.
+ * Needs:   Tesela, port.c.
+ * Callers: boot_*.S with the loader's information.
  */
 #include "minimal.h"
 

@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * minimal.h: what main.c and port.c share: the serial line, and where the direct map lies.
- * Owns: nothing.
- * Needs: the layout's numbers.
- * May be called by: examples/minimal only.
+ *
+ * Owns:    nothing.
+ * Needs:   the layout's numbers.
+ * Callers: examples/minimal only.
  */
 #ifndef MINIMAL_H
 #define MINIMAL_H

@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * port.c: the seven functions that Tesela asks of a kernel, for one CPU and a serial line.
- * Owns: the serial line.
- * Needs: x86.
- * Called by: Tesela. Their contract: <tesela/port.h>.
+ *
+ * Owns:    the serial line.
+ * Needs:   x86.
+ * Callers: Tesela. Their contract: <tesela/port.h>.
  */
 #include "minimal.h"
 

@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * string.c: the four functions that every C compiler expects to exist, and Tesela with it.
- * Owns: nothing.
- * Needs: nothing.
- * Called by: everybody, often without writing the call.
+ *
+ * Owns:    nothing.
+ * Needs:   nothing.
+ * Callers: everybody, often without writing the call.
  */
 #include <stddef.h>
 

@@ -1,12 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * main.c: boots the machine onto Tesela: memory map in, everything started, then the tour and the
  * prompt.
  *
- * Owns: the order of events.
- * Needs: platform/pc, the facade.
- * Entered by: platform/pc, on CPU
- * 0.
+ * Owns:    the order of events.
+ * Needs:   platform/pc, the facade.
+ * Callers: platform/pc, on CPU 0.
  */
 #include "monitor.h"
 

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * monitor.h: what the files of the monitor share: the console, the tour and the prompt.
  *
- * Owns: nothing.
- * Needs: the facade, platform/pc.
- * May be called by: examples/monitor only.
+ * Owns:    nothing.
+ * Needs:   the facade, platform/pc.
+ * Callers: examples/monitor only.
  */
 #ifndef MONITOR_H
 #define MONITOR_H

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * prompt.c: a few questions that a person at the console can ask the running system.
  *
- * Owns: the list of commands.
- * Needs: the facade, the components' dumps, platform/pc for input.
- * Called by: main.c.
+ * Owns:    the list of commands.
+ * Needs:   the facade, the components' dumps, platform/pc for input.
+ * Callers: main.c.
  */
 #include "monitor.h"
 

@@ -1,10 +1,12 @@
-/* SPDX-License-Identifier: MIT */
-/*
- * report_off.c: a few figures in place of the component report. Built when TSL_REPORT is not set.
+/* SPDX-License-Identifier: MIT
  *
- * Owns: nothing.
- * Needs: the components' statistics.
- * Called by: tour.c, prompt.c.
+ * report_off.c: a few figures in place of the component report.
+ *
+ * Owns:    nothing.
+ * Needs:   the components' statistics.
+ * Callers: tour.c, prompt.c.
+ *
+ * Built when TSL_REPORT is not set.
  */
 #include "monitor.h"
 

@@ -1,10 +1,12 @@
-/* SPDX-License-Identifier: MIT */
-/*
- * report_on.c: the page about everything, from the component report. Built when TSL_REPORT is set.
+/* SPDX-License-Identifier: MIT
  *
- * Owns: nothing.
- * Needs: report.
- * Called by: tour.c, prompt.c.
+ * report_on.c: the page about everything, from the component report.
+ *
+ * Owns:    nothing.
+ * Needs:   report.
+ * Callers: tour.c, prompt.c.
+ *
+ * Built when TSL_REPORT is set.
  */
 #include "monitor.h"
 

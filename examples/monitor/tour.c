@@ -1,12 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * tour.c: a walk through every component, doing real work and saying what it did.
  *
- * Owns: the list of steps.
- * Needs: the facade and the components behind it, platform/pc to catch
- * expected faults.
- * May be called by: main.c. Every step leaves memory as it found it; the last one
- * checks that.
+ * Owns:    the list of steps.
+ * Needs:   the facade and the components behind it, platform/pc to catch expected faults.
+ * Callers: main.c. Every step leaves memory as it found it; the last one checks that.
  */
 #include "monitor.h"
 

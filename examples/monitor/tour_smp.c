@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * tour_smp.c: the steps of the tour in which all CPUs work at once.
  *
- * Owns: nothing that lasts.
- * Needs: the facade, platform/pc to run a function on every CPU. Called
- * by: tour.c.
+ * Owns:    nothing that lasts.
+ * Needs:   the facade, platform/pc to run a function on every CPU.
+ * Callers: tour.c.
  */
 #include "monitor.h"
 

@@ -2,12 +2,12 @@
  *
  * acpi.c: finds the firmware's tables and copies what MADT, SRAT and FADT say.
  *
- * Owns:  struct acpi_info; the firmware pages of the devices range, through which it looks at
- *        tables wherever they lie.
- * Needs: the boot tables (early_map.c).
- * Who may call: start.c, once. No length, count or address in a table is believed before it has
- * been checked. Source: ACPI 6.4, 5.2.5 (RSDP), 5.2.6 (header), 5.2.9 (FADT), 5.2.12 (MADT), 5.2.16
- * (SRAT).
+ * Owns:    struct acpi_info; the firmware pages of the devices range, through which it looks at
+ *          tables wherever they lie.
+ * Needs:   the boot tables (early_map.c).
+ * Callers: start.c, once. No length, count or address in a table is believed before it has been
+ *          checked.
+ * Source:  ACPI 6.4, 5.2.5 (RSDP), 5.2.6 (header), 5.2.9 (FADT), 5.2.12 (MADT), 5.2.16 (SRAT).
  */
 #include <tesela/arch.h>
 #include <tesela/checked.h>

@@ -2,10 +2,9 @@
  *
  * acpi_bytes.h: reading little-endian numbers at any address, and the two parsers that use it.
  *
- * Owns:  nothing.
- * Needs: platform/acpi.h.
- * Who may call: acpi.c and acpi_tables.c, and tests of the parsers: these are pure functions over
- * bytes.
+ * Owns:    nothing.
+ * Needs:   platform/acpi.h.
+ * Callers: acpi.c and acpi_tables.c, and tests of the parsers: these are pure functions over bytes.
  */
 #ifndef PLATFORM_PC_ACPI_BYTES_H
 #define PLATFORM_PC_ACPI_BYTES_H

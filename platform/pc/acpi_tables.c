@@ -2,10 +2,10 @@
  *
  * acpi_tables.c: what MADT and SRAT say, as pure functions over bytes.
  *
- * Owns:  nothing but the list of CPU-to-node lines between the two tables.
- * Needs: acpi_bytes.h.
- * Who may call: acpi.c; tests. Source: ACPI 6.4, 5.2.12 and 5.2.16. Both are a header and a run of
- * entries: type, length, body.
+ * Owns:    nothing but the list of CPU-to-node lines between the two tables.
+ * Needs:   acpi_bytes.h.
+ * Callers: acpi.c; tests.
+ * Source:  ACPI 6.4, 5.2.12 and 5.2.16. Both are a header and a run of entries: type, length, body.
  */
 #include "acpi_bytes.h"
 

@@ -2,11 +2,12 @@
  *
  * apic.c: the local interrupt controller of each CPU, for interrupts between CPUs.
  *
- * Owns:  its registers, mapped uncached in the first page of the devices range.
- * Needs: early_map.c at boot; later the kernel's own tables with the same mapping (platform/boot.h,
- *        devices).
- * Who may call: platform/pc. Without a local APIC apic_present() is false and nothing else here may
- * be called. Source: Intel SDM volume 3, chapter 10 (xAPIC mode).
+ * Owns:    its registers, mapped uncached in the first page of the devices range.
+ * Needs:   early_map.c at boot; later the kernel's own tables with the same mapping
+ *          (platform/boot.h, devices).
+ * Callers: platform/pc. Without a local APIC apic_present() is false and nothing else here may be
+ *          called.
+ * Source:  Intel SDM volume 3, chapter 10 (xAPIC mode).
  */
 #include <tesela/format.h>
 #include <x86/instructions.h>

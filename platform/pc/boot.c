@@ -2,11 +2,12 @@
  *
  * boot.c: from the Multiboot 1 information to struct platform_boot and a memory map.
  *
- * Owns:  a copy of the command line; the description of the image; what of physical memory this
- *        port keeps for itself.
- * Needs: kernel_layout (memory map, importer). Addresses that the loader gives are checked against
- *        the boot tables' reach.
- * Who may call: see platform/boot.h. Source: Multiboot 0.6.96, 3.3.
+ * Owns:    a copy of the command line; the description of the image; what of physical memory this
+ *          port keeps for itself.
+ * Needs:   kernel_layout (memory map, importer). Addresses that the loader gives are checked
+ *          against the boot tables' reach.
+ * Callers: see platform/boot.h.
+ * Source:  Multiboot 0.6.96, 3.3.
  */
 #include <tesela/boot_map.h>
 #include <tesela/checked.h>

@@ -2,9 +2,10 @@
  *
  * console.c: the serial console on COM1.
  *
- * Owns:  the UART and the lock that keeps two CPUs' text apart.
- * Needs: x86/instructions.h, legacy.c for the input interrupt.
- * Who may call: see platform/console.h. Source: National Semiconductor PC16550D data sheet.
+ * Owns:    the UART and the lock that keeps two CPUs' text apart.
+ * Needs:   x86/instructions.h, legacy.c for the input interrupt.
+ * Callers: see platform/console.h.
+ * Source:  National Semiconductor PC16550D data sheet.
  */
 #include <tesela/atomic.h>
 #include <tesela/port.h>

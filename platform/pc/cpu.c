@@ -2,9 +2,10 @@
  *
  * cpu.c: the CPUs: their stacks, their start, their work.
  *
- * Owns:  platform_cpus[], the stacks, the trampoline page while CPUs start.
- * Needs: acpi.c (who is there), apic.c (interrupts between CPUs), trampoline.S.
- * Who may call: see platform/cpu.h. Source: Intel SDM volume 3, 8.4 (INIT-SIPI-SIPI).
+ * Owns:    platform_cpus[], the stacks, the trampoline page while CPUs start.
+ * Needs:   acpi.c (who is there), apic.c (interrupts between CPUs), trampoline.S.
+ * Callers: see platform/cpu.h.
+ * Source:  Intel SDM volume 3, 8.4 (INIT-SIPI-SIPI).
  */
 #include <tesela/arch.h>
 #include <tesela/atomic.h>

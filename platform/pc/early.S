@@ -2,12 +2,12 @@
  *
  * early.S: what both architectures do in 32-bit mode before there are any page tables.
  *
- * Owns:  the Multiboot 1 header, the search for `paging=` on the command line, and the way out when
- *        this kernel cannot run on this machine: one line on COM1 and the exit code for failure
- *        (never a triple fault).
- * Needs: nothing; it runs at its physical address, with paging off, on the stack that boot.S has
- *        set.
- * Who may call: boot.S of both architectures only. Registers as each routine says.
+ * Owns:    the Multiboot 1 header, the search for `paging=` on the command line, and the way out
+ *          when this kernel cannot run on this machine: one line on COM1 and the exit code for
+ *          failure (never a triple fault).
+ * Needs:   nothing; it runs at its physical address, with paging off, on the stack that boot.S has
+ *          set.
+ * Callers: boot.S of both architectures only. Registers as each routine says.
  */
 #include "early.h"
 

@@ -2,10 +2,10 @@
  *
  * early.h: the numbers that the boot code shares with C.
  *
- * Owns:  selectors, the numbers of the table formats, the offsets into struct platform_cpu,
- *        addresses used before C runs.
- * Needs: nothing. Only #define, since assembly reads it.
- * Who may call: every .S file and the C files of platform/pc.
+ * Owns:    selectors, the numbers of the table formats, the offsets into struct platform_cpu,
+ *          addresses used before C runs.
+ * Needs:   nothing. Only #define, since assembly reads it.
+ * Callers: every .S file and the C files of platform/pc.
  */
 #ifndef PLATFORM_PC_EARLY_H
 #define PLATFORM_PC_EARLY_H

@@ -3,10 +3,10 @@
  * early_map.c: the few changes that C makes to the boot tables: guard pages, the image's
  * protection, device pages.
  *
- * Owns:  the last-level boot tables of boot.S. They stay valid for good: other CPUs start on them,
- *        and so does the double-fault task of x86-32.
- * Needs: the format that boot.S chose: 4-byte entries with 2 levels, 8-byte entries otherwise.
- * Who may call: platform/pc, CPU 0, before the kernel has built tables of its own.
+ * Owns:    the last-level boot tables of boot.S. They stay valid for good: other CPUs start on
+ *          them, and so does the double-fault task of x86-32.
+ * Needs:   the format that boot.S chose: 4-byte entries with 2 levels, 8-byte entries otherwise.
+ * Callers: platform/pc, CPU 0, before the kernel has built tables of its own.
  */
 #include <tesela/arch.h>
 #include "early.h"

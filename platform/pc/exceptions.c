@@ -2,9 +2,9 @@
  *
  * exceptions.c: what happens at an interrupt or an exception.
  *
- * Owns:  the dispatch, the readable dump, the recovery of platform_try().
- * Needs: vectors.S; cpu.c (stacks, stopping the others); console.
- * Who may call: vectors.S; see platform/fault.h for the rest.
+ * Owns:    the dispatch, the readable dump, the recovery of platform_try().
+ * Needs:   vectors.S; cpu.c (stacks, stopping the others); console.
+ * Callers: vectors.S; see platform/fault.h for the rest.
  */
 #include <tesela/arch.h>
 #include <tesela/flush.h>

@@ -3,9 +3,10 @@
  * legacy.c: the two 8259 interrupt controllers, which serve the one device interrupt this port
  * takes (serial input).
  *
- * Owns:  their vectors (0x20 ..) and masks.
- * Needs: x86/instructions.h. The local APIC of CPU 0 passes their interrupts on (apic.c).
- * Who may call: platform/pc, CPU 0. Source: Intel 8259A data sheet.
+ * Owns:    their vectors (0x20 ..) and masks.
+ * Needs:   x86/instructions.h. The local APIC of CPU 0 passes their interrupts on (apic.c).
+ * Callers: platform/pc, CPU 0.
+ * Source:  Intel 8259A data sheet.
  */
 #include <x86/instructions.h>
 #include "pc_internal.h"

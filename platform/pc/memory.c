@@ -2,9 +2,9 @@
  *
  * memory.c: Tesela on this machine: its memory map, image and devices as start options.
  *
- * Owns:  the storage of the memory map and of the list of devices.
- * Needs: the facade; boot.c.
- * Who may call: kernel_main(), see platform/memory.h.
+ * Owns:    the storage of the memory map and of the list of devices.
+ * Needs:   the facade; boot.c.
+ * Callers: kernel_main(), see platform/memory.h.
  */
 #include <platform/memory.h>
 

@@ -2,11 +2,11 @@
  *
  * pc_internal.h: what the files of this port share and nobody else sees.
  *
- * Owns:  struct platform_cpu, the frame that an interrupt leaves on the stack, the calls from one
- *        file to another.
- * Needs: base.
- * Who may call: the .c files of platform/pc. Offsets that assembly uses are in early.h and asserted
- * in cpu.c.
+ * Owns:    struct platform_cpu, the frame that an interrupt leaves on the stack, the calls from one
+ *          file to another.
+ * Needs:   base.
+ * Callers: the .c files of platform/pc. Offsets that assembly uses are in early.h and asserted in
+ *          cpu.c.
  */
 #ifndef PLATFORM_PC_INTERNAL_H
 #define PLATFORM_PC_INTERNAL_H

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * port.c: the seven functions of <tesela/port.h>. All that Tesela asks of a kernel, beside the
- * memory functions in string.c.
+ * port.c: the seven functions of <tesela/port.h>.
  *
- * Owns:  nothing: interrupts, direct map, console and CPUs belong to the files around.
- * Needs: a direct map that is in place, and %gs at this CPU's struct platform_cpu, from the first C
- *        instruction on (boot.S).
- * Who may call: Tesela; the contexts are in <tesela/port.h>.
+ * Owns:    nothing: interrupts, direct map, console and CPUs belong to the files around.
+ * Needs:   a direct map that is in place, and %gs at this CPU's struct platform_cpu, from the first
+ *          C instruction on (boot.S).
+ * Callers: Tesela; the contexts are in <tesela/port.h>.
+ *
+ * All that Tesela asks of a kernel, beside the memory functions in string.c.
  */
 #include <tesela/cpu.h>
 #include <tesela/format.h>

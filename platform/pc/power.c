@@ -2,9 +2,10 @@
  *
  * power.c: the ways to end.
  *
- * Owns:  isa-debug-exit of QEMU and ACPI's soft-off.
- * Needs: the power-management port that FADT names.
- * Who may call: see platform/machine.h. Source: ACPI 6.4, 4.8.3.2.1 (PM1 control registers).
+ * Owns:    isa-debug-exit of QEMU and ACPI's soft-off.
+ * Needs:   the power-management port that FADT names.
+ * Callers: see platform/machine.h.
+ * Source:  ACPI 6.4, 4.8.3.2.1 (PM1 control registers).
  */
 #include <x86/instructions.h>
 #include <platform/acpi.h>

@@ -2,10 +2,10 @@
  *
  * start.c: the first C function, and the order in which this port comes to life.
  *
- * Owns:  that order.
- * Needs: all other files of the port. Entered from boot.S on the boot tables, with %gs at
- *        platform_cpus[0], interrupts off.
- * Who may call: boot.S.
+ * Owns:    that order.
+ * Needs:   all other files of the port. Entered from boot.S on the boot tables, with %gs at
+ *          platform_cpus[0], interrupts off.
+ * Callers: boot.S.
  */
 #include <tesela/arch.h>
 #include <tesela/cpu.h>

@@ -2,11 +2,11 @@
  *
  * string.c: the four functions that compilers call on their own, and that every port owes.
  *
- * Owns:  memcpy, memmove, memset, memcmp.
- * Needs: the direction flag clear, as the calling convention says; a compiler that is told
- *        -ffreestanding. The copying is in assembly, which no compiler turns into a call of the
- *        very function that it stands in.
- * Who may call: everybody. String instructions: short, and fast where it counts (whole pages).
+ * Owns:    memcpy, memmove, memset, memcmp.
+ * Needs:   the direction flag clear, as the calling convention says; a compiler that is told
+ *          -ffreestanding. The copying is in assembly, which no compiler turns into a call of the
+ *          very function that it stands in.
+ * Callers: everybody. String instructions: short, and fast where it counts (whole pages).
  */
 #include <stddef.h>
 #include <stdint.h>

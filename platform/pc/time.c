@@ -3,10 +3,11 @@
  * time.c: microseconds, from the time-stamp counter or, on a CPU without one, from the interval
  * timer.
  *
- * Owns:  counter 0 of the 8254 (it runs freely, its interrupt is masked) and the rate of the time-
- *        stamp counter.
- * Needs: x86/instructions.h. No 64-bit division.
- * Who may call: see platform/machine.h. Source: Intel 8254 data sheet; SDM volume 3, 17.17.
+ * Owns:    counter 0 of the 8254 (it runs freely, its interrupt is masked) and the rate of the
+ *          time-stamp counter.
+ * Needs:   x86/instructions.h. No 64-bit division.
+ * Callers: see platform/machine.h.
+ * Source:  Intel 8254 data sheet; SDM volume 3, 17.17.
  */
 #include <tesela/atomic.h>
 #include <tesela/port.h>

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_model_cpu.c: the model CPU remembers what it may and faults where it must.
  *

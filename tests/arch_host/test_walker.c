@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_walker.c: the independent walker on tables written by hand, number by number.
  *

@@ -2,8 +2,8 @@
  *
  * fake_arch.c: what base asks of a machine, on translation buffers made of atomics.
  *
- * Owns:  the buffers and counters of fake_arch.h.
- * Needs: arch.h; sched_yield of the C library.
+ * Owns:    the buffers and counters of fake_arch.h.
+ * Needs:   arch.h; sched_yield of the C library.
  * Callers: base, through arch.h; tests of base.
  */
 #include "fake_arch.h"

@@ -2,8 +2,8 @@
  *
  * fake_arch.h: a machine that is nothing but translation buffers, to see what flushes reach.
  *
- * Owns:  for each CPU one buffer of FAKE_PAGES entries, counters.
- * Needs: base headers.
+ * Owns:    for each CPU one buffer of FAKE_PAGES entries, counters.
+ * Needs:   base headers.
  * Callers: host-only tests of base.
  */
 #ifndef FAKE_ARCH_H

@@ -2,8 +2,8 @@
  *
  * test_base_example.c: the example of base's README, word for word, and what it does.
  *
- * Owns:  the suite `base_example`.
- * Needs: bits.h, status.h.
+ * Owns:    the suite `base_example`.
+ * Needs:   bits.h, status.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "tap.h"

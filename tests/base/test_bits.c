@@ -2,8 +2,8 @@
  *
  * test_bits.c: one word, then arrays of words against an array of bools.
  *
- * Owns:  the suite `bits`.
- * Needs: bits.h.
+ * Owns:    the suite `bits`.
+ * Needs:   bits.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "rng.h"

@@ -3,8 +3,8 @@
  * test_checked.c: checked arithmetic at its edges, in pairs: the last that fits, the first that
  * does not.
  *
- * Owns:  the suite `checked`.
- * Needs: checked.h, types.h.
+ * Owns:    the suite `checked`.
+ * Needs:   checked.h, types.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "rng.h"

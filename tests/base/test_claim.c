@@ -3,8 +3,8 @@
  * test_claim.c: the claimed word between CPUs that run at the same time: no bit is lost, none
  * handed out twice.
  *
- * Owns:  the suite `claim`. Host only, clean under ThreadSanitizer.
- * Needs: bits.h; threads.h.
+ * Owns:    the suite `claim`. Host only, clean under ThreadSanitizer.
+ * Needs:   bits.h; threads.h.
  * Callers: the test runner.
  *
  * Things are numbered word * TSL_WORD_BITS + bit. Every CPU has a claim on at most one word at a

@@ -2,8 +2,8 @@
  *
  * test_cpu.c: sets of CPUs against an array of bools.
  *
- * Owns:  the suite `cpu`. Joining and leaving are in test_flush.c.
- * Needs: cpu.h.
+ * Owns:    the suite `cpu`. Joining and leaving are in test_flush.c.
+ * Needs:   cpu.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "rng.h"

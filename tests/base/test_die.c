@@ -2,8 +2,8 @@
  *
  * test_die.c: what panics, and with which message.
  *
- * Owns:  the suite `die`. Host only: every case dies in a process of its own.
- * Needs: lock.h, list.h, cpu.h, status.h; host_port.h.
+ * Owns:    the suite `die`. Host only: every case dies in a process of its own.
+ * Needs:   lock.h, list.h, cpu.h, status.h; host_port.h.
  * Callers: the test runner.
  */
 #include "host_port.h"

@@ -2,8 +2,8 @@
  *
  * test_flush.c: flushes from CPU to CPU, all CPUs simulated in one thread.
  *
- * Owns:  the suite `flush`. Host only. CPUs that run at the same time are in test_threads.c.
- * Needs: flush.h, cpu.h; fake_arch.h, host_port.h. A kick is an interrupt that comes at once.
+ * Owns:    the suite `flush`. Host only. CPUs that run at the same time are in test_threads.c.
+ * Needs:   flush.h, cpu.h; fake_arch.h, host_port.h. A kick is an interrupt that comes at once.
  * Callers: the test runner.
  */
 #include "fake_arch.h"

@@ -2,8 +2,8 @@
  *
  * test_format.c: the formatter against texts written by hand.
  *
- * Owns:  the suite `format`. test_format_host.c compares with the C library.
- * Needs: format.h.
+ * Owns:    the suite `format`. test_format_host.c compares with the C library.
+ * Needs:   format.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "tap.h"

@@ -2,8 +2,8 @@
  *
  * test_format_host.c: random formats and values, against the C library's snprintf.
  *
- * Owns:  the suite `format_host`. Host only.
- * Needs: format.h; snprintf.
+ * Owns:    the suite `format_host`. Host only.
+ * Needs:   format.h; snprintf.
  * Callers: the test runner.
  */
 #include "rng.h"

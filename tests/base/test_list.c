@@ -2,8 +2,8 @@
  *
  * test_list.c: the list, step by step.
  *
- * Owns:  the suite `list`.
- * Needs: list.h. Broken links are in test_die.c, since they panic.
+ * Owns:    the suite `list`.
+ * Needs:   list.h. Broken links are in test_die.c, since they panic.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "tap.h"

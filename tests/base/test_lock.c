@@ -2,8 +2,8 @@
  *
  * test_lock.c: locks on one CPU: pins, nesting in order, trying.
  *
- * Owns:  the suite `lock`. What panics is in test_die.c, several CPUs in test_threads.c.
- * Needs: lock.h.
+ * Owns:    the suite `lock`. What panics is in test_die.c, several CPUs in test_threads.c.
+ * Needs:   lock.h.
  * Callers: the test runner, on the host and in kernels.
  */
 #include "tap.h"

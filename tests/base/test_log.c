@@ -2,8 +2,8 @@
  *
  * test_log.c: which lines reach the log, and what they say.
  *
- * Owns:  the suite `log`. Host only: it looks at the lines that the host port kept.
- * Needs: status.h, format.h; host_port.h.
+ * Owns:    the suite `log`. Host only: it looks at the lines that the host port kept.
+ * Needs:   status.h, format.h; host_port.h.
  * Callers: the test runner.
  */
 #include "host_port.h"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_status.c: names of statuses and counted refusals. Which of them are logged: test_die.c.
+ * test_status.c: names of statuses and counted refusals.
  *
- * Owns:  the suite `status`.
- * Needs: status.h.
+ * Owns:    the suite `status`.
+ * Needs:   status.h.
  * Callers: the test runner, on the host and in kernels.
+ *
+ * Which of them are logged: test_die.c.
  */
 #include "tap.h"
 

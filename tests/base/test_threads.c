@@ -2,8 +2,8 @@
  *
  * test_threads.c: locks and flushes between CPUs that run at the same time.
  *
- * Owns:  the suite `threads`. Host only, clean under ThreadSanitizer.
- * Needs: lock.h, flush.h; fake_arch.h, threads.h. An interrupt comes when a CPU unpins or polls.
+ * Owns:    the suite `threads`. Host only, clean under ThreadSanitizer.
+ * Needs:   lock.h, flush.h; fake_arch.h, threads.h. An interrupt comes when a CPU unpins or polls.
  * Callers: the test runner.
  */
 #include "fake_arch.h"

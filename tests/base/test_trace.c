@@ -2,8 +2,8 @@
  *
  * test_trace.c: the flight recorder keeps the last events, in order.
  *
- * Owns:  the suite `trace`.
- * Needs: trace.h.
+ * Owns:    the suite `trace`.
+ * Needs:   trace.h.
  * Callers: the test runner, on the host and in kernels, with TSL_TRACE.
  */
 #include "tap.h"

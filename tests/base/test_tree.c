@@ -2,8 +2,8 @@
  *
  * test_tree.c: random operations on a tree with summaries, against an array of bools.
  *
- * Owns:  the suite `tree`.
- * Needs: tree.h.
+ * Owns:    the suite `tree`.
+ * Needs:   tree.h.
  * Callers: the test runner, on the host and in kernels.
  *
  * The summary is the greatest of a value in a subtree, as address-space trees keep the largest gap.

@@ -2,8 +2,8 @@
  *
  * threads.h: CPUs that really run at the same time, for host tests.
  *
- * Owns:  starting one thread a CPU and ending a test that hangs.
- * Needs: the C library with threads; host_port.h.
+ * Owns:    starting one thread a CPU and ending a test that hangs.
+ * Needs:   the C library with threads; host_port.h.
  * Callers: host-only tests of base.
  */
 #ifndef THREADS_H

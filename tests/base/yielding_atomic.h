@@ -2,12 +2,11 @@
  *
  * yielding_atomic.h: atomics that now and then let another thread run first.
  *
- * Owns:  macros over the functions of atomic.h. Include it before the header under test, whose
- * inline functions then use them.
- * Needs: atomic.h; sched_yield of the C library.
- * Callers: host-only
- * tests that look for what another CPU could do between two steps: on few cores that would
- * otherwise hardly ever happen.
+ * Owns:    macros over the functions of atomic.h. Include it before the header under test, whose
+ *          inline functions then use them.
+ * Needs:   atomic.h; sched_yield of the C library.
+ * Callers: host-only tests that look for what another CPU could do between two steps: on few cores
+ *          that would otherwise hardly ever happen.
  */
 #ifndef YIELDING_ATOMIC_H
 #define YIELDING_ATOMIC_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_frames.c: the rows frames.* on the host, one thread, 4 GiB of simulated memory.
- * Owns: the list of frames that are live.
- * Needs: physical_allocator, kernel_layout, bench_host.h.
- * Run by: ./bench frames (target bench-frames).
+ *
+ * Owns:    the list of frames that are live.
+ * Needs:   physical_allocator, kernel_layout, bench_host.h.
+ * Callers: ./bench frames (target bench-frames).
  *
  * hot: allocate, free at once. churn: free a random live frame, allocate one; the cost of choosing
  * it is included. 50 and 95 are per cent of memory in use, made by filling all of it and freeing at

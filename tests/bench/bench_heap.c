@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_heap.c: the rows heap.* over a heap of Tesela, one thread.
- * Owns: the window of addresses that is the heap's page source.
- * Needs: heap_allocator,
- * bench_heap_rows.h.
- * Run by: ./bench heap (target bench-heap).
+ *
+ * Owns:    the window of addresses that is the heap's page source.
+ * Needs:   heap_allocator, bench_heap_rows.h.
+ * Callers: ./bench heap (target bench-heap).
  *
  * The page source is as simple as one can be, so that what is measured is the heap: runs of one
  * size are kept in a list of that size, others come from the end of the window.

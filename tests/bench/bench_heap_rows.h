@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_heap_rows.h: the rows heap.* over any allocator.
- * Owns: nothing.
- * Needs: bench_host.h.
- * Used by: bench_heap.c (ours), bench_malloc.c (malloc).
+ *
+ * Owns:    nothing.
+ * Needs:   bench_host.h.
+ * Callers: bench_heap.c (ours), bench_malloc.c (malloc).
  *
  * hot64: a block of 64 bytes, allocated and freed at once. churn: a random one of N live blocks is
  * freed and another allocated, sizes from 16 bytes to 8 KiB, small ones more often (each doubling

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_host.c: clock, random numbers, medians, rows of the host benchmarks.
- * Owns: nothing lasting.
- * Needs: libc.
- * Called by: bench_*.c in this folder.
+ *
+ * Owns:    nothing lasting.
+ * Needs:   libc.
+ * Callers: bench_*.c in this folder.
  */
 #define _POSIX_C_SOURCE 200809L
 

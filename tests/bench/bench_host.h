@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_host.h: what the host benchmarks share: clock, random numbers, medians, rows.
- * Owns: the sample arrays.
- * Needs: libc.
- * Used by: bench_*.c in this folder.
+ *
+ * Owns:    the sample arrays.
+ * Needs:   libc.
+ * Callers: bench_*.c in this folder.
  *
  * Times are CPU time of the thread, so that a busy machine blurs them less. A row is the median of
  * BENCH_SAMPLES samples; each sample is long enough that the clock itself does not count.

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_malloc.c: the rows heap.* over the process's malloc: glibc's, or a preloaded one.
- * Owns: nothing.
- * Needs: bench_heap_rows.h.
- * Run by: ./bench heap (target bench-malloc).
+ *
+ * Owns:    nothing.
+ * Needs:   bench_heap_rows.h.
+ * Callers: ./bench heap (target bench-malloc).
  */
 #include "bench_heap_rows.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_port.c: the seven functions of the port for a host benchmark on one thread.
- * Owns: bench_ram, simulated memory from address 0 on (reserved, backed only where touched).
- * Needs: base, mmap.
- * Called by: the library; bench_*.c call bench_ram_create().
+ *
+ * Owns:    bench_ram, simulated memory from address 0 on (reserved, backed only where touched).
+ * Needs:   base, mmap.
+ * Callers: the library; bench_*.c call bench_ram_create().
  *
  * Unlike the port of the tests it checks nothing, so that what is measured is Tesela.
  */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * bench_port.h: simulated memory of the host benchmarks.
- * Owns: nothing.
- * Needs: bench_port.c.
- * Used by: bench_frames.c.
+ *
+ * Owns:    nothing.
+ * Needs:   bench_port.c.
+ * Callers: bench_frames.c.
  */
 #ifndef TESELA_BENCH_PORT_H
 #define TESELA_BENCH_PORT_H

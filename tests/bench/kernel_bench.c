@@ -2,10 +2,10 @@
  *
  * kernel_bench.c: the kernel behind the qemu rows of ./bench.
  *
- * Owns: the list of rows.
- * Needs: the facade, platform/pc; QEMU with -icount shift=0 and one CPU,
- * where the time-stamp counter counts executed instructions.
- * Entered by: platform/pc, on CPU 0.
+ * Owns:    the list of rows.
+ * Needs:   the facade, platform/pc; QEMU with -icount shift=0 and one CPU, where the time-stamp
+ *          counter counts executed instructions.
+ * Callers: platform/pc, on CPU 0.
  *
  * Each row is measured SAMPLES times with interrupts off, the cost of the empty loop subtracted;
  * the first round, which may fill caches and page tables, is thrown away.

@@ -1,11 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * facade_main.c: a kernel that starts Tesela as any kernel would, and tests it from there.
  *
- * Owns: the order.
- * Needs: platform/pc, tap.h.
- * Entered by: platform/pc.
- * Command line: only=PATTERN, as tap_run() takes it.
+ * Owns:    the order.
+ * Needs:   platform/pc, tap.h.
+ * Callers: platform/pc. Command line: only=PATTERN, as tap_run() takes it.
  */
 #include "tap.h"
 

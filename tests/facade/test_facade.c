@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * test_facade.c: the eight functions on a real machine: what they promise and what they refuse.
  *
- * Owns: suite facade.
- * Needs: the facade, started; platform/pc to catch expected faults.
- * Run by: the kernel `facade`.
+ * Owns:    suite facade.
+ * Needs:   the facade, started; platform/pc to catch expected faults.
+ * Callers: the kernel `facade`.
  */
 #include "rng.h"
 #include "tap.h"

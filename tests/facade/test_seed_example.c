@@ -1,11 +1,11 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * test_seed_example.c: the usage examples that the project started from, to the letter and in
  * order.
  *
- * Owns: suite seed_example.
- * Needs: the facade, started.
- * Run by: the kernel `facade`.
+ * Owns:    suite seed_example.
+ * Needs:   the facade, started.
+ * Callers: the kernel `facade`.
  */
 #include "tap.h"
 

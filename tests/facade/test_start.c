@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * test_start.c: the stages of the start: up, down, up again, and failing at every possible place.
  *
- * Owns: the kernel `start`.
- * Needs: platform/pc, tap.h.
- * Entered by: platform/pc.
+ * Owns:    the kernel `start`.
+ * Needs:   platform/pc, tap.h.
+ * Callers: platform/pc.
  */
 #include "tap.h"
 

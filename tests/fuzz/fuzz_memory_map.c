@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * fuzz_memory_map.c - bytes that claim to be a boot map, through every importer, against a model.
- * Owns:  LLVMFuzzerTestOneInput for the import of memory maps, and its oracle.
- * Needs: kernel_layout with all importers; clang's libFuzzer. Its port is silent.
- * Users: fuzzing by hand and the deep checks: fuzz-memory_map [-runs=N] [CORPUS].
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_memory_map.c: bytes that claim to be a boot map, through every importer, against a model.
+ *
+ * Owns:    LLVMFuzzerTestOneInput for the import of memory maps, and its oracle.
+ * Needs:   kernel_layout with all importers; clang's libFuzzer. Its port is silent.
+ * Callers: fuzzing by hand and the deep checks: fuzz-memory_map [-runs=N] [CORPUS].
  *
  * First byte: which importer; second: size of entries; third: capacity; fourth: limit. The rest is
  * copied to a buffer of its exact size, so that the address sanitizer sees every read past it.

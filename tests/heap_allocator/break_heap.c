@@ -1,13 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Break tests: each rule of tsl_heap_verify is broken in exactly one place of a healthy heap, found
- * under its number, mended, and the heap is sound again.
- * Owns: nothing.
- * Needs: the heap's insides, test_source.h, tap.h.
- * Run by: host and kernel test
- * images.
+ * break_heap.c: break tests: each rule of tsl_heap_verify is broken in exactly one place of a
+ * healthy heap, found under its number, mended, and the heap is sound again.
+ *
+ * Owns:    nothing.
+ * Needs:   the heap's insides, test_source.h, tap.h.
+ * Callers: host and kernel test images.
  */
 #include "heap_allocator_internal.h"
 #include "test_source.h"

@@ -1,12 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Random operations against a model: contents stamped, alignment and overlap checked, verified
- * after each step; at the end everything is back and the full span can be allocated again.
- * Owns: the model.
- * Needs: test_source.h, rng.h, tap.h.
- * Run by: host and kernel test images.
+ * prop_heap.c: random operations against a model: contents stamped, alignment and overlap checked,
+ * verified after each step; at the end everything is back and the full span can be allocated again.
+ *
+ * Owns:    the model.
+ * Needs:   test_source.h, rng.h, tap.h.
+ * Callers: host and kernel test images.
  */
 #include <tesela/checked.h>
 

@@ -1,12 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The public functions of the heap one by one: sizes, alignment, resize, zeroing, ceilings, trim,
- * no-wait, several heaps, figures.
- * Owns: nothing.
- * Needs: test_source.h, tap.h.
- * Run by: host and kernel test images.
+ * test_heap.c: the public functions of the heap one by one: sizes, alignment, resize, zeroing,
+ * ceilings, trim, no-wait, several heaps, figures.
+ *
+ * Owns:    nothing.
+ * Needs:   test_source.h, tap.h.
+ * Callers: host and kernel test images.
  */
 #include <tesela/checked.h>
 

@@ -1,11 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The example of the component's README, compiled as it stands there and run.
- * Owns: nothing.
- * Needs: tap.h.
- * Run by: host and kernel test images.
+ * test_heap_example.c: the example of the component's README, compiled as it stands there and run.
+ *
+ * Owns:    nothing.
+ * Needs:   tap.h.
+ * Callers: host and kernel test images.
  */
 #include <tesela/heap_report.h>
 

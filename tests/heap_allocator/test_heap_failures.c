@@ -1,13 +1,13 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The n-th call of the page source fails, for all n, once and from there on: each operation either
- * does what it says or leaves everything as it was, and nothing leaks. And: another CPU gets in at
- * the n-th call, for all n, since no lock is held then.
- * Owns: nothing.
- * Needs: test_source.h, tap.h.
- * Run by: host and kernel test images.
+ * test_heap_failures.c: the n-th call of the page source fails, for all n, once and from there on:
+ * each operation either does what it says or leaves everything as it was, and nothing leaks.
+ *
+ * Owns:    nothing.
+ * Needs:   test_source.h, tap.h.
+ * Callers: host and kernel test images.
+ *
+ * And: another CPU gets in at the n-th call, for all n, since no lock is held then.
  */
 #include "test_source.h"
 

@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The heap in an array of the caller: any address, any size, all of the bookkeeping inside.
- * Owns: an array with guard bytes on both sides.
- * Needs: tap.h.
- * Run by: host and kernel test images.
+ * test_heap_fixed.c: the heap in an array of the caller: any address, any size, all of the
+ * bookkeeping inside.
+ *
+ * Owns:    an array with guard bytes on both sides.
+ * Needs:   tap.h.
+ * Callers: host and kernel test images.
  */
 #include <string.h>
 

@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * A fixed array whose page map has several leaves: too large for a kernel's test image.
- * Owns: the array.
- * Needs: tap.h.
- * Run by: host.
+ * test_heap_large_array.c: a fixed array whose page map has several leaves: too large for a
+ * kernel's test image.
+ *
+ * Owns:    the array.
+ * Needs:   tap.h.
+ * Callers: host.
  */
 #include <tesela/heap_allocator.h>
 #include <tesela/heap_report.h>

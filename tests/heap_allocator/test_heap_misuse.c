@@ -1,12 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Each kind of misuse with each kind of block: status, counter, log line with what, where and size,
- * and a heap that is byte for byte as before (figures, verifier, contents of the block).
- * Owns: nothing.
- * Needs: test_source.h, tap.h, host_port.h (reads the log).
- * Run by: host.
+ * test_heap_misuse.c: each kind of misuse with each kind of block: status, counter, log line with
+ * what, where and size, and a heap that is byte for byte as before (figures, verifier, contents of
+ * the block).
+ *
+ * Owns:    nothing.
+ * Needs:   test_source.h, tap.h, host_port.h (reads the log).
+ * Callers: host.
  */
 #include <tesela/checked.h>
 

@@ -1,12 +1,13 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * The heap under several threads, each a CPU: own blocks, blocks that another thread frees, trims,
- * resizes and misuse at the same time. Run with the thread sanitizer too.
- * Owns: threads.
- * Needs: test_source.h, rng.h, tap.h, host_port.h, POSIX threads.
- * Run by: host.
+ * test_heap_threads.c: the heap under several threads, each a CPU: own blocks, blocks that another
+ * thread frees, trims, resizes and misuse at the same time.
+ *
+ * Owns:    threads.
+ * Needs:   test_source.h, rng.h, tap.h, host_port.h, POSIX threads.
+ * Callers: host.
+ *
+ * Run with the thread sanitizer too.
  */
 #include <pthread.h>
 

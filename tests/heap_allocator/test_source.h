@@ -1,13 +1,14 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * A page source for the heap's tests: first fit over a static arena, checks its caller, fails on
- * request. Its lock has the heap's rank, so that builds with lock checks catch a heap that calls
- * it with its own lock held.
- * Owns: the arena, one for all test files of an image (weak definitions are merged).
- * Needs: base, heap_allocator. May be used by: tests of heap_allocator, one heap source at a time
- * unless they split the arena.
+ * test_source.h: a page source for the heap's tests: first fit over a static arena, checks its
+ * caller, fails on request.
+ *
+ * Owns:    the arena, one for all test files of an image (weak definitions are merged).
+ * Needs:   base, heap_allocator.
+ * Callers: tests of heap_allocator, one heap source at a time unless they split the arena.
+ *
+ * Its lock has the heap's rank, so that builds with lock checks catch a heap that calls it with its
+ * own lock held.
  */
 #ifndef HEAP_TEST_SOURCE_H
 #define HEAP_TEST_SOURCE_H

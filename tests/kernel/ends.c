@@ -2,9 +2,9 @@
  *
  * ends.c: one kernel that ends in every way a kernel can, for the self tests of the QEMU runner.
  *
- * Owns:  nothing. The command line says how: end=pass, fail, panic, reset or hang.
- * Needs: platform/pc.
- * Who may call: tests/kernel/meson.build, with the ending that the runner has to tell.
+ * Owns:    nothing. The command line says how: end=pass, fail, panic, reset or hang.
+ * Needs:   platform/pc.
+ * Callers: tests/kernel/meson.build, with the ending that the runner has to tell.
  */
 #include <tesela/port.h>
 #include <platform/boot.h>

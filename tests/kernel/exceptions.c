@@ -3,10 +3,11 @@
  * exceptions.c: every kind of expected fault comes back with its error code; a full stack ends in a
  * readable report instead of a reset; whoever reports stops the other CPUs.
  *
- * Owns:  the test kernel `exceptions`. On the command line: tables=own starts Tesela first, so that
- *        all of it runs on the kernel's own tables; overflow=1 and stop=1 run what ends the kernel.
- * Needs: platform/pc, the facade, tap.h.
- * Who may call: tests/kernel/meson.build.
+ * Owns:    the test kernel `exceptions`. On the command line: tables=own starts Tesela first, so
+ *          that all of it runs on the kernel's own tables; overflow=1 and stop=1 run what ends the
+ *          kernel.
+ * Needs:   platform/pc, the facade, tap.h.
+ * Callers: tests/kernel/meson.build.
  */
 #include "tap.h"
 

@@ -2,9 +2,9 @@
  *
  * hello.c: the smallest kernel on platform/pc: boots, says what it found, ends as passed.
  *
- * Owns:  nothing.
- * Needs: platform/pc, base.
- * Who may call: the QEMU tests.
+ * Owns:    nothing.
+ * Needs:   platform/pc, base.
+ * Callers: the QEMU tests.
  */
 #include <tesela/format.h>
 #include <platform/acpi.h>

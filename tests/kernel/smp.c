@@ -2,10 +2,10 @@
  *
  * smp.c: the other CPUs start, take work and answer flushes, also while they themselves flush.
  *
- * Owns:  the test kernel `smp`. cpus=N on the command line says how many CPUs the machine has.
- * Needs: platform/pc on its boot tables (and one look inside: early_map_device, to change a mapping
- *        behind the other CPUs' backs), tap.h.
- * Who may call: tests/kernel/meson.build.
+ * Owns:    the test kernel `smp`. cpus=N on the command line says how many CPUs the machine has.
+ * Needs:   platform/pc on its boot tables (and one look inside: early_map_device, to change a
+ *          mapping behind the other CPUs' backs), tap.h.
+ * Callers: tests/kernel/meson.build.
  */
 #include "tap.h"
 

@@ -2,10 +2,10 @@
  *
  * test_acpi.c: the readers of MADT and SRAT on good and on hostile bytes.
  *
- * Owns:  suite acpi. Runs on the host, under its sanitizers, and in the kernel.
- * Needs: platform/pc/acpi_tables.c, pure functions; the tables are built here, from ACPI 6.4,
- *        5.2.12 and 5.2.16.
- * Who may call: the build.
+ * Owns:    suite acpi. Runs on the host, under its sanitizers, and in the kernel.
+ * Needs:   platform/pc/acpi_tables.c, pure functions; the tables are built here, from ACPI 6.4,
+ *          5.2.12 and 5.2.16.
+ * Callers: the build.
  */
 #include "tap.h"
 

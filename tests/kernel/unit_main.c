@@ -2,9 +2,9 @@
  *
  * unit_main.c: the main program of the image that runs the components' own suites inside a kernel.
  *
- * Owns:  the order: real memory map, all CPUs, suites, verdict.
- * Needs: platform/pc, tap.h, the list of suites that the build makes (kernel_suites.c).
- * Who may call: QEMU runs. Command line: only=PATTERN as tap_run() takes it, seed=N, rounds=N.
+ * Owns:    the order: real memory map, all CPUs, suites, verdict.
+ * Needs:   platform/pc, tap.h, the list of suites that the build makes (kernel_suites.c).
+ * Callers: QEMU runs. Command line: only=PATTERN as tap_run() takes it, seed=N, rounds=N.
  */
 #include "tap.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * break_layout.c - each rule of tsl_layout_check() broken in turn, and refused with its own id.
- * Owns:  the suite break_layout.
- * Needs: tap.h. A sound layout of 32 bits is copied and broken; it works on every build.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * break_layout.c: each rule of tsl_layout_check() broken in turn, and refused with its own id.
+ *
+ * Owns:    the suite break_layout.
+ * Needs:   tap.h. A sound layout of 32 bits is copied and broken; it works on every build.
+ * Callers: host and kernel test programs.
  */
 #include <tesela/kernel_layout.h>
 

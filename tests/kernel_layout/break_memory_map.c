@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * break_memory_map.c - each rule of tsl_map_verify() broken from outside, and seen.
- * Owns:  the suite break_memory_map.
- * Needs: map_check.h; writes into a map's fields, which nobody else may.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * break_memory_map.c: each rule of tsl_map_verify() broken from outside, and seen.
+ *
+ * Owns:    the suite break_memory_map.
+ * Needs:   map_check.h; writes into a map's fields, which nobody else may.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

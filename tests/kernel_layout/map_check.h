@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * map_check.h - what the tests of memory maps share.
- * Owns:  a map with its storage, the comparison of a whole map with the expected list, a writer of
- *        little-endian bytes for synthetic boot maps.
- * Needs: tap.h. No libc: these tests also run inside the kernel.
- * Users: the tests of this folder.
+/* SPDX-License-Identifier: MIT
+ *
+ * map_check.h: what the tests of memory maps share.
+ *
+ * Owns:    a map with its storage, the comparison of a whole map with the expected list, a writer
+ *          of little-endian bytes for synthetic boot maps.
+ * Needs:   tap.h. No libc: these tests also run inside the kernel.
+ * Callers: the tests of this folder.
  */
 #ifndef MAP_CHECK_H
 #define MAP_CHECK_H

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * prop_memory_map.c - random maps against a naive model: one type a page.
- * Owns:  the suite prop_memory_map and the model.
- * Needs: map_check.h, rng.h. A universe of 96 pages, entries at any byte.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * prop_memory_map.c: random maps against a naive model: one type a page.
+ *
+ * Owns:    the suite prop_memory_map and the model.
+ * Needs:   map_check.h, rng.h. A universe of 96 pages, entries at any byte.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 #include "rng.h"

@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_hostile_maps.c - boot maps as bad firmware and bad loaders make them, in every format.
- * Owns:  the suite hostile_maps and the table of maps with what must come out usable.
- * Needs: map_check.h; the importers that are compiled in. Each map is added in its order and
- *        backwards, then through each importer; usable memory must be the same every time.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_hostile_maps.c: boot maps as bad firmware and bad loaders make them, in every format.
+ *
+ * Owns:    the suite hostile_maps and the table of maps with what must come out usable.
+ * Needs:   map_check.h; the importers that are compiled in. Each map is added in its order and
+ *          backwards, then through each importer; usable memory must be the same every time.
+ * Callers: host and kernel test programs.
  */
 #include <tesela/config.h>
 

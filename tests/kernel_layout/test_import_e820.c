@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_e820.c - BIOS entries of 20 and 24 bytes, right and broken.
- * Owns:  the suite import_e820.
- * Needs: map_check.h; built when TSL_IMPORT_E820 is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_e820.c: BIOS entries of 20 and 24 bytes, right and broken.
+ *
+ * Owns:    the suite import_e820.
+ * Needs:   map_check.h; built when TSL_IMPORT_E820 is set.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

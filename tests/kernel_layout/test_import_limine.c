@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_limine.c - Limine entries in a row and behind pointers, right and broken.
- * Owns:  the suite import_limine.
- * Needs: map_check.h; built when TSL_IMPORT_LIMINE is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_limine.c: Limine entries in a row and behind pointers, right and broken.
+ *
+ * Owns:    the suite import_limine.
+ * Needs:   map_check.h; built when TSL_IMPORT_LIMINE is set.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

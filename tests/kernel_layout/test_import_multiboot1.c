@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_multiboot1.c - Multiboot 1: what is right is taken, what is broken refused whole.
- * Owns:  the suite import_multiboot1.
- * Needs: map_check.h; built when TSL_IMPORT_MULTIBOOT1 is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_multiboot1.c: Multiboot 1: what is right is taken, what is broken refused whole.
+ *
+ * Owns:    the suite import_multiboot1.
+ * Needs:   map_check.h; built when TSL_IMPORT_MULTIBOOT1 is set.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_multiboot2.c - Multiboot 2: tags right, missing, cut and lying.
- * Owns:  the suite import_multiboot2.
- * Needs: map_check.h; built when TSL_IMPORT_MULTIBOOT2 is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_multiboot2.c: Multiboot 2: tags right, missing, cut and lying.
+ *
+ * Owns:    the suite import_multiboot2.
+ * Needs:   map_check.h; built when TSL_IMPORT_MULTIBOOT2 is set.
+ * Callers: host and kernel test programs.
  */
 #include <tesela/config.h>
 

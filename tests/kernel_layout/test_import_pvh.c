@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_pvh.c - PVH: start information, map and modules, right and broken.
- * Owns:  the suite import_pvh.
- * Needs: map_check.h; built when TSL_IMPORT_PVH is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_pvh.c: PVH: start information, map and modules, right and broken.
+ *
+ * Owns:    the suite import_pvh.
+ * Needs:   map_check.h; built when TSL_IMPORT_PVH is set.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_import_uefi.c - UEFI descriptors of any size, every type and attribute, right and broken.
- * Owns:  the suite import_uefi.
- * Needs: map_check.h; built when TSL_IMPORT_UEFI is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_import_uefi.c: UEFI descriptors of any size, every type and attribute, right and broken.
+ *
+ * Owns:    the suite import_uefi.
+ * Needs:   map_check.h; built when TSL_IMPORT_UEFI is set.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

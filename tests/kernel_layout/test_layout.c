@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_layout.c - the layouts compiled in: sound, as promised in numbers, drawn as they are.
- * Owns:  the suite layout.
- * Needs: tap.h, <tesela/config.h> for the formats that are on.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_layout.c: the layouts compiled in: sound, as promised in numbers, drawn as they are.
+ *
+ * Owns:    the suite layout.
+ * Needs:   tap.h, <tesela/config.h> for the formats that are on.
+ * Callers: host and kernel test programs.
  */
 #include <tesela/config.h>
 #include <tesela/kernel_layout.h>

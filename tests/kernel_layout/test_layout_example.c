@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_layout_example.c - the example of the component's README, compiled and run.
- * Owns:  the suite layout_example.
- * Needs: map_check.h; built when TSL_IMPORT_MULTIBOOT1 is set.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_layout_example.c: the example of the component's README, compiled and run.
+ *
+ * Owns:    the suite layout_example.
+ * Needs:   map_check.h; built when TSL_IMPORT_MULTIBOOT1 is set.
+ * Callers: host and kernel test programs.
  */
 #include <tesela/boot_map.h>
 #include <tesela/kernel_layout.h>

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_memory_map.c - the normaliser: rounding, strength, refusals, limits, full maps.
- * Owns:  the suite memory_map.
- * Needs: map_check.h. Each test compares the whole list of ranges.
- * Users: host and kernel test programs.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_memory_map.c: the normaliser: rounding, strength, refusals, limits, full maps.
+ *
+ * Owns:    the suite memory_map.
+ * Needs:   map_check.h. Each test compares the whole list of ranges.
+ * Callers: host and kernel test programs.
  */
 #include "map_check.h"
 

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * break_table.c: each rule of tsl_table_verify, broken by hand, is found, and it alone.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * prop_table.c: random operations on a table against an array that remembers one page a slot.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * table_world.h: one table on a simulated machine, and a second opinion about it.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_format.c: every format writes entries that it reads back, and never a bit too many.
  *

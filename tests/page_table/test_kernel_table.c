@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_kernel_table.c: the kernel's own table on machines with holes, high RAM and poor CPUs.
  *

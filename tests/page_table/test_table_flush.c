@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_table_flush.c: model CPUs that remember: nothing stale may be used after an operation.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_table_large.c: large pages, and what the CPU marks in entries while we change them.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_table_memory.c: exactly R frames left, for every R: an operation works or changes nothing.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * test_window.c: frames without a direct mapping are reached, one window at a time.
  *

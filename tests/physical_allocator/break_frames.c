@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * break_frames.c - breaks each rule of tsl_frames_verify by hand, and nothing else.
- * Owns:  one test a rule.
- * Needs: the component's internal header, frames_world.h.
- * Users: the unit suite.
+/* SPDX-License-Identifier: MIT
+ *
+ * break_frames.c: breaks each rule of tsl_frames_verify by hand, and nothing else.
+ *
+ * Owns:    one test a rule.
+ * Needs:   the component's internal header, frames_world.h.
+ * Callers: the unit suite.
  */
 #include "frames_world.h"
 #include "physical_allocator_internal.h"

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_world.c - a made-up physical memory for the tests of the frame allocator.
- * Owns:  the pages behind phys_to_virt, once a process; only those that are touched exist.
- * Needs: frames_world.h, mmap.
- * Users: the tests in this folder and the benchmark bodies.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_world.c: a made-up physical memory for the tests of the frame allocator.
+ *
+ * Owns:    the pages behind phys_to_virt, once a process; only those that are touched exist.
+ * Needs:   frames_world.h, mmap.
+ * Callers: the tests in this folder and the benchmark bodies.
  */
 #define _GNU_SOURCE
 #include "frames_world.h"

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * frames_world.h - a made-up physical memory for the tests of the frame allocator.
- * Owns:  RAM for phys_to_virt from address 0 on, one memory map, one allocator.
- * Needs: physical_allocator, kernel_layout, the test port (host_port.h); a Linux process.
- * Users: the tests in this folder and the benchmark bodies.
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_world.h: a made-up physical memory for the tests of the frame allocator.
+ *
+ * Owns:    RAM for phys_to_virt from address 0 on, one memory map, one allocator.
+ * Needs:   physical_allocator, kernel_layout, the test port (host_port.h); a Linux process.
+ * Callers: the tests in this folder and the benchmark bodies.
  */
 #ifndef FRAMES_WORLD_H
 #define FRAMES_WORLD_H

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * prop_frames.c - random operations against a model that keeps one byte a frame.
- * Owns:  the model: a sorted list of managed frames and what each of them is.
- * Needs: frames_world.h, the test port, rng.h.
- * Users: the unit suite. TSL_SEED and TSL_ROUNDS make it another or a longer run.
+/* SPDX-License-Identifier: MIT
+ *
+ * prop_frames.c: random operations against a model that keeps one byte a frame.
+ *
+ * Owns:    the model: a sorted list of managed frames and what each of them is.
+ * Needs:   frames_world.h, the test port, rng.h.
+ * Callers: the unit suite. TSL_SEED and TSL_ROUNDS make it another or a longer run.
  *
  * After each step the verifier must be content, the counts must agree, and what was refused must be
  * what the model refuses: NO_MEMORY only if the model finds no place either.

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_frames.c - blocks, statuses, statistics and zones of the frame allocator.
- * Owns:  the cases that can be named one by one.
- * Needs: frames_world.h, the test port.
- * Users: the unit suite.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_frames.c: blocks, statuses, statistics and zones of the frame allocator.
+ *
+ * Owns:    the cases that can be named one by one.
+ * Needs:   frames_world.h, the test port.
+ * Callers: the unit suite.
  */
 #include "frames_world.h"
 #include "host_port.h"

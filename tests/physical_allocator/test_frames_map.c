@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * test_frames_map.c - what the memory map makes of the allocator: zones, limits, holes, odd maps.
- * Owns:  the cases of maps and zones, and the bound on metadata.
- * Needs: frames_world.h, the test port.
- * Users: the unit suite.
+/* SPDX-License-Identifier: MIT
+ *
+ * test_frames_map.c: what the memory map makes of the allocator: zones, limits, holes, odd maps.
+ *
+ * Owns:    the cases of maps and zones, and the bound on metadata.
+ * Needs:   frames_world.h, the test port.
+ * Callers: the unit suite.
  */
 #include "frames_world.h"
 #include "host_port.h"

@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * threads_frames.c - several CPUs at once, each a thread: no frame has two owners, none is lost.
- * Owns:  a stamp a frame, written by whoever allocated it and cleared before it is freed.
- * Needs: frames_world.h, the test port with threads as CPUs.
- * Users: the unit suite, and the same program under a thread sanitizer.
+/* SPDX-License-Identifier: MIT
+ *
+ * threads_frames.c: several CPUs at once, each a thread: no frame has two owners, none is lost.
+ *
+ * Owns:    a stamp a frame, written by whoever allocated it and cleared before it is freed.
+ * Needs:   frames_world.h, the test port with threads as CPUs.
+ * Callers: the unit suite, and the same program under a thread sanitizer.
  *
  * Memory is scarce on purpose, so that the CPUs meet in the same areas, huge blocks collide with
  * single frames, and each CPU frees what others allocated.

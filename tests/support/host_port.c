@@ -3,8 +3,8 @@
  * host_port.c: the seven functions of the port for an ordinary process, with checks of their
  * callers.
  *
- * Owns:  the simulated interrupt state of each CPU, the kept log, expected panics.
- * Needs: the C library with threads; base (flush, format).
+ * Owns:    the simulated interrupt state of each CPU, the kept log, expected panics.
+ * Needs:   the C library with threads; base (flush, format).
  * Callers: Tesela, through port.h; tests steer it through host_port.h.
  *
  * Misuse (an unpin that does not match, a CPU out of range, a kick to oneself) aborts with a

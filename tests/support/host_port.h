@@ -2,8 +2,8 @@
  *
  * host_port.h: what host tests can see and steer of the port in host_port.c.
  *
- * Owns:  nothing; declares.
- * Needs: port.h; threads of the C library.
+ * Owns:    nothing; declares.
+ * Needs:   port.h; threads of the C library.
  * Callers: host-only tests, and whoever simulates a machine under them.
  */
 #ifndef HOST_PORT_H

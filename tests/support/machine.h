@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * machine.h: a simulated machine under a host test: RAM, its map, CPUs, a page-table format.
  *

@@ -2,11 +2,11 @@
  *
  * rng.h: numbers that look random and come again with the same seed.
  *
- * Owns:  one generator (xorshift64*), 8 bytes, in the caller's storage.
- * Needs: tap.h for the seed of the run. No C library, no 64-bit division.
+ * Owns:    one generator (xorshift64*), 8 bytes, in the caller's storage.
+ * Needs:   tap.h for the seed of the run. No C library, no 64-bit division.
  * Callers: tests. Not for secrets.
- * Source: Marsaglia, "Xorshift RNGs", 2003; Vigna, "An experimental exploration of Marsaglia's
- *         xorshift generators, scrambled", 2016.
+ * Source:  Marsaglia, "Xorshift RNGs", 2003; Vigna, "An experimental exploration of Marsaglia's
+ *          xorshift generators, scrambled", 2016.
  */
 #ifndef RNG_H
 #define RNG_H

@@ -2,8 +2,8 @@
  *
  * tap.c: the runner of the tests, and what a failed check prints.
  *
- * Owns:  the state of the one test that runs.
- * Needs: base (format, atomics). No C library.
+ * Owns:    the state of the one test that runs.
+ * Needs:   base (format, atomics). No C library.
  * Callers: tap_host.c, the kernel test image's main; checks through the macros of tap.h.
  */
 #include "tap.h"

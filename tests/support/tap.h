@@ -2,8 +2,8 @@
  *
  * tap.h: unit tests that run as a host program and inside a kernel alike.
  *
- * Owns:  the checks, the declaration of a suite, the runner.
- * Needs: base (formatting, atomics). No C library.
+ * Owns:    the checks, the declaration of a suite, the runner.
+ * Needs:   base (formatting, atomics). No C library.
  * Callers: test files; tap_host.c (a host program's main), the kernel test image's main.
  *
  * A test file is one suite:

@@ -2,11 +2,11 @@
  *
  * tap_host.c: the main program of a host test.
  *
- * Owns:  main; standard output as the sink.
- * Needs: tap.h; the C library. Suites are found through the section that TAP_SUITE fills.
- * Callers: the shell:  ./base-bits [PATTERN]
- *          TSL_SEED=0x... starts random tests elsewhere, TSL_ROUNDS=N makes them N times as long.
- *          Exit status: 0 all passed, 1 a test failed, 2 the pattern fits no test.
+ * Owns:    main; standard output as the sink.
+ * Needs:   tap.h; the C library. Suites are found through the section that TAP_SUITE fills.
+ * Callers: the shell:  ./base-bits [PATTERN] TSL_SEED=0x... starts random tests elsewhere,
+ *          TSL_ROUNDS=N makes them N times as long. Exit status: 0 all passed, 1 a test failed, 2
+ *          the pattern fits no test.
  */
 #include "tap.h"
 

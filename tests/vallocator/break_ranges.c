@@ -1,11 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * break_ranges.c: breaks each rule of tsl_ranges_verify() by hand and sees it found.
  *
- * Owns: suite break_ranges.
- * Needs: vm_fixture.h, vallocator_internal.h.
- * Run by: the host test
- * runner.
+ * Owns:    suite break_ranges.
+ * Needs:   vm_fixture.h, vallocator_internal.h.
+ * Callers: the host test runner.
  */
 #include "vm_fixture.h"
 

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * test_backed_range.c: pages of a window with frames on demand.
  *
- * Owns: suite backed_range.
- * Needs: vm_fixture.h.
- * Run by: the host test runner.
+ * Owns:    suite backed_range.
+ * Needs:   vm_fixture.h.
+ * Callers: the host test runner.
  */
 #include "vm_fixture.h"
 

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * test_ranges.c: kernel ranges: what they hand out, what they refuse, what they leave behind.
  *
- * Owns: suite ranges.
- * Needs: vm_fixture.h (a machine with frames, a table, a heap).
- * Run by: the host test runner.
+ * Owns:    suite ranges.
+ * Needs:   vm_fixture.h (a machine with frames, a table, a heap).
+ * Callers: the host test runner.
  */
 #include "vm_fixture.h"
 

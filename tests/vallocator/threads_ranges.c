@@ -1,9 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * threads_ranges.c: CPUs that free, guess and allocate the same addresses at the same time.
  *
- * Owns: suite threads_ranges. Needs: vm_fixture.h, host_port.h; threads of the C library.
- * Run by: the host test runner, also under the thread sanitizer.
+ * Owns:    suite threads_ranges.
+ * Needs:   vm_fixture.h, host_port.h; threads of the C library.
+ * Callers: the host test runner, also under the thread sanitizer.
  *
  * A block is disputed when several CPUs free it: a mistake, of which exactly one call may succeed.
  */

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * vm_fixture.c: builds and takes down the small machine of vm_fixture.h.
  *
- * Owns: the machine, the frames that a test has put aside.
- * Needs: machine.h, model_cpu.h.
- * May be called by: tests/vallocator.
+ * Owns:    the machine, the frames that a test has put aside.
+ * Needs:   machine.h, model_cpu.h.
+ * Callers: tests/vallocator.
  */
 #include "vm_fixture.h"
 

@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * vm_fixture.h: a small machine with frames, a running page table, a heap, and an empty window.
  *
- * Owns: the one fixture of a test program.
- * Needs: tests/support/machine.h, arch/host.
- * May be called by: tests/vallocator.
+ * Owns:    the one fixture of a test program.
+ * Needs:   tests/support/machine.h, arch/host.
+ * Callers: tests/vallocator.
  */
 #ifndef VM_FIXTURE_H
 #define VM_FIXTURE_H

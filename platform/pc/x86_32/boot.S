@@ -2,12 +2,13 @@
  *
  * boot.S: from the Multiboot loader to the first C instruction on x86-32.
  *
- * Owns:  the choice between PAE and 2-level tables, the boot tables, the boot GDT. The boot tables
- *        show: the low 4 MiB at their own addresses, the image at 0xC0000000 (its first 4 MiB in 4
- *        KiB pages, so that guard pages are possible), physical 0..512 MiB (32 MiB on a CPU without
- *        large pages) at 0xC1000000, and one table for devices at 0xF9C00000.
- * Needs: early.S. Sources: Multiboot 0.6.96; Intel SDM volume 3, 4.3 and 4.4.
- * Who may call: the boot loader.
+ * Owns:    the choice between PAE and 2-level tables, the boot tables, the boot GDT. The boot
+ *          tables show: the low 4 MiB at their own addresses, the image at 0xC0000000 (its first 4
+ *          MiB in 4 KiB pages, so that guard pages are possible), physical 0..512 MiB (32 MiB on a
+ *          CPU without large pages) at 0xC1000000, and one table for devices at 0xF9C00000.
+ * Needs:   early.S.
+ * Callers: the boot loader.
+ * Source:  Multiboot 0.6.96; Intel SDM volume 3, 4.3 and 4.4.
  */
 #include <tesela/config.h>
 #include "../early.h"

@@ -2,12 +2,12 @@
  *
  * descriptors.c: segments, tasks and interrupt gates on x86-32.
  *
- * Owns:  one GDT for each CPU with a segment for its struct platform_cpu (%gs), one IDT for all. A
- *        double fault is a task switch: the CPU changes to another stack and to the boot tables,
- *        and so a full kernel stack ends in a readable dump.
- * Needs: vectors.S; the boot tables, which stay valid.
- * Who may call: start.c and cpu.c, on the CPU itself. Source: Intel SDM volume 3, 6.14, 7.2 and
- * 7.3.
+ * Owns:    one GDT for each CPU with a segment for its struct platform_cpu (%gs), one IDT for all.
+ *          A double fault is a task switch: the CPU changes to another stack and to the boot
+ *          tables, and so a full kernel stack ends in a readable dump.
+ * Needs:   vectors.S; the boot tables, which stay valid.
+ * Callers: start.c and cpu.c, on the CPU itself.
+ * Source:  Intel SDM volume 3, 6.14, 7.2 and 7.3.
  */
 #include <x86/instructions.h>
 #include "../early.h"

@@ -2,9 +2,9 @@
  *
  * frame.h: what an interrupt leaves on the stack on x86-32.
  *
- * Owns:  struct interrupt_frame and what only this architecture's frame can answer.
- * Needs: vectors.S pushes in this order.
- * Who may call: platform/pc.
+ * Owns:    struct interrupt_frame and what only this architecture's frame can answer.
+ * Needs:   vectors.S pushes in this order.
+ * Callers: platform/pc.
  */
 #ifndef PLATFORM_PC_FRAME_H
 #define PLATFORM_PC_FRAME_H

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * machine.h: the numbers that differ on x86-32. Its twin is x86_64/machine.h.
+ * machine.h: the numbers that differ on x86-32.
  *
- * Owns:  the offsets into struct platform_cpu, the places of this architecture's address space.
- * Needs: kernel_layout's numbers. Only #define, since assembly reads it.
- * Who may call: platform/pc.
+ * Owns:    the offsets into struct platform_cpu, the places of this architecture's address space.
+ * Needs:   kernel_layout's numbers. Only #define, since assembly reads it.
+ * Callers: platform/pc.
+ *
+ * Its twin is x86_64/machine.h.
  */
 #ifndef PLATFORM_PC_MACHINE_H
 #define PLATFORM_PC_MACHINE_H

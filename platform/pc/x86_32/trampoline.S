@@ -2,10 +2,10 @@
  *
  * trampoline.S: the first instructions of every CPU but the first, copied to 0x8000.
  *
- * Owns:  the way from real mode to cpu_entry() on the boot tables, with or without PAE.
- * Needs: struct trampoline_data (cpu.c) at the end of the same page. No address in here may depend
- *        on where it is linked.
- * Who may call: a CPU after the STARTUP interrupt.
+ * Owns:    the way from real mode to cpu_entry() on the boot tables, with or without PAE.
+ * Needs:   struct trampoline_data (cpu.c) at the end of the same page. No address in here may
+ *          depend on where it is linked.
+ * Callers: a CPU after the STARTUP interrupt.
  */
 #include "../early.h"
 #include "machine.h"

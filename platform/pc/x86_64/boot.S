@@ -2,13 +2,14 @@
  *
  * boot.S: from the Multiboot loader (32-bit mode) to the first C instruction on x86-64.
  *
- * Owns:  the choice between 4 and 5 levels, the boot tables, the boot GDT. The boot tables show:
- *        the low 4 GiB at their own addresses and at the start of the direct map, the image at
- *        0xFFFFFFFF80000000 (its first 4 MiB in 4 KiB pages, so that guard pages are possible), and
- *        one table for devices at 0xFFFFD80000000000.
- * Needs: early.S. Sources: Multiboot 0.6.96; Intel SDM volume 3, 4.5 (5 levels: CR4.LA57 can only
- *        be set with paging off).
- * Who may call: the boot loader.
+ * Owns:    the choice between 4 and 5 levels, the boot tables, the boot GDT. The boot tables show:
+ *          the low 4 GiB at their own addresses and at the start of the direct map, the image at
+ *          0xFFFFFFFF80000000 (its first 4 MiB in 4 KiB pages, so that guard pages are possible),
+ *          and one table for devices at 0xFFFFD80000000000.
+ * Needs:   early.S.
+ * Callers: the boot loader.
+ * Source:  Multiboot 0.6.96; Intel SDM volume 3, 4.5 (5 levels: CR4.LA57 can only be set with
+ *          paging off).
  */
 #include <tesela/config.h>
 #include "../early.h"

@@ -2,10 +2,11 @@
  *
  * descriptors.c: segments, task state and interrupt gates on x86-64.
  *
- * Owns:  one GDT and TSS for each CPU, one IDT for all. Double faults switch to the CPU's fault
- *        stack (IST 1): that is how a full kernel stack ends in a readable dump.
- * Needs: vectors.S.
- * Who may call: start.c and cpu.c, on the CPU itself. Source: Intel SDM volume 3, 6.14 and 7.7.
+ * Owns:    one GDT and TSS for each CPU, one IDT for all. Double faults switch to the CPU's fault
+ *          stack (IST 1): that is how a full kernel stack ends in a readable dump.
+ * Needs:   vectors.S.
+ * Callers: start.c and cpu.c, on the CPU itself.
+ * Source:  Intel SDM volume 3, 6.14 and 7.7.
  */
 #include <x86/instructions.h>
 #include "../early.h"

@@ -3,10 +3,10 @@
  * vectors.S: the way from an interrupt gate to platform_interrupt() and back, and platform_try()'s
  * two ends.
  *
- * Owns:  vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
- * Needs: pc_internal.h has the same layout. Interrupts come from kernel mode only: there is no user
- *        mode on this port yet.
- * Who may call: the CPU through the IDT; exceptions.c.
+ * Owns:    vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
+ * Needs:   pc_internal.h has the same layout. Interrupts come from kernel mode only: there is no
+ *          user mode on this port yet.
+ * Callers: the CPU through the IDT; exceptions.c.
  */
 #include "../early.h"
 #include "machine.h"

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * model_cpu.h: model CPUs that load, store and fetch through our page tables in simulated RAM.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * ram.h: the simulated RAM of a model machine, as sparse as the machine's map.
  *

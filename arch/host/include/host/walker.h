@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * walker.h: reads page tables the way the manuals say, knowing nothing of page_table or formats.
  *

@@ -2,10 +2,10 @@
  *
  * x86/instructions.h: the x86 instructions that C has no word for, one inline function each.
  *
- * Owns:  nothing; no state. Words are `uintptr_t` where the register is as wide as the mode.
- * Needs: the compiler.
- * Who may call: arch/x86*, platform/pc and kernels' own code. The components use <tesela/arch.h>
- * instead.
+ * Owns:    nothing; no state. Words are `uintptr_t` where the register is as wide as the mode.
+ * Needs:   the compiler.
+ * Callers: arch/x86*, platform/pc and kernels' own code. The components use <tesela/arch.h>
+ *          instead.
  */
 #ifndef X86_INSTRUCTIONS_H
 #define X86_INSTRUCTIONS_H

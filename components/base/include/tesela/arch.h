@@ -2,12 +2,10 @@
  *
  * arch.h: the few operations that need an instruction of this machine.
  *
- * Owns:  their contract. Implemented by arch/x86_32, arch/x86_64 and, on a model machine,
- * arch/host; the build links exactly one of them.
- * Needs: types.h, flush.h; table_format.h for what
- * is behind `struct tsl_table_format`.
- * Callers: base (flush, relax) and page_table. Everybody else
- * has no business here.
+ * Owns:    their contract. Implemented by arch/x86_32, arch/x86_64 and, on a model machine,
+ *          arch/host; the build links exactly one of them.
+ * Needs:   types.h, flush.h; table_format.h for what is behind `struct tsl_table_format`.
+ * Callers: base (flush, relax) and page_table. Everybody else has no business here.
  */
 #ifndef TESELA_ARCH_H
 #define TESELA_ARCH_H

@@ -2,9 +2,11 @@
  *
  * atomic.h: the only place where atomic operations are spelled.
  *
- * Owns:  loads, stores and read-modify-writes on words, 32-bit words and pointers. There are none
- * on 64 bits for x86-32: it has no cheap ones (page-table entries have their own in arch.h).
- * Needs: types.h. A host build that explores interleavings puts its own atomic.h in front of this.
+ * Owns:    loads, stores and read-modify-writes on words, 32-bit words and pointers. There are none
+ *          on 64 bits for x86-32: it has no cheap ones (page-table entries have their own in
+ *          arch.h).
+ * Needs:   types.h. A host build that explores interleavings puts its own atomic.h in front of
+ *          this.
  * Callers: everybody.
  *
  * Orders: a plain load or store is relaxed, the suffix says when it is not. Every read-modify-write

@@ -2,9 +2,9 @@
  *
  * bits.h: the claimed bit word, and runs of bits in arrays of words. 1 = free.
  *
- * Owns:  the operations on "n equal things, some taken": frames, heap slots, pool slots, swap
- * slots.
- * Needs: atomic.h. No run-time library of the compiler (so no popcount builtin).
+ * Owns:    the operations on "n equal things, some taken": frames, heap slots, pool slots, swap
+ *          slots.
+ * Needs:   atomic.h. No run-time library of the compiler (so no popcount builtin).
  * Callers: every allocator. Hot: all that works on one word is inline.
  *
  * A shared word holds the free bits that nobody has claimed. A CPU *claims* the word by exchanging

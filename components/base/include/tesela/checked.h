@@ -2,8 +2,8 @@
  *
  * checked.h: arithmetic on sizes and addresses that may overflow, and alignment.
  *
- * Owns:  the checked sums, products and ranges; rounding to powers of two.
- * Needs: types.h. No function here calls the compiler's run-time library.
+ * Owns:    the checked sums, products and ranges; rounding to powers of two.
+ * Needs:   types.h. No function here calls the compiler's run-time library.
  * Callers: everybody who computes with a number that came from outside.
  */
 #ifndef TESELA_CHECKED_H

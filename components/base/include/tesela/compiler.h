@@ -2,9 +2,9 @@
  *
  * compiler.h: what we ask of the compiler beyond C11, under names of our own.
  *
- * Owns:  the attributes, the two branch hints, and the address arithmetic that C has no operator
- * for.
- * Needs: gcc or clang. The only header where a compiler's own words may appear in `#if`.
+ * Owns:    the attributes, the two branch hints, and the address arithmetic that C has no operator
+ *          for.
+ * Needs:   gcc or clang. The only header where a compiler's own words may appear in `#if`.
  * Callers: everybody.
  */
 #ifndef TESELA_COMPILER_H

@@ -2,8 +2,8 @@
  *
  * cpu.h: sets of CPUs, and which CPUs use the library.
  *
- * Owns:  struct tsl_cpu_set and the set of CPUs online.
- * Needs: atomic.h, port.h (cpu_id, pin), flush.h.
+ * Owns:    struct tsl_cpu_set and the set of CPUs online.
+ * Needs:   atomic.h, port.h (cpu_id, pin), flush.h.
  * Callers: everybody; join and leave only by the kernel, on the CPU itself.
  *
  * CPUs are numbered 0 .. TSL_CPUS - 1 by the port. Every operation on one member of a set is

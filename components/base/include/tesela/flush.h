@@ -2,8 +2,8 @@
  *
  * flush.h: dropping stale translations on many CPUs, without deadlock.
  *
- * Owns:  the request, one mailbox a CPU, the counters.
- * Needs: cpu.h, port.h (pin, cpu_id, flush_others), arch.h (flush).
+ * Owns:    the request, one mailbox a CPU, the counters.
+ * Needs:   cpu.h, port.h (pin, cpu_id, flush_others), arch.h (flush).
  * Callers: page_table posts; the port's interrupt handler and spinning locks receive.
  *
  * The deadlock rule: whoever waits with interrupts off, be it for a lock or for acknowledgements,

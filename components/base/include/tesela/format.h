@@ -2,8 +2,8 @@
  *
  * format.h: text out: bounded formatting, sinks for reports, lines for the log.
  *
- * Owns:  the formatter.
- * Needs: port.h (log). No 64-bit division, no allocation, no state.
+ * Owns:    the formatter.
+ * Needs:   port.h (log). No 64-bit division, no allocation, no state.
  * Callers: everybody; dumps take a sink from their caller.
  *
  * Formats: %s %c %d %i %u %x %X %p %% with the flags `-`, `0` and `#`, a width and a precision

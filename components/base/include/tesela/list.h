@@ -2,9 +2,9 @@
  *
  * list.h: intrusive circular doubly linked list.
  *
- * Owns:  nothing but the two links inside the caller's structures. A head and a node have the same
- *        type; a node that is on no list points at itself.
- * Needs: status.h (assertions). The caller's lock protects a list, head and nodes together.
+ * Owns:    nothing but the two links inside the caller's structures. A head and a node have the
+ *          same type; a node that is on no list points at itself.
+ * Needs:   status.h (assertions). The caller's lock protects a list, head and nodes together.
  * Callers: everybody.
  */
 #ifndef TESELA_LIST_H

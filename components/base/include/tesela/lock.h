@@ -2,8 +2,8 @@
  *
  * lock.h: ranked spin locks.
  *
- * Owns:  the lock, the one order in which locks may be taken, the check of that order.
- * Needs: port.h (pin, cpu_id), arch.h (relax), flush.h.
+ * Owns:    the lock, the one order in which locks may be taken, the check of that order.
+ * Needs:   port.h (pin, cpu_id), arch.h (relax), flush.h.
  * Callers: everybody who shares data between CPUs.
  *
  * A holder is pinned: no interrupt, no migration, no waiting. A CPU that spins answers flush

@@ -2,8 +2,8 @@
  *
  * port.h: everything that a kernel owes to Tesela: seven functions, implemented by the kernel.
  *
- * Owns:  their contract; no code. Nothing here changes with the configuration.
- * Needs: types.h. Beside these seven, the libraries use memcpy, memmove, memset and memcmp.
+ * Owns:    their contract; no code. Nothing here changes with the configuration.
+ * Needs:   types.h. Beside these seven, the libraries use memcpy, memmove, memset and memcmp.
  * Callers: Tesela calls them. A kernel that calls them itself gets what is written here.
  *
  * The reference implementation is platform/pc; tests/support/host_port.c is one for a plain

@@ -2,12 +2,12 @@
  *
  * status.h: the three ways in which something can be wrong, and nothing else.
  *
+ * Owns:    the status values, the refusal counters, the defect record, assertions.
+ * Needs:   port.h (log, panic), atomic.h.
+ * Callers: everybody.
+ *
  * A caller's mistake or an empty store is a `tsl_status`; a broken invariant found by a verifier is
  * a `tsl_defect`; our own mistake, found while running, is a TSL_ASSERT and stops the kernel.
- *
- * Owns:  the status values, the refusal counters, the defect record, assertions.
- * Needs: port.h (log, panic), atomic.h.
- * Callers: everybody.
  */
 #ifndef TESELA_STATUS_H
 #define TESELA_STATUS_H

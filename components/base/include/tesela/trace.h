@@ -2,8 +2,8 @@
  *
  * trace.h: a flight recorder: the last events, in the caller's storage, cheap enough to leave on.
  *
- * Owns:  the one ring of the program.
- * Needs: atomic.h, format.h (sinks), port.h (cpu_id).
+ * Owns:    the one ring of the program.
+ * Needs:   atomic.h, format.h (sinks), port.h (cpu_id).
  * Callers: everybody records; the kernel attaches and dumps.
  *
  * Compiled in by TSL_TRACE; without it tsl_trace() is nothing and attaching is refused.

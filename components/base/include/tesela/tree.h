@@ -2,8 +2,8 @@
  *
  * tree.h: intrusive red-black tree whose nodes can summarise their subtree.
  *
- * Owns:  nothing but the links inside the caller's structures.
- * Needs: status.h. The caller's lock protects a tree, root and nodes together.
+ * Owns:    nothing but the links inside the caller's structures.
+ * Needs:   status.h. The caller's lock protects a tree, root and nodes together.
  * Callers: everybody who keeps things in order by address or size.
  *
  * No recursion, no allocation. A summary (such as "largest gap below me") must be a function of the

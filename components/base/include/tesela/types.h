@@ -2,9 +2,9 @@
  *
  * types.h: addresses, frames and protections, the words in which all components speak.
  *
- * Owns:  the types whose name is their unit, the page size, and the one set of protection bits that
- *        tables, regions and layouts share.
- * Needs: nothing.
+ * Owns:    the types whose name is their unit, the page size, and the one set of protection bits
+ *          that tables, regions and layouts share.
+ * Needs:   nothing.
  * Callers: everybody.
  */
 #ifndef TESELA_TYPES_H

@@ -1,13 +1,12 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * memory.h: the whole subsystem behind eight plain functions and one start: what a kernel's other
  * parts include.
  *
- * Owns: the one global instance of every component.
- * Needs: everything that the configuration
- * compiles in.
- * May be called by: kernels. Components never include it; hosted programs do not
- * either, since libc has another valloc.
+ * Owns:    the one global instance of every component.
+ * Needs:   everything that the configuration compiles in.
+ * Callers: kernels. Components never include it; hosted programs do not either, since libc has
+ *          another valloc.
  */
 #ifndef TESELA_MEMORY_H
 #define TESELA_MEMORY_H

@@ -1,11 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Kernel heap: blocks of any size out of size classes (slabs) and page runs (large blocks).
- * Owns: the pages it takes from its page source, until it puts them back.
- * Needs: base, and a page source (tesela/page_source.h) or an array of the caller.
- * May be called by: anyone, on any CPU, interrupts on or off; not from NMI.
+ * heap_allocator.h: kernel heap: blocks of any size out of size classes (slabs) and page runs
+ * (large blocks).
+ *
+ * Owns:    the pages it takes from its page source, until it puts them back.
+ * Needs:   base, and a page source (tesela/page_source.h) or an array of the caller.
+ * Callers: anyone, on any CPU, interrupts on or off; not from NMI.
  */
 #ifndef TESELA_HEAP_ALLOCATOR_H
 #define TESELA_HEAP_ALLOCATOR_H

@@ -1,12 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * What a heap says about itself: figures, a table by class, self-check.
- * Owns: nothing; everything here reads only.
- * Needs: base, heap_allocator.h.
- * May be called by: anyone who may call the heap; a heap is locked while it is read, so that the
- * figures agree with each other.
+ * heap_report.h: what a heap says about itself: figures, a table by class, self-check.
+ *
+ * Owns:    nothing; everything here reads only.
+ * Needs:   base, heap_allocator.h.
+ * Callers: anyone who may call the heap; a heap is locked while it is read, so that the figures
+ *          agree with each other.
  */
 #ifndef TESELA_HEAP_REPORT_H
 #define TESELA_HEAP_REPORT_H

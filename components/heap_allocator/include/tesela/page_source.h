@@ -1,12 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * Copyright (c) The Tesela authors
+/* SPDX-License-Identifier: MIT
  *
- * Page source: the one thing a heap knows about where pages come from.
- * Owns: nothing; it is a contract between a heap and whoever has pages (the backed range of
- *       vallocator, a caller's array, a hosted mapping).
- * Needs: base.
- * Used by: heap_allocator (calls it), vallocator, hosted programs and tests (implement it).
+ * page_source.h: the one thing a heap knows about where pages come from.
+ *
+ * Owns:    nothing; it is a contract between a heap and whoever has pages (the backed range of
+ *          vallocator, a caller's array, a hosted mapping).
+ * Needs:   base.
+ * Callers: heap_allocator (calls it), vallocator, hosted programs and tests (implement it).
  */
 #ifndef TESELA_PAGE_SOURCE_H
 #define TESELA_PAGE_SOURCE_H

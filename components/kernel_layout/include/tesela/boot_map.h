@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * boot_map.h - importers: what boot loaders and firmware say about memory, made a memory map.
- * Owns:  the decoding of Multiboot 1, Multiboot 2, PVH, e820, Limine and UEFI memory maps.
- * Needs: base, <tesela/memory_map.h>. Each importer is a file behind its own symbol
- *        (TSL_IMPORT_MULTIBOOT1, _MULTIBOOT2, _PVH, _E820, _LIMINE, _UEFI).
- * Users: boot code, once, on the boot CPU.
+/* SPDX-License-Identifier: MIT
+ *
+ * boot_map.h: importers: what boot loaders and firmware say about memory, made a memory map.
+ *
+ * Owns:    the decoding of Multiboot 1, Multiboot 2, PVH, e820, Limine and UEFI memory maps.
+ * Needs:   base, <tesela/memory_map.h>. Each importer is a file behind its own symbol
+ *          (TSL_IMPORT_MULTIBOOT1, _MULTIBOOT2, _PVH, _E820, _LIMINE, _UEFI).
+ * Callers: boot code, once, on the boot CPU.
  *
  * Every importer is a pure function over `bytes` bytes at `data`: it reads nothing else, needs no
  * alignment and trusts no size in them. Data whose structure is broken (cut off, an entry over the

@@ -1,12 +1,14 @@
-/*
- * SPDX-License-Identifier: MIT
- * kernel_layout.h - who lives where in each kind of address space.
- * Owns:  the address ranges of the 2-level, PAE, 4-level and 5-level formats, and the check of any
- *        such layout, ours or a caller's own.
- * Needs: base. The numbers are in <tesela/layout_x86_32.h> and <tesela/layout_x86_64.h>, so that
- *        assembly and linker scripts can have them too.
- * Users: page_table builds the kernel's tables from a layout; vallocator, windows and the port take
- *        their ranges from it. All data is constant, every function reads only: call from anywhere.
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_layout.h: who lives where in each kind of address space.
+ *
+ * Owns:    the address ranges of the 2-level, PAE, 4-level and 5-level formats, and the check of
+ *          any such layout, ours or a caller's own.
+ * Needs:   base. The numbers are in <tesela/layout_x86_32.h> and <tesela/layout_x86_64.h>, so that
+ *          assembly and linker scripts can have them too.
+ * Callers: page_table builds the kernel's tables from a layout; vallocator, windows and the port
+ *          take their ranges from it. All data is constant, every function reads only: call from
+ *          anywhere.
  */
 #ifndef TESELA_KERNEL_LAYOUT_H
 #define TESELA_KERNEL_LAYOUT_H

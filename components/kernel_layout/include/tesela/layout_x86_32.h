@@ -1,10 +1,11 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_x86_32.h - the address space of x86-32 kernels (2-level and PAE tables) in numbers.
- * Owns:  the numbers; layout_2level.c and layout_pae.c give them meaning and check them.
- * Needs: nothing. Only #defines of plain hexadecimal numbers, so that C, assembly and linker
- *        scripts can all include this.
- * Users: anybody. _LAST is a range's last byte.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_x86_32.h: the address space of x86-32 kernels (2-level and PAE tables) in numbers.
+ *
+ * Owns:    the numbers; layout_2level.c and layout_pae.c give them meaning and check them.
+ * Needs:   nothing. Only #defines of plain hexadecimal numbers, so that C, assembly and linker
+ *          scripts can all include this.
+ * Callers: anybody. _LAST is a range's last byte.
  */
 #ifndef TESELA_LAYOUT_X86_32_H
 #define TESELA_LAYOUT_X86_32_H

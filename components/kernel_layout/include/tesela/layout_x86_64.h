@@ -1,11 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * layout_x86_64.h - the address space of x86-64 kernels (4-level and 5-level tables) in numbers.
- * Owns:  the numbers; layout_4level.c and layout_5level.c give them meaning and check them.
- * Needs: nothing. Only #defines of plain hexadecimal numbers, so that C, assembly and linker
- *        scripts can all include this.
- * Users: anybody. _LAST is a range's last byte. Only the user part and the
- *        direct map differ between the two formats.
+/* SPDX-License-Identifier: MIT
+ *
+ * layout_x86_64.h: the address space of x86-64 kernels (4-level and 5-level tables) in numbers.
+ *
+ * Owns:    the numbers; layout_4level.c and layout_5level.c give them meaning and check them.
+ * Needs:   nothing. Only #defines of plain hexadecimal numbers, so that C, assembly and linker
+ *          scripts can all include this.
+ * Callers: anybody. _LAST is a range's last byte. Only the user part and the direct map differ
+ *          between the two formats.
  */
 #ifndef TESELA_LAYOUT_X86_64_H
 #define TESELA_LAYOUT_X86_64_H

@@ -1,11 +1,12 @@
-/*
- * SPDX-License-Identifier: MIT
- * memory_map.h - what physical memory there is: a sorted list without overlaps.
- * Owns:  struct tsl_memory_map and the rules by which entries that nobody should trust become one
- *        (unsorted, overlapping, wrapping, empty, far too large, too many).
- * Needs: base. The caller gives the storage; nothing is allocated, so it works before allocators.
- * Users: boot code and the importers of <tesela/boot_map.h> fill a map; physical_allocator and
- *        page_table read it. One writer, no locks: made on the boot CPU, read-only afterwards.
+/* SPDX-License-Identifier: MIT
+ *
+ * memory_map.h: what physical memory there is: a sorted list without overlaps.
+ *
+ * Owns:    struct tsl_memory_map and the rules by which entries that nobody should trust become one
+ *          (unsorted, overlapping, wrapping, empty, far too large, too many).
+ * Needs:   base. The caller gives the storage; nothing is allocated, so it works before allocators.
+ * Callers: boot code and the importers of <tesela/boot_map.h> fill a map; physical_allocator and
+ *          page_table read it. One writer, no locks: made on the boot CPU, read-only afterwards.
  *
  * Words: a reservation is any entry that is not TSL_MEMORY_USABLE. The stronger of two types is the
  * later one in the enum.

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * gather.h: what a change of tables leaves behind until every CPU has forgotten it.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * kernel_table.h: build the kernel's own table from the layout and the memory map.
  *

@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * page_table.h: page tables of any format: map, unmap, protect, query, iterate.
  *

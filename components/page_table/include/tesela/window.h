@@ -1,5 +1,4 @@
-/*
- * SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT
  *
  * window.h: reach any frame for a moment, also one without a direct mapping.
  *

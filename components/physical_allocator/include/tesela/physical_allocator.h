@@ -1,9 +1,10 @@
-/*
- * SPDX-License-Identifier: MIT
- * physical_allocator.h - hands out the page frames of RAM and takes them back.
- * Owns:  struct tsl_frames: which frame is free, in which zone, and the counters about it.
- * Needs: base, kernel_layout (the memory map it is made of).
- * Users: page_table, vallocator, compression, the facade; anybody who wants a whole frame.
+/* SPDX-License-Identifier: MIT
+ *
+ * physical_allocator.h: hands out the page frames of RAM and takes them back.
+ *
+ * Owns:    struct tsl_frames: which frame is free, in which zone, and the counters about it.
+ * Needs:   base, kernel_layout (the memory map it is made of).
+ * Callers: page_table, vallocator, compression, the facade; anybody who wants a whole frame.
  *
  * Words: a *frame* is 4 KiB of RAM named by its number (address / 4096); a *block* of order n is
  * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an

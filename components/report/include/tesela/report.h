@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * report.h: a snapshot of the whole subsystem, as text for people and as JSON for programs.
  *
- * Owns: the form of both.
- * Needs: the read-only queries of every component it shows.
- * May be called by: the kernel's monitor, a system call that shows memory, tests. Nothing needs it.
+ * Owns:    the form of both.
+ * Needs:   the read-only queries of every component it shows.
+ * Callers: the kernel's monitor, a system call that shows memory, tests. Nothing needs it.
  */
 #ifndef TESELA_REPORT_H
 #define TESELA_REPORT_H

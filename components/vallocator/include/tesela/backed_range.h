@@ -1,11 +1,10 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * backed_range.h: a window of kernel addresses whose pages get frames when they are asked for.
  *
- * Owns: which pages of the window are in use, and the frames behind them.
- * Needs: a page table that covers the window, a frame allocator.
- * May be called by: whoever needs a page source over reserved addresses, first of all the kernel's
- * heap.
+ * Owns:    which pages of the window are in use, and the frames behind them.
+ * Needs:   a page table that covers the window, a frame allocator.
+ * Callers: whoever needs a page source over reserved addresses, first of all the kernel's heap.
  */
 #ifndef TESELA_BACKED_RANGE_H
 #define TESELA_BACKED_RANGE_H

@@ -1,13 +1,12 @@
-/* SPDX-License-Identifier: MIT */
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * vallocator.h: ranges of kernel addresses: memory by the page with a protection, between guard
  * pages.
  *
- * Owns: which addresses of one window belong to whom, and the frames behind memory that it handed
- * out itself.
- * Needs: a page table, a frame allocator, a heap for its nodes.
- * May be called by: the
- * kernel (drivers, stacks, big buffers), the facade.
+ * Owns:    which addresses of one window belong to whom, and the frames behind memory that it
+ *          handed out itself.
+ * Needs:   a page table, a frame allocator, a heap for its nodes.
+ * Callers: the kernel (drivers, stacks, big buffers), the facade.
  */
 #ifndef TESELA_VALLOCATOR_H
 #define TESELA_VALLOCATOR_H

@@ -2,10 +2,10 @@
  *
  * platform/acpi.h: what the firmware's tables say about CPUs and memory nodes.
  *
- * Owns:  copies of what MADT, SRAT and FADT say; nothing here points into firmware memory.
- * Needs: the boot tables (the tables are read once, before kernel_main()).
- * Who may call: anybody; constant from kernel_main() on. Every length in firmware tables is
- * checked, none is trusted; a table with a wrong checksum or length is ignored with a log line.
+ * Owns:    copies of what MADT, SRAT and FADT say; nothing here points into firmware memory.
+ * Needs:   the boot tables (the tables are read once, before kernel_main()).
+ * Callers: anybody; constant from kernel_main() on. Every length in firmware tables is checked,
+ *          none is trusted; a table with a wrong checksum or length is ignored with a log line.
  */
 #ifndef PLATFORM_ACPI_H
 #define PLATFORM_ACPI_H

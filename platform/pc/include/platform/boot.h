@@ -2,11 +2,11 @@
  *
  * platform/boot.h: what the machine and the boot loader handed over.
  *
- * Owns:  the description of the running image, the command line, the memory map as the loader gave
- *        it.
- * Needs: base, kernel_layout.
- * Who may call: kernel_main() and what it starts. All of it is constant from the first line of
- * kernel_main() on.
+ * Owns:    the description of the running image, the command line, the memory map as the loader
+ *          gave it.
+ * Needs:   base, kernel_layout.
+ * Callers: kernel_main() and what it starts. All of it is constant from the first line of
+ *          kernel_main() on.
  *
  * A kernel on this port defines one function, kernel_main(). It is entered on CPU 0 with interrupts
  * off, console, exceptions, time and ACPI ready, on the boot tables; see README.md for what those

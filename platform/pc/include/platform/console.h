@@ -2,11 +2,11 @@
  *
  * platform/console.h: the serial console, COM1 at 115200 baud.
  *
- * Owns:  the line to the person or the test runner. One call of platform_console_write() is never
- *        mixed with another CPU's.
- * Needs: base (sink).
- * Who may call: anybody, also with interrupts off and from exception handlers. A missing or stuck
- * port costs time, never a hang.
+ * Owns:    the line to the person or the test runner. One call of platform_console_write() is never
+ *          mixed with another CPU's.
+ * Needs:   base (sink).
+ * Callers: anybody, also with interrupts off and from exception handlers. A missing or stuck port
+ *          costs time, never a hang.
  */
 #ifndef PLATFORM_CONSOLE_H
 #define PLATFORM_CONSOLE_H

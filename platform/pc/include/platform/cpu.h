@@ -2,11 +2,11 @@
  *
  * platform/cpu.h: the CPUs of the machine.
  *
- * Owns:  starting the other CPUs, giving them work, stopping them.
- * Needs: base, the local APIC. Without one (a 486, or only one CPU in the firmware's tables) there
- *        is CPU 0 and nothing fails.
- * Who may call: CPU 0, except where a line says otherwise. CPU numbers are 0 .. count - 1 and never
- * change.
+ * Owns:    starting the other CPUs, giving them work, stopping them.
+ * Needs:   base, the local APIC. Without one (a 486, or only one CPU in the firmware's tables)
+ *          there is CPU 0 and nothing fails.
+ * Callers: CPU 0, except where a line says otherwise. CPU numbers are 0 .. count - 1 and never
+ *          change.
  */
 #ifndef PLATFORM_CPU_H
 #define PLATFORM_CPU_H

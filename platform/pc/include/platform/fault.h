@@ -2,9 +2,9 @@
  *
  * platform/fault.h: exceptions: those that end the run, and those that a test expects.
  *
- * Owns:  the readable dump, the recovery from an expected fault.
- * Needs: base.
- * Who may call: kernels and tests.
+ * Owns:    the readable dump, the recovery from an expected fault.
+ * Needs:   base.
+ * Callers: kernels and tests.
  */
 #ifndef PLATFORM_FAULT_H
 #define PLATFORM_FAULT_H

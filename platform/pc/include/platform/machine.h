@@ -2,9 +2,9 @@
  *
  * platform/machine.h: clock and switch of the machine.
  *
- * Owns:  time since boot, delays, the ways to end.
- * Needs: the time-stamp counter if the CPU has one, else the interval timer.
- * Who may call: anybody, any CPU.
+ * Owns:    time since boot, delays, the ways to end.
+ * Needs:   the time-stamp counter if the CPU has one, else the interval timer.
+ * Callers: anybody, any CPU.
  */
 #ifndef PLATFORM_MACHINE_H
 #define PLATFORM_MACHINE_H

@@ -2,10 +2,10 @@
  *
  * platform/memory.h: Tesela on this machine: its memory map, image and devices as start options.
  *
- * Owns:  the storage of the memory map and of the list of devices.
- * Needs: the facade; platform/boot.h.
- * Who may call: kernel_main(), on CPU 0.
- * Kernels that start Tesela link platform_memory_sources; others need not.
+ * Owns:    the storage of the memory map and of the list of devices.
+ * Needs:   the facade; platform/boot.h.
+ * Callers: kernel_main(), on CPU 0. Kernels that start Tesela link platform_memory_sources; others
+ *          need not.
  */
 #ifndef PLATFORM_MEMORY_H
 #define PLATFORM_MEMORY_H

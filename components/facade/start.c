@@ -16,8 +16,8 @@
 struct tsl_facade tsl_facade;
 
 /*
- * PAE could name 64 GiB and more, but what describes a frame lies in low memory, of which 512 MiB
- * are mapped: beyond this much RAM the descriptions would fill it. Linux advises the same limit.
+ * PAE could name 64 GiB and more, but tables, metadata and everything that needs a direct mapping
+ * share 512 MiB of low memory. A cap by decision; what lies above is reported and not used.
  */
 #define PAE_RAM_END ((tsl_paddr)16 << 30)
 

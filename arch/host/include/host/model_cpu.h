@@ -53,7 +53,8 @@ struct model_counters {
 
 /*
  * Reset all CPUs: nothing cached, CR3 0, every optional feature off until tsl_arch_enable.
- * Before: host_ram_create. Errors: false: no such format.
+ * Before:  host_ram_create.
+ * Errors:  false: no such format.
  */
 bool model_reset(const struct model_config *config);
 

@@ -25,8 +25,8 @@ struct host_ram_range {
 };
 
 /*
- * Replace the simulated RAM; it reads as zero. Ranges ascend, whole pages, at most
- * HOST_RAM_RANGES. Errors: false if the process cannot reserve the addresses.
+ * Replace the simulated RAM; it reads as zero. Ranges ascend, whole pages, at most HOST_RAM_RANGES.
+ * Errors:  false if the process cannot reserve the addresses.
  */
 bool host_ram_create(const struct host_ram_range *ranges, size_t count, tsl_paddr linear_end);
 

@@ -73,8 +73,9 @@ static inline bool tsl_is_power_of_two(size_t value)
 }
 
 /*
- * Rounding. Before: align is a power of two, else the result means nothing; for the plain `up`
- * versions value <= the type's greatest multiple of align, or the result wraps to 0.
+ * Rounding to a multiple of align.
+ * Before:  align is a power of two, else the result means nothing; for the plain `up` versions
+ *          value <= the type's greatest multiple of align, or the result wraps to 0.
  */
 static inline size_t tsl_align_down(size_t value, size_t align)
 {

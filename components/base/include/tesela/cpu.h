@@ -35,6 +35,7 @@ static inline bool tsl_cpu_set_has(const struct tsl_cpu_set *self, unsigned cpu)
     return (tsl_atomic_load(&self->bits[cpu / TSL_WORD_BITS]) >> (cpu % TSL_WORD_BITS)) & 1;
 }
 
+/* Cost: the words of a set: TSL_CPUS / TSL_WORD_BITS, rounded up. */
 bool tsl_cpu_set_is_empty(const struct tsl_cpu_set *self);
 unsigned tsl_cpu_set_count(const struct tsl_cpu_set *self);
 
@@ -56,8 +57,9 @@ void tsl_cpu_join(void);
 
 /*
  * This CPU stops using the library (idle power-off, unplug): flushes no longer wait for it, so from
- * now on it must not touch any memory that the library may unmap, until it joins again.
- * Answers what is pending first. Context: on the CPU itself, holding no lock of the library.
+ * now on it must not touch any memory that the library may unmap, until it joins again. Answers
+ * what is pending first.
+ * Context: on the CPU itself, holding no lock of the library.
  */
 void tsl_cpu_leave(void);
 

@@ -39,9 +39,8 @@ static inline bool tsl_flush_is_empty(const struct tsl_flush *self)
 /*
  * Returns when no CPU of the set that is online, this one included if it is a member, can still use
  * a translation that `request` names and that was taken out of the tables before the call.
- *
- * cpus:    may be the live set of CPUs that a table runs on: it is read behind a full barrier, so
- *          a CPU that adds itself to the set before it loads the root is never missed.
+ * cpus:    may be the live set of CPUs that a table runs on: it is read behind a full barrier, so a
+ *          CPU that adds itself to the set before it loads the root is never missed.
  * Context: interrupts on or off, with or without locks of Tesela; not from NMI and not from within
  *          tsl_flush_receive. Waits for other CPUs, pinned, and answers them meanwhile.
  * Cost:    with no other CPU in the set, the flush itself; otherwise a post and a wait for each,
@@ -64,6 +63,7 @@ struct tsl_flush_counters {
     tsl_word received; /* requests that CPUs ran for others; fewer than kicks when posts merged */
 };
 
+/* Copies the counters, each at its own moment. Context: any. */
 void tsl_flush_counters(struct tsl_flush_counters *out);
 
 /* How many requests have been posted to a CPU, and how many of them it has run; both wrap. Equal:

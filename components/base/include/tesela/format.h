@@ -21,7 +21,9 @@
 /*
  * Formats into out, which has `size` bytes. Ended by a zero byte whenever size > 0. Returns the
  * length of the whole text, of which at most size - 1 bytes were stored: the text was cut if the
- * result >= size. Context: any. Cost: linear in the text.
+ * result >= size.
+ * Context: any.
+ * Cost:    linear in the text.
  */
 TSL_PRINTF(3, 4) size_t tsl_format(char *out, size_t size, const char *format, ...);
 TSL_PRINTF(3, 0)
@@ -46,8 +48,8 @@ void tsl_print_list(const struct tsl_sink *sink, const char *format, va_list arg
 
 /*
  * One line for the log, without its line end, cut to TSL_LOG_LINE_BYTES - 1. Dropped if the level
- * is above TSL_LOG_LEVEL (a constant: 0 silences all). Context: where the port may log; uses
- * TSL_LOG_LINE_BYTES of stack.
+ * is above TSL_LOG_LEVEL (a constant: 0 silences all).
+ * Context: where the port may log; uses TSL_LOG_LINE_BYTES of stack.
  */
 TSL_PRINTF(2, 3) void tsl_log(enum tsl_log_level level, const char *format, ...);
 TSL_PRINTF(2, 0)

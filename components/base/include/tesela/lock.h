@@ -47,6 +47,7 @@ struct tsl_lock {
         .next = 0, .serving = 0, .holder = 0, .rank = (lock_rank)                                  \
     }
 
+/* An open lock of this rank. TSL_LOCK_INIT does the same at compile time. */
 void tsl_lock_init(struct tsl_lock *self, enum tsl_lock_rank rank);
 
 /*

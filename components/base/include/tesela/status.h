@@ -53,7 +53,6 @@ struct tsl_refusals {
  * Every refusal of a caller's mistake ends here, after the state has been left as it was.
  * The first four refusals of a status in a counter are logged, then those whose number is a power
  * of two, so that a loop of mistakes cannot drown the log.
- *
  * counter: NULL if the object itself is what is wrong: then every refusal is logged.
  * Before:  status is not TSL_OK.
  * Context: any in which the port may log; takes no lock.

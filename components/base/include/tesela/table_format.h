@@ -25,7 +25,7 @@ struct tsl_cpu_features;
  * What our page-attribute table (IA32_PAT) holds, for arch code that programs it: entries 0..3 as
  * after reset (write-back, write-through, uncached-, uncached), entry 4 write-combining. A CPU
  * without PAT never sees entry 4: write-combining is then encoded as uncached.
- * Source: Intel SDM volume 3, 12.12 "Page Attribute Table".
+ * Source:  Intel SDM volume 3, 12.12 "Page Attribute Table".
  */
 #define TSL_X86_PAT UINT64_C(0x0007040100070406)
 
@@ -62,14 +62,14 @@ struct tsl_table_format {
 
     /*
      * The entry that points to a table of the level below. `user`: the span lies in the user half.
-     * Before: `table` is page-aligned and within physical_bits.
+     * Before:  `table` is page-aligned and within physical_bits.
      */
     uint64_t (*encode_table)(unsigned level, tsl_paddr table, bool user);
 
     /*
      * The entry that maps a page. `attributes`: TSL_READ.., cache type, TSL_ALLOW_WX (remembered).
      * Never sets a bit that the features do not allow (no-execute, global, PAT).
-     * Before: leaf_at(level, features); target aligned to the page size and within physical_bits.
+     * Before:  leaf_at(level, features); target aligned to the page size and within physical_bits.
      */
     uint64_t (*encode_leaf)(unsigned level, tsl_paddr target, unsigned attributes,
                             const struct tsl_cpu_features *features);
@@ -94,7 +94,7 @@ extern const struct tsl_table_format tsl_table_format_5level;
 
 /*
  * Is `va` an address this format can translate? (Not: is something mapped there.)
- * Cost: constant.
+ * Cost:    constant.
  */
 static inline bool tsl_table_format_canonical(const struct tsl_table_format *format, tsl_vaddr va)
 {

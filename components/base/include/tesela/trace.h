@@ -32,8 +32,9 @@ void tsl_trace_print(const struct tsl_sink *sink);
 /*
  * Records from now on into `ring`, older events are forgotten; NULL and 0 stop recording.
  * Owns:    the caller keeps the ring in place until it attaches another or stops, and until no CPU
- * can be within tsl_trace any more. Errors:  TSL_INVALID: entries is not a power of two;
- * TSL_UNSUPPORTED: not compiled in. Context: any; the entries are cleared here.
+ *          can be within tsl_trace any more.
+ * Errors:  TSL_INVALID: entries is not a power of two; TSL_UNSUPPORTED: not compiled in.
+ * Context: any; the entries are cleared here.
  */
 TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_entry *ring,
                                                               size_t entries)
@@ -48,8 +49,10 @@ TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_e
 
 /*
  * Records one event and two numbers of its choice. `event` is a string literal: a short name such
- * as "flush.post". Context: any, also NMI. Cost: nothing if not compiled in, one load if not
- * attached, otherwise one locked instruction and a cache line.
+ * as "flush.post".
+ * Context: any, also NMI.
+ * Cost:    nothing if not compiled in, one load if not attached, otherwise one locked instruction
+ *          and a cache line.
  */
 static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
 {

@@ -40,6 +40,7 @@ struct tsl_tree {
     size_t count;
 };
 
+/* An empty tree. Owns: the caller keeps `ops` in place. */
 void tsl_tree_init(struct tsl_tree *self, const struct tsl_tree_ops *ops);
 
 /* Owns: the node stays the caller's, and stays in place until it is removed.

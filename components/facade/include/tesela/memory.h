@@ -28,54 +28,54 @@ struct tsl_backed_range;
 struct tsl_heap;
 struct tsl_ranges;
 
-/** Rights for valloc() and map_page(). TSL_ALLOW_WX and a TSL_CACHE_... type may be added. */
+/* Rights for valloc() and map_page(). TSL_ALLOW_WX and a TSL_CACHE_... type may be added. */
 enum {
-    VM_READ = TSL_READ,   /**< always needed: x86 has no memory that can be written but not read */
-    VM_WRITE = TSL_WRITE, /**< may be written */
-    VM_EXEC = TSL_EXEC,   /**< may be executed; together with VM_WRITE only with TSL_ALLOW_WX */
+    VM_READ = TSL_READ,   /* always needed: x86 has no memory that can be written but not read */
+    VM_WRITE = TSL_WRITE, /* may be written */
+    VM_EXEC = TSL_EXEC,   /* may be executed; together with VM_WRITE only with TSL_ALLOW_WX */
 };
 
-/** How far the start has come; each stage needs the one before. */
+/* How far the start has come; each stage needs the one before. */
 enum tsl_stage {
-    TSL_STAGE_NONE,   /**< nothing is up: every function below refuses */
-    TSL_STAGE_FRAMES, /**< allocate_physical_page() works */
-    TSL_STAGE_TABLES, /**< the kernel runs on our page table: map_page() works outside the valloc
+    TSL_STAGE_NONE,   /* nothing is up: every function below refuses */
+    TSL_STAGE_FRAMES, /* allocate_physical_page() works */
+    TSL_STAGE_TABLES, /* the kernel runs on our page table: map_page() works outside the valloc
                          window */
-    TSL_STAGE_HEAP,   /**< kmalloc() works */
-    TSL_STAGE_RANGES, /**< valloc() works: all is up */
+    TSL_STAGE_HEAP,   /* kmalloc() works */
+    TSL_STAGE_RANGES, /* valloc() works: all is up */
 };
 
-/** What a kernel tells Tesela at the start. All that is pointed to must stay until tsl_stop(). */
+/* What a kernel tells Tesela at the start. All that is pointed to must stay until tsl_stop(). */
 struct tsl_start_options {
-    /**
+    /*
      * Normalised memory map: RAM, with the kernel's image, its modules and all that must be left
      * alone reserved. The start cuts off what this CPU and format cannot name (tsl_map_limit()).
      */
     struct tsl_memory_map *map;
-    /** Who lives where; NULL: the built-in layout of `format`. Checked before use. */
+    /* Who lives where; NULL: the built-in layout of `format`. Checked before use. */
     const struct tsl_layout *layout;
-    /** Table format to run on: the one that the boot code's tables have. */
+    /* Table format to run on: the one that the boot code's tables have. */
     const struct tsl_table_format *format;
-    /** Where the kernel's image lies. */
+    /* Where the kernel's image lies. */
     struct tsl_kernel_image image;
-    /** Device registers and firmware tables to be mapped from the start; may be NULL. */
+    /* Device registers and firmware tables to be mapped from the start; may be NULL. */
     const struct tsl_kernel_device *devices;
     size_t device_count;
-    /** Physical memory that tsl_port_phys_to_virt() reaches at this moment; 0: all that the direct
+    /* Physical memory that tsl_port_phys_to_virt() reaches at this moment; 0: all that the direct
      * map will cover. */
     tsl_paddr reach_end;
-    /** Ceiling of the heap in bytes; 0: the profile's. */
+    /* Ceiling of the heap in bytes; 0: the profile's. */
     size_t heap_bytes;
 };
 
-/** The parts of the running instance, for those who want more than the eight functions. NULL before
+/* The parts of the running instance, for those who want more than the eight functions. NULL before
  * its stage. */
 struct tsl_system {
     enum tsl_stage stage;
     struct tsl_cpu_features features;
     const struct tsl_layout *layout;
     struct tsl_frames *frames;
-    /** Frames that remember which pages allocate_physical_page() gave: one for each 126 MiB. */
+    /* Frames that remember which pages allocate_physical_page() gave: one for each 126 MiB. */
     tsl_word record_frames;
     struct tsl_table *table;
     struct tsl_windows *windows;
@@ -84,92 +84,114 @@ struct tsl_system {
     struct tsl_ranges *ranges;
 };
 
-/**
+/*
  * Brings all stages up, on the first CPU, with interrupts off.
- *
- * Errors: TSL_INVALID (no map, format or image; a layout that does not fit: the log says which
- * rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
- * TSL_NO_MEMORY (the log says at which stage and what was there). The machine is then as before:
- * stages that had come up are undone, the boot tables are in force. Context: one CPU, once. Cost:
- * O(RAM / 2 MiB) for the direct map, O(RAM / 128 KiB) for the frames' bits.
+ * Errors:  TSL_INVALID (no map, format or image; a layout that does not fit: the log says which
+ *          rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
+ *          TSL_NO_MEMORY (the log says at which stage and what was there). The machine is then as
+ *          before: stages that had come up are undone, the boot tables are in force.
+ * Context: one CPU, once.
+ * Cost:    O(RAM / 2 MiB) for the direct map, O(RAM / 128 KiB) for the frames' bits.
  */
 TSL_MUST_CHECK enum tsl_status tsl_start(const struct tsl_start_options *options);
 
-/** As tsl_start(), but stops behind the stage named, so that a kernel can do something of its own
+/* As tsl_start(), but stops behind the stage named, so that a kernel can do something of its own
  * in between. */
 TSL_MUST_CHECK enum tsl_status tsl_start_until(const struct tsl_start_options *options,
                                                enum tsl_stage stage);
 
-/**
+/*
  * Undoes every stage, newest first; ranges that are left are freed, the boot tables come back into
  * force.
- *
- * Before: no CPU but this one runs, and nobody uses a page that we handed out any more.
- * Errors: TSL_BUSY: heap blocks are live, or frames are allocated. The heap (or the frames) and
- * what is below stay up; tsl_system()->stage says so. Free them and try again.
+ * Before:  no CPU but this one runs, and nobody uses a page that we handed out any more.
+ * Errors:  TSL_BUSY: heap blocks are live, or frames are allocated. The heap (or the frames) and
+ *          what is below stay up; tsl_system()->stage says so. Free them and try again.
  */
 TSL_MUST_CHECK enum tsl_status tsl_stop(void);
 
-/** The running instance; never NULL. */
+/* The running instance; never NULL. */
 const struct tsl_system *tsl_system(void);
 
-/** Checks every rule of every component that is up; the first broken one, or none. Before: nobody
- * changes anything. */
+/*
+ * Checks every rule of every component that is up; the first broken one, or none. Reads only.
+ * Before:  nobody changes anything meanwhile.
+ * Cost:    linear in all metadata and tables.
+ */
 struct tsl_defect tsl_verify(void);
 
-/**
+/*
  * Allocates one frame of physical memory (4 KiB); its contents are undefined.
  *
- * The address lies below UINTPTR_MAX and, where the kernel has a direct map, inside it; it is never
- * 0. Errors: 0 when there is none, or before the start. Context: any but NMI. Cost: see
- * physical_allocator.
+ * The address is never 0. On x86-64 it lies in the direct map. On x86-32 it lies below 4 GiB, and
+ * where RAM goes beyond the direct map mostly above it: tsl_port_phys_to_virt() then gives NULL, and
+ * the page is reached through map_page() or a window.
+ * Errors:  0 when there is none, or before the start.
+ * Context: any but NMI.
+ * Cost:    see physical_allocator.
  */
 TSL_MUST_CHECK uintptr_t allocate_physical_page(void);
 
-/** Frees a frame. 0 is allowed. A double free, an odd address or a foreign one is refused: logged,
- * counted, no change. */
+/*
+ * Frees a frame. 0 is allowed. A double free, an odd address or a foreign one is refused: logged,
+ * counted, no change.
+ * Before:  nothing maps it any more.
+ * Context: any but NMI.
+ */
 void free_physical_page(uintptr_t physical);
 
-/**
+/*
  * Allocates `bytes` of kernel heap, aligned to 16, powers of two to their size up to a page.
- *
- * Errors: NULL when there is none, or before the start. 0 bytes give an object of their own that
- * must be freed as well. Context: any but NMI.
+ * Errors:  NULL when there is none, or before the start. 0 bytes give an object of their own that
+ *          must be freed as well.
+ * Context: any but NMI.
  */
 void *kmalloc(size_t bytes) TSL_MALLOC_LIKE TSL_ALLOC_SIZE(1);
 
-/** Frees what kmalloc() gave. NULL is allowed. Misuse is refused: logged, counted, no change. */
+/*
+ * Frees what kmalloc() gave. NULL is allowed. Misuse is refused: logged, counted, no change.
+ * Context: any but NMI. Flushes other CPUs when pages become empty.
+ */
 void kfree(void *object);
 
-/**
+/*
  * Allocates whole pages of virtual memory with rights of their own, between unmapped guard pages.
- *
- * flags: VM_READ, with VM_WRITE or VM_EXEC.
- * Errors: NULL when flags are refused, or frames or addresses are short; the log says why.
+ * flags:   VM_READ, with VM_WRITE or VM_EXEC.
+ * Errors:  NULL: nothing is changed. Refused flags and sizes are logged.
+ * Context: any but NMI.
+ * Cost:    O(log ranges + pages).
  */
 void *valloc(size_t bytes, unsigned flags) TSL_ALLOC_SIZE(1);
 
-/** Frees what valloc() gave, by its address alone. NULL is allowed. Misuse is refused: logged,
- * counted, no change. */
+/*
+ * Frees what valloc() gave, by its address alone. NULL is allowed. Misuse is refused: logged,
+ * counted, no change.
+ * Context: any but NMI; waits until every other CPU has flushed.
+ * Cost:    O(log ranges + pages), and one flush for each full gather.
+ */
 void vfree(void *start);
 
-/**
+/*
  * Maps one page at `virtual_address` in the kernel's space to the physical page at `physical`.
  *
  * The physical page is one that allocate_physical_page() gave and nobody freed, or no RAM of ours
  * at all (a device). virtual_address lies in the layout's valloc or devices window or in its user
- * range. Errors: TSL_INVALID (flags; not started), TSL_MISALIGNED, TSL_NOT_CANONICAL, TSL_DENIED (a
- * free frame; an address that belongs to somebody; writable and executable), TSL_EXISTS (something
- * is mapped or kept there), TSL_OUT_OF_RANGE (beyond the CPU's physical addresses), TSL_NO_MEMORY.
- * Nothing is changed then.
+ * range.
+ * Errors:  TSL_INVALID (flags; not started), TSL_MISALIGNED, TSL_NOT_CANONICAL, TSL_DENIED (a free
+ *          frame; an address that belongs to somebody; writable and executable), TSL_EXISTS
+ *          (something is mapped or kept there), TSL_OUT_OF_RANGE (beyond the CPU's physical
+ *          addresses), TSL_NO_MEMORY. Nothing is changed then.
+ * Context: any but NMI.
+ * Cost:    one walk of the table; O(log ranges) in the valloc window.
  */
 enum tsl_status map_page(void *virtual_address, uintptr_t physical, unsigned flags);
 
-/**
+/*
  * Undoes map_page(). The physical page stays its owner's.
- *
- * Errors: TSL_MISALIGNED, TSL_NOT_CANONICAL, TSL_NOT_FOUND (nothing is mapped there), TSL_DENIED
- * (not by map_page()).
+ * Errors:  TSL_INVALID (not started; inside a range of valloc()), TSL_MISALIGNED,
+ *          TSL_NOT_CANONICAL, TSL_NOT_FOUND (nothing is mapped there), TSL_DENIED (not by
+ *          map_page()), TSL_BUSY (another CPU maps or unmaps it now). Nothing is changed then.
+ * Context: any but NMI; waits until every other CPU has flushed.
+ * Cost:    as map_page(), and one flush.
  */
 enum tsl_status unmap_page(void *virtual_address);
 

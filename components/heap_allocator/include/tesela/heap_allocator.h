@@ -43,11 +43,12 @@ struct tsl_heap_config {
 
 /*
  * Makes a heap in pages of config->source.
- * Owns: the caller, who ends it with tsl_heap_destroy.
- * Errors: TSL_INVALID (get or put missing, empty window), TSL_MISALIGNED (window not in whole
- * pages), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first pages).
- * Cost: the first pages hold the heap and the root of its page map: one pointer per 2 MiB of
- * window (4 MiB on 32-bit).
+ * Owns:    the caller, who ends it with tsl_heap_destroy.
+ * Errors:  TSL_INVALID (get or put missing, empty window), TSL_MISALIGNED (window not in whole
+ *          pages), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first
+ *          pages).
+ * Cost:    the first pages hold the heap and the root of its page map: one pointer per 2 MiB of
+ *          window (4 MiB on 32-bit).
  */
 TSL_MUST_CHECK enum tsl_status tsl_heap_create(const struct tsl_heap_config *config,
                                                struct tsl_heap **out);
@@ -56,16 +57,16 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_create(const struct tsl_heap_config *con
  * Makes a heap entirely inside `bytes` bytes at `array`, bookkeeping included: no page source, no
  * frames, no port beyond locks and log. Any address and size may be given; what cannot hold the
  * heap and one page is refused.
- * Before: the array is readable and writable and nobody else's until tsl_heap_destroy.
- * Errors: TSL_INVALID (NULL, or the array wraps), TSL_NO_MEMORY (too small).
+ * Before:  the array is readable and writable and nobody else's until tsl_heap_destroy.
+ * Errors:  TSL_INVALID (NULL, or the array wraps), TSL_NO_MEMORY (too small).
  */
 TSL_MUST_CHECK enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes,
                                                      struct tsl_heap **out);
 
 /*
  * Ends a heap and returns every page to its source.
- * Before: nobody uses the heap any more.
- * Errors: TSL_BUSY (blocks are live; the heap is as before), TSL_INVALID (NULL).
+ * Before:  nobody uses the heap any more.
+ * Errors:  TSL_BUSY (blocks are live; the heap is as before), TSL_INVALID (NULL).
  */
 TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
 
@@ -73,9 +74,9 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
  * A block of at least `bytes` bytes, contents undefined.
  * Size 0 gives an object with an address of its own: it must not be read or written and is
  * freed like any other.
- * Errors: NULL when memory, the ceiling or the source is exhausted, and for sizes that no heap
- * can hold; each counted and logged.
- * Cost: constant; a page-source call when a class has no free slot and for each large block.
+ * Errors:  NULL when memory, the ceiling or the source is exhausted, and for sizes that no heap can
+ *          hold; each counted and logged.
+ * Cost:    constant; a page-source call when a class has no free slot and for each large block.
  */
 TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes);
 
@@ -90,9 +91,9 @@ TSL_MALLOC_LIKE TSL_ALLOC_ARRAY(2, 3) void *tsl_heap_alloc_array(struct tsl_heap
 /*
  * A block whose address is a multiple of `align`, a power of two (anything below TSL_HEAP_ALIGN
  * counts as that). tsl_heap_realloc keeps the alignment.
- * Errors: NULL; other alignments are refused.
- * Cost: up to a page of alignment as tsl_heap_alloc; above, a run of that much more is taken from
- * the source and trimmed when the first one offered does not fit.
+ * Errors:  NULL; other alignments are refused.
+ * Cost:    up to a page of alignment as tsl_heap_alloc; above, a run of that much more is taken
+ *          from the source and trimmed when the first one offered does not fit.
  */
 TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *self, size_t align,
                                                                size_t bytes);
@@ -101,8 +102,8 @@ TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *
  * Changes the size of a block: in place when the new size has the same class, when a large block
  * shrinks, and when the page source can extend a large one; else it moves, contents up to the
  * smaller size kept. NULL block: as tsl_heap_alloc. Size 0: the block becomes a size-0 object.
- * Owns: on success the old pointer is dead; on failure (NULL) the block is as it was.
- * Errors: NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free.
+ * Owns:    on success the old pointer is dead; on failure (NULL) the block is as it was.
+ * Errors:  NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free.
  */
 TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_realloc(struct tsl_heap *self, void *block,
                                                         size_t bytes);
@@ -112,7 +113,7 @@ TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_realloc(struct tsl_heap *self, v
  * Errors (each counted and logged, heap as before): TSL_FOREIGN (not in a page of this heap),
  * TSL_MISALIGNED (no block starts at such an address), TSL_INVALID (inside a block or behind the
  * last one of a slab), TSL_DOUBLE_FREE (free already), TSL_BUSY (another CPU resizes this block).
- * Cost: constant; a page-source call when pages become empty beyond what the class keeps.
+ * Cost:    constant; a page-source call when pages become empty beyond what the class keeps.
  */
 TSL_MUST_CHECK enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block);
 

@@ -63,7 +63,7 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self,
 
 /*
  * Checks the rules numbered in the component's README; stops at the first broken one.
- * Cost: slabs, large blocks and touched map pages; the heap is locked meanwhile.
+ * Cost:    slabs, large blocks and touched map pages; the heap is locked meanwhile.
  */
 struct tsl_defect tsl_heap_verify(const struct tsl_heap *self);
 

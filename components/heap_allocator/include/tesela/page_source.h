@@ -16,16 +16,15 @@
 
 /*
  * Runs of pages inside one window of addresses. A heap copies the struct: it may be on the stack.
- *
  * Context: the heap holds no lock while it calls; calls may come from several CPUs at once, so an
- * implementation brings its own locking. They come from wherever the heap is called, interrupt
- * handlers included, except that TSL_HEAP_NO_WAIT calls never reach the source.
+ *          implementation brings its own locking. They come from wherever the heap is called,
+ *          interrupt handlers included, except that TSL_HEAP_NO_WAIT calls never reach the source.
  */
 struct tsl_page_source {
     /*
      * get() hands out `pages` >= 1 consecutive pages, readable and writable, contents undefined.
-     * Returns their page-aligned start, which lies inside the window, or NULL when there are
-     * none. Owns: the heap, until put().
+     * Returns their page-aligned start, which lies inside the window, or NULL when there are none.
+     * Owns:    the heap, until put().
      */
     void *(*get)(void *context, size_t pages);
 

@@ -67,7 +67,8 @@ extern const struct tsl_layout tsl_layout_5level;
 extern const struct tsl_layout *const tsl_layouts[TSL_LAYOUT_COUNT];
 
 /*
- * The compiled-in layout of a table format, by its name; NULL if it is not compiled in. Cost: O(1).
+ * The compiled-in layout of a table format, by its name; NULL if it is not compiled in.
+ * Cost:    O(1).
  */
 const struct tsl_layout *tsl_layout_named(const char *format_name);
 
@@ -86,7 +87,7 @@ static inline size_t tsl_layout_bytes(const struct tsl_layout_range *range)
 
 /*
  * Whether the CPU can form `address` under this layout's format: below 2^va_bits, or sign-extended.
- * Cost: O(1).
+ * Cost:    O(1).
  */
 bool tsl_layout_is_canonical(const struct tsl_layout *layout, tsl_vaddr address);
 
@@ -128,9 +129,10 @@ enum tsl_layout_rule {
 
 /*
  * Checks a layout, ours or a caller's, and that it holds what this machine needs (NULL: nothing).
- * Errors: the status beside the first broken rule above. out (may be NULL): TSL_NO_DEFECT, or the
- * rule's id, the start of the range that breaks it and a sentence. Context: any. Cost: O(ranges
- * squared), there are nine.
+ * Errors:  the status beside the first broken rule above. out (may be NULL): TSL_NO_DEFECT, or the
+ *          rule's id, the start of the range that breaks it and a sentence.
+ * Context: any.
+ * Cost:    O(ranges squared), there are nine.
  */
 TSL_MUST_CHECK enum tsl_status tsl_layout_check(const struct tsl_layout *layout,
                                                 const struct tsl_layout_needs *needs,

@@ -87,9 +87,10 @@ struct tsl_memory_map {
 
 /*
  * Starts an empty map in the caller's storage of `capacity` ranges.
- * Owns: the caller keeps `storage` and must keep it in place as long as the map is used.
- * Errors: TSL_INVALID, map untouched: no storage, or capacity < TSL_MAP_MIN_CAPACITY.
- * Context: any. Cost: O(1).
+ * Owns:    the caller keeps `storage` and must keep it in place as long as the map is used.
+ * Errors:  TSL_INVALID, map untouched: no storage, or capacity < TSL_MAP_MIN_CAPACITY.
+ * Context: any.
+ * Cost:    O(1).
  */
 TSL_MUST_CHECK enum tsl_status tsl_map_init(struct tsl_memory_map *map,
                                             struct tsl_memory_range *storage, size_t capacity);
@@ -99,17 +100,19 @@ TSL_MUST_CHECK enum tsl_status tsl_map_init(struct tsl_memory_map *map,
  * outwards; where entries overlap the stronger type wins; what lies above the limit is cut off. The
  * result does not depend on the order of the calls as long as the storage suffices. When it does
  * not, reservations are joined first, and then the smallest usable range is given up (counted,
- * logged): a reservation is never lost. Errors: TSL_INVALID for zero bytes or no such type,
- * TSL_OUT_OF_RANGE for an entry that runs over 2^64; the map is as before but for the counters. An
- * entry that leaves nothing (too small, above the limit) is TSL_OK and counted. Context: boot CPU.
- * Cost: O(n) for each range the entry creates, which is one unless it spans others.
+ * logged): a reservation is never lost.
+ * Errors:  TSL_INVALID for zero bytes or no such type, TSL_OUT_OF_RANGE for an entry that runs over
+ *          2^64; the map is as before but for the counters. An entry that leaves nothing (too
+ *          small, above the limit) is TSL_OK and counted.
+ * Context: boot CPU.
+ * Cost:    O(n) for each range the entry creates, which is one unless it spans others.
  */
 TSL_MUST_CHECK enum tsl_status tsl_map_add(struct tsl_memory_map *map, tsl_paddr start,
                                            uint64_t bytes, enum tsl_memory_type type);
 
 /*
  * tsl_map_add() for what the kernel knows of itself: its image, modules, the command line.
- * Errors: those of tsl_map_add(), and TSL_INVALID for TSL_MEMORY_USABLE.
+ * Errors:  those of tsl_map_add(), and TSL_INVALID for TSL_MEMORY_USABLE.
  */
 TSL_MUST_CHECK enum tsl_status tsl_map_reserve(struct tsl_memory_map *map, tsl_paddr start,
                                                uint64_t bytes, enum tsl_memory_type type);
@@ -118,14 +121,18 @@ TSL_MUST_CHECK enum tsl_status tsl_map_reserve(struct tsl_memory_map *map, tsl_p
  * Ignores memory from `end` (rounded down to a page) on: what the CPU's physical bits or the table
  * format cannot reach. Holds for what is in the map and for what is added later. Returns the usable
  * bytes that this call cut off; logs them. A limit above the present one changes nothing: a limit
- * cannot be raised again. Context: boot CPU. Cost: O(n).
+ * cannot be raised again.
+ * Context: boot CPU.
+ * Cost:    O(n).
  */
 uint64_t tsl_map_limit(struct tsl_memory_map *map, tsl_paddr end);
 
 /*
- * Makes every range of `type` usable. Before: the boot loader's tables or the ACPI tables are no
- * longer read. Errors: TSL_INVALID unless type is TSL_MEMORY_BOOT_RECLAIM or
- * TSL_MEMORY_ACPI_RECLAIM. Context: boot CPU, before frames are made of the map. Cost: O(n).
+ * Makes every range of `type` usable.
+ * Before:  the boot loader's tables or the ACPI tables are no longer read.
+ * Errors:  TSL_INVALID unless type is TSL_MEMORY_BOOT_RECLAIM or TSL_MEMORY_ACPI_RECLAIM.
+ * Context: boot CPU, before frames are made of the map.
+ * Cost:    O(n).
  */
 TSL_MUST_CHECK enum tsl_status tsl_map_reclaim(struct tsl_memory_map *map,
                                                enum tsl_memory_type type);
@@ -135,8 +142,9 @@ const struct tsl_memory_range *tsl_map_at(const struct tsl_memory_map *map, tsl_
 
 /*
  * Finds the lowest place of `bytes` usable bytes below `end` (0: anywhere). align: a power of two
- * of at least a page; frame 0 is never proposed. Reserves nothing. Errors: TSL_INVALID for zero
- * bytes or a bad alignment, TSL_NOT_FOUND; `out` untouched. Cost: O(n).
+ * of at least a page; frame 0 is never proposed. Reserves nothing.
+ * Errors:  TSL_INVALID for zero bytes or a bad alignment, TSL_NOT_FOUND; `out` untouched.
+ * Cost:    O(n).
  */
 TSL_MUST_CHECK enum tsl_status tsl_map_find_usable(const struct tsl_memory_map *map, uint64_t bytes,
                                                    uint64_t align, tsl_paddr end, tsl_paddr *out);
@@ -171,7 +179,7 @@ enum tsl_map_rule {
 
 /*
  * Checks the rules in the component's README (map rules). Reads only. Place: index of the range.
- * Cost: O(n).
+ * Cost:    O(n).
  */
 struct tsl_defect tsl_map_verify(const struct tsl_memory_map *map);
 

@@ -37,7 +37,7 @@ struct tsl_gather {
 
 /*
  * An empty gather for changes to `table`.
- * Before: tsl_gather_finish is called before the storage goes away.
+ * Before:  tsl_gather_finish is called before the storage goes away.
  */
 void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table);
 

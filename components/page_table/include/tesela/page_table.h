@@ -83,7 +83,8 @@ struct tsl_mapping {
  * Make `self` an empty table with its root (and the tables under it that the format fixes).
  * Errors:  TSL_NO_MEMORY; TSL_UNSUPPORTED (the CPU lacks what the format needs).
  * Owns:    the table owns its frames until tsl_table_fini.
- * Context: takes the frames lock. Cost: constant.
+ * Context: takes the frames lock.
+ * Cost:    constant.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_init(struct tsl_table *self,
                                               const struct tsl_table_config *config);
@@ -111,14 +112,15 @@ void tsl_table_left(struct tsl_table *self);
 /*
  * Map `bytes` at `start` to the physical run at `target`.
  * `attributes`: TSL_READ | TSL_WRITE | TSL_EXEC (one at least; x86 can always read), TSL_USER,
- * TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE. A CPU without a global bit ignores
- * TSL_GLOBAL; one without PAT maps write-combining as uncached.
+ *          TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE. A CPU without a global bit
+ *          ignores TSL_GLOBAL; one without PAT maps write-combining as uncached.
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global in the user half),
  *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
  *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
  *          TSL_USER outside the user half; the window range), TSL_EXISTS (a page is present),
  *          TSL_NO_MEMORY. In each case nothing has changed.
- * Context: any but NMI; takes the table lock, then frames. Cost: linear in pages mapped.
+ * Context: any but NMI; takes the table lock, then frames.
+ * Cost:    linear in pages mapped.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start,
                                              tsl_paddr target, size_t bytes, unsigned attributes);
@@ -127,10 +129,12 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr s
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
  * Tables left empty are freed. `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
  * `gather`: collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
- * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and not TSL_UNMAP_SPARSE),
- *          TSL_NO_MEMORY (splitting needs a table). In each case nothing has changed.
+ * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and
+ *          not TSL_UNMAP_SPARSE), TSL_NO_MEMORY (splitting needs a table). In each case nothing has
+ *          changed.
  * Context: as map; flushes with the lock held if `gather` is NULL. Interrupts are off for the whole
- *          call: a caller who cannot have that cuts the range. Cost: linear in what exists.
+ *          call: a caller who cannot have that cuts the range.
+ * Cost:    linear in what exists.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start,
                                                size_t bytes, unsigned flags,
@@ -147,8 +151,9 @@ TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vad
                                                  struct tsl_gather *gather);
 
 /*
- * The page that `va` lies in. Errors: TSL_NOT_FOUND, TSL_NOT_CANONICAL (neither is logged).
- * Cost: one walk.
+ * The page that `va` lies in.
+ * Errors:  TSL_NOT_FOUND, TSL_NOT_CANONICAL (neither is logged).
+ * Cost:    one walk.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr va,
                                                struct tsl_mapping *out);
@@ -156,7 +161,7 @@ TSL_MUST_CHECK enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr
 /*
  * The first page at or above `from` (its end counts) and starting at most at `last`: to visit all,
  * go on with out->start + out->bytes until false (or until that sum is 0: the top was reached).
- * Cost: linear in the tables skipped, never in the addresses.
+ * Cost:    linear in the tables skipped, never in the addresses.
  */
 bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
                     struct tsl_mapping *out);
@@ -171,7 +176,8 @@ TSL_MUST_CHECK enum tsl_status tsl_table_fix(struct tsl_table *self, tsl_vaddr s
 
 /*
  * Check the rules of the README ("Invariants"). Reads only; stops at the first broken rule.
- * Context: takes the table lock for the whole check. Cost: linear in all tables.
+ * Context: takes the table lock for the whole check.
+ * Cost:    linear in all tables.
  */
 struct tsl_defect tsl_table_verify(struct tsl_table *self);
 

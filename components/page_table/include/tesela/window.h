@@ -41,7 +41,8 @@ struct tsl_windows {
 /*
  * Set up the windows of all CPUs at the start of `range` (the layout's WINDOWS range).
  * Errors:  TSL_OUT_OF_RANGE (the range is too small or not aligned to a level-0 table), else as
- *          tsl_table_fix. Cost: one or two table frames.
+ *          tsl_table_fix.
+ * Cost:    one or two table frames.
  */
 TSL_MUST_CHECK enum tsl_status tsl_windows_init(struct tsl_windows *self, struct tsl_table *table,
                                                 const struct tsl_layout_range *range);
@@ -49,14 +50,15 @@ TSL_MUST_CHECK enum tsl_status tsl_windows_init(struct tsl_windows *self, struct
 /*
  * A pointer to the frame's 4096 bytes, readable and writable, until the window is closed. A frame
  * with a direct mapping costs no table write.
- * Before:  the caller is pinned and runs a table that contains the windows; this window of this
- *          CPU is closed (else it panics: windows do not nest).
+ * Before:  the caller is pinned and runs a table that contains the windows; this window of this CPU
+ *          is closed (else it panics: windows do not nest).
  * Cost:    constant; one local flush of a page at close.
  */
 void *tsl_window_open(struct tsl_windows *self, enum tsl_window window, struct tsl_frame frame);
 
 /*
- * Close it again. Before: the same CPU has it open (else it panics).
+ * Close it again.
+ * Before:  the same CPU has it open (else it panics).
  */
 void tsl_window_close(struct tsl_windows *self, enum tsl_window window);
 

@@ -99,20 +99,23 @@ struct tsl_frames;
  * Makes an allocator of the usable ranges of config->map and puts its own data (bitmap, area table,
  * per-CPU state) at the top of the highest usable range below reach_end that holds them. Size: at
  * most 34,816 bytes a GiB of usable RAM + 256 a CPU, plus about one page and 72 bytes for each 2
- * MiB area with holes; what is not RAM costs nothing, however high it lies. Before:
- * tsl_port_phys_to_virt works for the usable RAM below reach_end; the map stays as it is during the
- * call. The kernel image, modules and whatever else lives in RAM are no longer usable in the map.
- * Owns: the caller destroys *out. The frames of the map belong to the allocator from here on.
- * Errors: TSL_INVALID (no map, no reach_end), TSL_NO_MEMORY (no usable frame, or nowhere below
- * reach_end for the metadata); logged, nothing written.
- * Context: one CPU, once a map. Cost: O(ranges + metadata).
+ * MiB area with holes; what is not RAM costs nothing, however high it lies.
+ * Before:  tsl_port_phys_to_virt works for the usable RAM below reach_end; the map stays as it is
+ *          during the call. The kernel image, modules and whatever else lives in RAM are no longer
+ *          usable in the map.
+ * Owns:    the caller destroys *out. The frames of the map belong to the allocator from here on.
+ * Errors:  TSL_INVALID (no map, no reach_end), TSL_NO_MEMORY (no usable frame, or nowhere below
+ *          reach_end for the metadata); logged, nothing written.
+ * Context: one CPU, once a map.
+ * Cost:    O(ranges + metadata).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_create(const struct tsl_frames_config *config,
                                                  struct tsl_frames **out);
 
 /*
- * Ends an allocator; its metadata is plain RAM again. Errors: TSL_BUSY (frames are still
- * allocated), nothing changed. Context: no other CPU uses it.
+ * Ends an allocator; its metadata is plain RAM again.
+ * Errors:  TSL_BUSY (frames are still allocated), nothing changed.
+ * Context: no other CPU uses it.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_destroy(struct tsl_frames *self);
 
@@ -125,34 +128,36 @@ void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end);
 /*
  * Takes a block of 2^order frames, order 0..10. flags: enum tsl_frames_flags. Zones are tried from
  * the highest that the flags admit down to DMA.
- * Owns: the caller gives it back with tsl_frames_free and the same order. Frame 0 is never given.
- * Errors: TSL_NO_MEMORY (no such block; counted by order, or only the reserves are left),
- * TSL_INVALID (order > 10, unknown flags, ZERO without LOW). `out` untouched.
- * Cost: order 0: O(1), one atomic operation while the CPU's present area lasts. Order 9: O(1).
- * Others: the present area, then a bounded number of areas, then a whole area is broken up; only
- * when no whole area is left are all areas with free frames looked through.
+ * Owns:    the caller gives it back with tsl_frames_free and the same order. Frame 0 is never
+ *          given.
+ * Errors:  TSL_NO_MEMORY (no such block; counted by order, or only the reserves are left),
+ *          TSL_INVALID (order > 10, unknown flags, ZERO without LOW). `out` untouched.
+ * Cost:    order 0: O(1), one atomic operation while the CPU's present area lasts. Order 9: O(1).
+ *          Others: the present area, then a bounded number of areas, then a whole area is broken
+ *          up; only when no whole area is left are all areas with free frames looked through.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order,
                                                 unsigned flags, struct tsl_frame *out);
 
 /*
  * Gives back a block of 2^order frames.
- * Errors, nothing changed, counted and logged: TSL_INVALID (order > 10), TSL_MISALIGNED (not the
- * first frame of such a block), TSL_FOREIGN (a frame of it is not managed), TSL_DOUBLE_FREE (all of
- * it is free), TSL_WRONG_SIZE (a part of it is free, a part of a huge block, or a huge block that
- * was not allocated as one). Blocks below order 9 that were allocated next to each other cannot be
- * told from one larger block.
- * Cost: O(1) for orders 0..6, else one step a bitmap word or area.
+ * Blocks below order 9 that were allocated next to each other cannot be told from one larger block.
+ * Errors:  nothing changed, counted and logged: TSL_INVALID (order > 10), TSL_MISALIGNED (not the
+ *          first frame of such a block), TSL_FOREIGN (a frame of it is not managed),
+ *          TSL_DOUBLE_FREE (all of it is free), TSL_WRONG_SIZE (a part of it is free, a part of a
+ *          huge block, or a huge block that was not allocated as one).
+ * Cost:    O(1) for orders 0..6, else one step a bitmap word or area.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
                                                unsigned order);
 
 /*
  * Takes a run, across areas where need be: the lowest place that fits. For what must be physically
- * contiguous and is not a power of two. Owns: as above, with tsl_frames_free_run and the same
- * count. Errors: TSL_NO_MEMORY (counted), TSL_INVALID (count 0, alignment not a power of two,
- * flags), `out` untouched. Cost: O(bitmap words below the limit), areas without a free frame in one
- * step.
+ * contiguous and is not a power of two.
+ * Owns:    as above, with tsl_frames_free_run and the same count.
+ * Errors:  TSL_NO_MEMORY (counted), TSL_INVALID (count 0, alignment not a power of two, flags),
+ *          `out` untouched.
+ * Cost:    O(bitmap words below the limit), areas without a free frame in one step.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self,
                                                     const struct tsl_frames_run *run,
@@ -164,23 +169,27 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_free_run(struct tsl_frames *self, stru
 
 /*
  * Makes single frames of an allocated block of order 9 or 10: from now on each of its frames is
- * freed by itself with order 0. Errors: as tsl_frames_free; TSL_INVALID for other orders.
+ * freed by itself with order 0.
+ * Errors:  as tsl_frames_free; TSL_INVALID for other orders.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame,
                                                 unsigned order);
 
 /*
  * Takes every managed frame that [start, start + bytes) touches; what is not managed is skipped.
- * Errors, nothing changed: TSL_BUSY (one of them is allocated), TSL_INVALID (0 bytes),
- * TSL_OUT_OF_RANGE (wraps), TSL_NOT_FOUND (none is managed). Cost: O(bitmap words of the range).
+ * Errors:  nothing changed: TSL_BUSY (one of them is allocated), TSL_INVALID (0 bytes),
+ *          TSL_OUT_OF_RANGE (wraps), TSL_NOT_FOUND (none is managed).
+ * Cost:    O(bitmap words of the range).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start,
                                                   uint64_t bytes);
 
 /*
- * Undoes tsl_frames_reserve, of the same range or of a part of it. Before: that range was reserved.
- * Errors, nothing changed: as above, and TSL_DOUBLE_FREE (all of it is free already),
- * TSL_WRONG_SIZE (a part is free, a huge block lies in it, or it is more than is reserved).
+ * Undoes tsl_frames_reserve, of the same range or of a part of it.
+ * Before:  that range was reserved.
+ * Errors:  nothing changed: as above, and TSL_DOUBLE_FREE (all of it is free already),
+ *          TSL_WRONG_SIZE (a part is free, a huge block lies in it, or it is more than is
+ *          reserved).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start,
                                                   uint64_t bytes);
@@ -204,14 +213,16 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *se
 
 /*
  * Checks the rules in the component's README and returns the first that is broken. Place: the area,
- * span or CPU of it, as the rule says. Before: no other CPU is in the allocator. Reads only.
- * Cost: O(metadata).
+ * span or CPU of it, as the rule says.
+ * Before:  no other CPU is in the allocator. Reads only.
+ * Cost:    O(metadata).
  */
 struct tsl_defect tsl_frames_verify(const struct tsl_frames *self);
 
 /*
- * Writes totals, zones and a heat map, one letter for an area (for several on large machines):
- * '.' free, '1'..'9' tenths used, '#' full, 'H' one huge block. Cost: O(metadata).
+ * Writes totals, zones and a heat map, one letter for an area (for several on large machines): '.'
+ * free, '1'..'9' tenths used, '#' full, 'H' one huge block.
+ * Cost:    O(metadata).
  */
 void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink);
 

@@ -23,7 +23,8 @@ const struct tsl_sink *platform_console(void);
 /*
  * Reads a line into `line`, always terminated, without its end, and returns its length. Echoes;
  * backspace and DEL take a character back, Ctrl-U all of them, Ctrl-C gives an empty line; what
- * does not fit rings the bell. Context: CPU 0, interrupts on: the CPU sleeps between characters.
+ * does not fit rings the bell.
+ * Context: CPU 0, interrupts on: the CPU sleeps between characters.
  */
 size_t platform_console_read_line(char *line, size_t size);
 

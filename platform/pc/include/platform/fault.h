@@ -43,7 +43,8 @@ struct platform_fault {
 /*
  * Calls function(argument). True when it returned; false when it met an exception, which is then
  * described in *out (may be NULL) and nothing of the function's work is undone. Can be nested. A
- * double fault or an NMI is never caught. Context: any, also with interrupts off.
+ * double fault or an NMI is never caught.
+ * Context: any, also with interrupts off.
  */
 bool platform_try(void (*function)(void *argument), void *argument, struct platform_fault *out);
 

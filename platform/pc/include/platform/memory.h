@@ -18,13 +18,15 @@ struct tsl_memory_map *platform_memory_map(void);
 /*
  * Imports the memory map and fills *out with what this machine and this image are; the caller may
  * change any of it before tsl_start(). A later call gives the map as it was imported the first
- * time. Errors: those of platform_import_map().
+ * time.
+ * Errors:  those of platform_import_map().
  */
 TSL_MUST_CHECK enum tsl_status platform_memory_options(struct tsl_start_options *out);
 
 /*
  * Takes the guard page below each stack out of the kernel's table, which maps the image whole.
- * Before: tsl_start() has brought the tables up. Errors: those of tsl_table_unmap().
+ * Before:  tsl_start() has brought the tables up.
+ * Errors:  those of tsl_table_unmap().
  */
 TSL_MUST_CHECK enum tsl_status platform_memory_guard_stacks(void);
 

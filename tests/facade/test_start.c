@@ -172,6 +172,61 @@ static void every_shortage_is_told_and_undone(void)
     CHECK_EQ(worked, 5);
 }
 
+/* Starts with the options, whatever they say, and stops again if that worked. */
+static enum tsl_status try_start(const struct tsl_start_options *options)
+{
+    enum tsl_status status = tsl_start(options);
+    if (status == TSL_OK) {
+        CHECK_SOUND(tsl_verify());
+        CHECK_STATUS(tsl_stop(), TSL_OK);
+    }
+    check_down();
+    return status;
+}
+
+/* Beside the kernel itself no RAM where the boot tables reach, or where CR3 can point. */
+static void memory_may_begin_anywhere(void)
+{
+    const tsl_paddr begins[] = {0x1000000,  0x1ffff000,           0x20000000,        0x3ffff000u,
+                                0x40000000, (tsl_paddr)0xc000000, (tsl_paddr)4 << 30};
+    for (size_t i = 0; i < TSL_COUNT_OF(begins); i++) {
+        struct tsl_start_options options = fresh_options();
+        tsl_paddr end = options.image.data_end;
+        CHECK_STATUS(tsl_map_reserve(options.map, 0, options.image.text_start, TSL_MEMORY_RESERVED),
+                     TSL_OK);
+        CHECK_STATUS(tsl_map_reserve(options.map, end, begins[i] - end, TSL_MEMORY_RESERVED),
+                     TSL_OK);
+        enum tsl_status status = try_start(&options);
+        tap_note("from %#llx on: %s", (unsigned long long)begins[i], tsl_status_name(status));
+        CHECK(status == TSL_OK || status == TSL_NO_MEMORY);
+    }
+}
+
+static void absurd_options_end_as_a_status(void)
+{
+    static const tsl_paddr values[] = {
+        0, 1, 4096, 0x100000, 0xfffff000u, (tsl_paddr)1 << 40, UINT64_MAX - 4095, UINT64_MAX};
+    for (size_t i = 0; i < TSL_COUNT_OF(values); i++) {
+        for (unsigned field = 0; field < 4; field++) {
+            struct tsl_start_options options = fresh_options();
+            struct tsl_kernel_device device = {.bytes = 4096, .attributes = TSL_READ};
+            if (options.device_count > 0)
+                device = options.devices[0];
+            if (field == 0)
+                options.heap_bytes = (size_t)values[i];
+            else if (field == 1)
+                device.target = values[i];
+            else if (field == 2)
+                device.at = (tsl_vaddr)values[i];
+            else
+                device.bytes = (size_t)values[i];
+            options.devices = &device;
+            options.device_count = 1;
+            (void)try_start(&options);
+        }
+    }
+}
+
 /* A map by a madman: the limit of what the CPU can name is ours to know. */
 static void phantom_memory_is_left_alone(void)
 {
@@ -190,8 +245,9 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
-          TAP_TEST(a_page_still_out_can_be_freed_later),
-          TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
+          TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(memory_may_begin_anywhere),
+          TAP_TEST(absurd_options_end_as_a_status), TAP_TEST(every_shortage_is_told_and_undone),
+          TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)
 {

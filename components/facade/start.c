@@ -220,6 +220,23 @@ static enum tsl_status check_options(const struct tsl_start_options *options)
     return TSL_OK;
 }
 
+static bool is_between(tsl_vaddr address, tsl_vaddr offset, tsl_paddr start, tsl_paddr end)
+{
+    return address - offset >= start && address - offset < end;
+}
+
+/* Tables that do not show this very code and its data could only end in a reset. Constants may lie
+ * in any part. */
+static bool image_holds_us(const struct tsl_kernel_image *image, tsl_vaddr offset)
+{
+    tsl_vaddr constants = (tsl_vaddr)stages;
+    return is_between((tsl_vaddr)tsl_start, offset, image->text_start, image->text_end) &&
+           is_between((tsl_vaddr)&tsl_facade, offset, image->data_start, image->data_end) &&
+           (is_between(constants, offset, image->rodata_start, image->rodata_end) ||
+            is_between(constants, offset, image->text_start, image->text_end) ||
+            is_between(constants, offset, image->data_start, image->data_end));
+}
+
 /* Takes the options over and chooses a layout; nothing of the machine is touched. */
 static enum tsl_status prepare(const struct tsl_start_options *options)
 {
@@ -242,6 +259,9 @@ static enum tsl_status prepare(const struct tsl_start_options *options)
     if (status != TSL_OK)
         return tsl_refuse(&tsl_facade.refusals, status, "start: layout rule %u broken at %p: %s",
                           defect.rule, (void *)defect.place, defect.sentence);
+    if (!image_holds_us(&options->image, layout->image_offset))
+        return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
+                          "start: the image's parts do not hold the code that runs");
     tsl_facade.system.layout = layout;
     return TSL_OK;
 }

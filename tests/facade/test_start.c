@@ -227,6 +227,19 @@ static void absurd_options_end_as_a_status(void)
     }
 }
 
+/* An image that leaves out what runs would end in a reset when the tables come into force. */
+static void an_image_without_us_is_refused(void)
+{
+    for (unsigned part = 0; part < 6; part++) {
+        struct tsl_start_options options = fresh_options();
+        tsl_paddr *const image[] = {&options.image.text_start,   &options.image.text_end,
+                                    &options.image.rodata_start, &options.image.rodata_end,
+                                    &options.image.data_start,   &options.image.data_end};
+        *image[part] = *image[part ^ 1];
+        CHECK_STATUS(try_start(&options), TSL_INVALID);
+    }
+}
+
 /* A map by a madman: the limit of what the CPU can name is ours to know. */
 static void phantom_memory_is_left_alone(void)
 {
@@ -246,8 +259,8 @@ static void phantom_memory_is_left_alone(void)
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
           TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(memory_may_begin_anywhere),
-          TAP_TEST(absurd_options_end_as_a_status), TAP_TEST(every_shortage_is_told_and_undone),
-          TAP_TEST(phantom_memory_is_left_alone));
+          TAP_TEST(absurd_options_end_as_a_status), TAP_TEST(an_image_without_us_is_refused),
+          TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)
 {

@@ -54,6 +54,25 @@ static enum tsl_status find_window(const char *function, tsl_vaddr address,
     return TSL_OK;
 }
 
+static bool is_in_image(tsl_paddr address)
+{
+    const struct tsl_kernel_image *image = &tsl_facade.options.image;
+    return (address >= image->text_start && address < image->text_end) ||
+           (address >= image->rodata_start && address < image->rodata_end) ||
+           (address >= image->data_start && address < image->data_end);
+}
+
+/* RAM that is ours and that nobody was given: free frames, page tables, the heap, what describes
+ * frames (usable to the map, but not managed), and the image, which has its own rights elsewhere. */
+static bool is_ours(tsl_paddr address)
+{
+    const struct tsl_memory_range *range = tsl_map_at(tsl_facade.options.map, address);
+    struct tsl_frame frame = tsl_frame_of(address);
+    bool is_kept = (range && range->type == TSL_MEMORY_USABLE) ||
+                   tsl_frames_is_managed(tsl_facade.system.frames, frame);
+    return is_in_image(address) || (is_kept && !tsl_handed_out_test(frame));
+}
+
 static enum tsl_status check_target(tsl_vaddr address, tsl_paddr target, unsigned flags)
 {
     if ((flags & ~(unsigned)FLAGS) || !(flags & VM_READ))
@@ -61,8 +80,7 @@ static enum tsl_status check_target(tsl_vaddr address, tsl_paddr target, unsigne
                       "flags must hold VM_READ and nothing unknown");
     if (target % TSL_PAGE_BYTES)
         return refuse(TSL_MISALIGNED, "map_page", address, "the physical address is inside a page");
-    struct tsl_frame frame = tsl_frame_of(target);
-    if (tsl_frames_is_managed(tsl_facade.system.frames, frame) && !tsl_handed_out_test(frame))
+    if (is_ours(target))
         return refuse(TSL_DENIED, "map_page", address, "the physical page is not the caller's");
     return TSL_OK;
 }

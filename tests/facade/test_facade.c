@@ -113,6 +113,7 @@ static void map_page_refuses_what_is_not_the_callers(void)
     uintptr_t page = allocate_physical_page();
     uintptr_t freed = allocate_physical_page();
     free_physical_page(freed);
+    uintptr_t image = platform_boot()->image.text.start - platform_boot()->image.offset;
     char *valloced = valloc(4096, RW);
     tsl_vaddr devices = start_of(TSL_LAYOUT_DEVICES);
     const struct {
@@ -125,6 +126,7 @@ static void map_page_refuses_what_is_not_the_callers(void)
         {start_of(TSL_LAYOUT_USER) + 1, page, RW, TSL_MISALIGNED},
         {start_of(TSL_LAYOUT_USER), page + 8, RW, TSL_MISALIGNED},
         {start_of(TSL_LAYOUT_USER), freed, RW, TSL_DENIED},
+        {start_of(TSL_LAYOUT_USER), image, RW, TSL_DENIED}, /* a way around its protection */
         {start_of(TSL_LAYOUT_USER), page, 0, TSL_INVALID},
         {start_of(TSL_LAYOUT_USER), page, VM_WRITE, TSL_INVALID},
         {start_of(TSL_LAYOUT_USER), page, RW | VM_EXEC, TSL_DENIED},

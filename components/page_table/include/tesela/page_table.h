@@ -129,6 +129,8 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr s
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
  * Tables left empty are freed. `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
  * `gather`: collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
+ *          Until the finish the addresses stay the caller's: CPUs may still see the old pages
+ *          there, also after somebody has mapped new ones.
  * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and
  *          not TSL_UNMAP_SPARSE), TSL_NO_MEMORY (splitting needs a table). In each case nothing has
  *          changed.

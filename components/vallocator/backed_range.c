@@ -160,8 +160,8 @@ enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
     if (status == TSL_OK && tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages) != TSL_OK)
         status = TSL_DOUBLE_FREE;
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p: %s",
-                          pages, start, tsl_status_name(status));
+        return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p", pages,
+                          start);
     return_pages(self, ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES, pages, false);
     return TSL_OK;
 }
@@ -173,14 +173,14 @@ static struct tsl_defect verify_page(const struct tsl_backed_range *self, size_t
     tsl_vaddr address = self->config.start + page * TSL_PAGE_BYTES;
     struct tsl_mapping mapping;
     if (page >= self->pages)
-        return is_free ? tsl_defect_at("backed range", 1, page, "a bit behind the window is set")
+        return is_free ? tsl_defect_at("backed range", 1, page, "bits behind the window are 0")
                        : TSL_NO_DEFECT;
     if (is_free && page < self->first_candidate)
         return tsl_defect_at("backed range", 3, address,
-                             "a free page lies below the first candidate");
+                             "no page below the first candidate is free");
     if (is_free == (tsl_table_query(self->config.table, address, &mapping) == TSL_OK))
         return tsl_defect_at("backed range", 4, address,
-                             "a page is mapped though free, or handed out and not mapped");
+                             "a page is mapped exactly when its bit is 0");
     return TSL_NO_DEFECT;
 }
 
@@ -194,7 +194,7 @@ struct tsl_defect tsl_backed_range_verify(const struct tsl_backed_range *self)
     }
     if (self->used != self->pages - tsl_bits_count_range(self->free_pages, 0, self->pages))
         return tsl_defect_at("backed range", 2, self->used,
-                             "the pages in use are not the pages that are not free");
+                             "the count of used pages is the number of bits that are 0");
     return TSL_NO_DEFECT;
 }
 

@@ -198,8 +198,8 @@ enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t bytes, unsigned
 {
     enum tsl_status status = check_alloc(self, bytes, attributes);
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "ranges: %zu bytes with attributes 0x%x: %s",
-                          bytes, attributes, tsl_status_name(status));
+        return tsl_refuse(&self->refusals, status, "ranges: %zu bytes with attributes 0x%x", bytes,
+                          attributes);
     size_t whole = (bytes + TSL_PAGE_BYTES - 1) & ~(size_t)(TSL_PAGE_BYTES - 1);
     struct range *range = new_node(self, whole, attributes, TSL_RANGE_MEMORY);
     if (!range)
@@ -266,8 +266,7 @@ enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start)
     struct range *range = NULL;
     enum tsl_status status = claim(self, (tsl_vaddr)start, TSL_RANGE_MEMORY, &range);
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "ranges: free of %p: %s", start,
-                          tsl_status_name(status));
+        return tsl_refuse(&self->refusals, status, "ranges: free of %p", start);
     status = tsl_vm_unback(self->config.table, (tsl_vaddr)start, range->bytes / TSL_PAGE_BYTES);
     TSL_ASSERT(status == TSL_OK); /* pages of 4 KiB that are all there: nothing can fail */
     drop(self, range, false);
@@ -303,8 +302,8 @@ enum tsl_status tsl_ranges_map(struct tsl_ranges *self, tsl_vaddr start, tsl_pad
     enum tsl_status status = check_map(self, start, target, bytes, attributes);
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status,
-                          "ranges: map of %zu bytes at %p with attributes 0x%x: %s", bytes,
-                          (void *)start, attributes, tsl_status_name(status));
+                          "ranges: map of %zu bytes at %p with attributes 0x%x", bytes,
+                          (void *)start, attributes);
     struct range *range = new_node(self, bytes, attributes, TSL_RANGE_EXTERNAL);
     if (!range)
         return TSL_NO_MEMORY;
@@ -334,8 +333,7 @@ enum tsl_status tsl_ranges_unmap(struct tsl_ranges *self, tsl_vaddr start)
     struct range *range = NULL;
     enum tsl_status status = claim(self, start, TSL_RANGE_EXTERNAL, &range);
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "ranges: unmap of %p: %s", (void *)start,
-                          tsl_status_name(status));
+        return tsl_refuse(&self->refusals, status, "ranges: unmap of %p", (void *)start);
     status = tsl_table_unmap(self->config.table, start, range->bytes, 0, NULL);
     TSL_ASSERT(status == TSL_OK);
     drop(self, range, false);

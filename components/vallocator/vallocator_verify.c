@@ -18,12 +18,11 @@ static struct tsl_defect verify_place(const struct tsl_ranges *self, const struc
 {
     tsl_vaddr start = self->config.start + range->offset;
     if (range->bytes == 0 || range->offset % TSL_PAGE_BYTES || range->bytes % TSL_PAGE_BYTES)
-        return tsl_defect_at(COMPONENT, 1, start, "a range is not made of whole pages");
+        return tsl_defect_at(COMPONENT, 1, start, "a range is made of whole pages, at least one");
     if (range->offset < floor || range_end(range) > self->window)
-        return tsl_defect_at(COMPONENT, 2, start,
-                             "a range overlaps the one below or its guard, or leaves the window");
+        return tsl_defect_at(COMPONENT, 2, start, "spans do not overlap, and lie in the window");
     if (range->gap_below != range->offset - floor)
-        return tsl_defect_at(COMPONENT, 3, start, "a range does not know the gap below it");
+        return tsl_defect_at(COMPONENT, 3, start, "a range knows the gap below it");
     return TSL_NO_DEFECT;
 }
 
@@ -35,13 +34,13 @@ static struct tsl_defect verify_pages(const struct tsl_ranges *self, const struc
     struct tsl_mapping mapping;
     for (size_t at = 0; at < range->bytes; at += TSL_PAGE_BYTES) {
         if (tsl_table_query(self->config.table, start + at, &mapping) != TSL_OK)
-            return tsl_defect_at(COMPONENT, 5, start + at, "a page of a range is not mapped");
-        if ((mapping.attributes & rights) != (range->attributes & rights))
             return tsl_defect_at(COMPONENT, 5, start + at,
-                                 "a page has other rights than its range");
+                                 "every page of a settled range is mapped");
+        if ((mapping.attributes & rights) != (range->attributes & rights))
+            return tsl_defect_at(COMPONENT, 5, start + at, "a page has the rights of its range");
     }
     if (tsl_table_query(self->config.table, start + range->bytes, &mapping) == TSL_OK)
-        return tsl_defect_at(COMPONENT, 5, start + range->bytes, "a guard page is mapped");
+        return tsl_defect_at(COMPONENT, 5, start + range->bytes, "a guard page is not mapped");
     return TSL_NO_DEFECT;
 }
 
@@ -64,6 +63,6 @@ struct tsl_defect tsl_ranges_verify(const struct tsl_ranges *self)
     }
     if (memory != self->bytes_memory || mapped != self->bytes_mapped)
         return tsl_defect_at(COMPONENT, 6, memory,
-                             "the byte counters are not the sum of the ranges");
+                             "the byte counters are the sums over the ranges");
     return TSL_NO_DEFECT;
 }

@@ -51,8 +51,8 @@ TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_e
  * Records one event and two numbers of its choice. `event` is a string literal: a short name such
  * as "flush.post".
  * Context: any, also NMI.
- * Cost:    nothing if not compiled in, one load if not attached, otherwise one locked instruction
- *          and a cache line.
+ * Cost:    nothing if not compiled in, one load if not attached, otherwise two locked
+ *          instructions and a cache line.
  */
 static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
 {

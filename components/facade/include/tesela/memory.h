@@ -86,6 +86,10 @@ struct tsl_system {
 
 /*
  * Brings all stages up, on the first CPU, with interrupts off.
+ *
+ * From TSL_STAGE_TABLES on the kernel runs on a table that is made here. It shows the first MiB at
+ * its own address, the image, the direct map, and options->devices: whatever else the boot tables
+ * showed is gone, so the stack and the CPU's descriptor tables lie in the image or the direct map.
  * Errors:  TSL_INVALID (no map, format or image; a layout that does not fit: the log says which
  *          rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
  *          TSL_NO_MEMORY (the log says at which stage and what was there). The machine is then as

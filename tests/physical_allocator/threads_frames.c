@@ -180,7 +180,7 @@ static void *split_each(void *argument)
 static void one_of_two_gets_a_disputed_block(void)
 {
     if (TSL_CPUS < 2) {
-        return;
+        SKIP("one CPU is configured");
     }
     REQUIRE(world_pc(&world, 8 * MIB) == TSL_OK);
     tsl_word before = world_free(&world);

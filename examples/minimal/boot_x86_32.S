@@ -2,7 +2,7 @@
  *
  * boot_x86_32.S: from the Multiboot entry to kernel_main(), on early tables of 4 MiB pages.
  *
- * Owns:    the early page directory and the boot stack.
+ * Owns:    the early page directory, the descriptor table and the boot stack.
  * Needs:   a CPU with PSE, a Multiboot 1 loader.
  * Callers: the boot loader.
  *
@@ -37,6 +37,14 @@ _start:
 	movl	%cr0, %eax
 	orl	$0x80010000, %eax	/* PG, WP */
 	movl	%eax, %cr0
+	lgdt	descriptors_pointer	/* the loader's may lie anywhere */
+	ljmp	$8, $1f
+1:	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %fs
+	movl	%eax, %gs
+	movl	%eax, %ss
 	movl	$stack_top, %esp
 	xorl	%ebp, %ebp
 	pushl	%esi
@@ -58,6 +66,14 @@ map:	movl	$PRESENT_WRITABLE_LARGE, %eax
 	.balign 4096
 early_directory:
 	.skip	4096
+
+	.data
+	.balign 8
+descriptors:
+	.quad	0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF
+descriptors_pointer:
+	.word	23
+	.long	descriptors
 
 	.bss
 	.balign 16

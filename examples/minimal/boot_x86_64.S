@@ -59,6 +59,7 @@ long_mode:
 	movl	%eax, %es
 	movl	%eax, %ss
 	movq	$stack_top, %rsp
+	lgdt	descriptors_pointer_64
 	xorl	%ebp, %ebp
 	movl	%esi, %edi
 	movq	$kernel_main, %rax
@@ -69,10 +70,15 @@ long_mode:
 
 	.balign 8
 descriptors:
-	.quad	0, 0x00AF9A000000FFFF
+	.quad	0, 0x00AF9B000000FFFF
 descriptors_pointer:
 	.word	15
 	.long	descriptors
+/* The same through the direct map: the kernel's own tables show no other place of it, and any
+ * interrupt reads it. */
+descriptors_pointer_64:
+	.word	15
+	.quad	descriptors + TSL_X86_64_DIRECT_MAP_START_4LEVEL
 
 	.section .boot.bss, "aw", @nobits
 	.balign 4096

@@ -124,14 +124,13 @@ class Worker:
         group = self.group
         log = group.build.directory / "meson-logs" / "testlog.json"
         log.unlink(missing_ok=True)
-        command = [MESON, "test", "-C", group.build.directory, "--no-rebuild",
+        # Around Meson, not handed to it: with --wrapper it would give its log another name.
+        command = [*group.wrapper, MESON, "test", "-C", group.build.directory, "--no-rebuild",
                    "--num-processes", self.jobs, "--timeout-multiplier", group.patience]
         for suite in group.suites:
             command += ["--suite", suite]
         for suite in group.without:
             command += ["--no-suite", suite]
-        if group.wrapper:
-            command += ["--wrapper", group.wrapper]
         child = builds.start([*command, *names], env={**os.environ, **group.env},
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, errors="replace")
@@ -180,9 +179,8 @@ class Worker:
 
     def _again(self, result):
         words = [f"{name}={value}" for name, value in self.group.env.items()]
-        words += [MESON, "test", "-C", f"build/{self.group.build.name}", "--verbose"]
-        if self.group.wrapper:
-            words += ["--wrapper", f"'{self.group.wrapper}'"]
+        words += [*self.group.wrapper, MESON, "test", "-C", f"build/{self.group.build.name}",
+                  "--verbose"]
         return " ".join([*words, result.program])
 
     def _boot(self, boot):

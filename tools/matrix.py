@@ -45,7 +45,7 @@ class Group:
     boots: list = field(default_factory=list)
     env: dict = field(default_factory=dict)
     fuzz_seconds: int = 0  # how long each program named fuzz-... is fed
-    wrapper: str = ""
+    wrapper: tuple = ()  # words before the command that runs the programs
     patience: int = 1
 
 
@@ -166,7 +166,7 @@ def still_addresses():
         works = subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode == 0
     except OSError:
         works = False
-    return " ".join(wrapper) if works else ""
+    return tuple(wrapper) if works else ()
 
 
 LEVELS = {"quick": quick, "full": full, "deep": deep}

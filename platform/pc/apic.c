@@ -29,7 +29,6 @@ enum {
     COMMAND_PENDING = 1 << 12,
     COMMAND_ASSERT = 1 << 14,
     COMMAND_NMI = 4 << 8,
-    COMMAND_ALL_OTHERS = 3 << 18,
     SEND_TRIES = 1000000,
 };
 
@@ -105,8 +104,7 @@ bool apic_send(uint32_t target, uint32_t command)
 }
 
 /* From panic: does not wait long and does not complain. */
-void apic_stop_others(void)
+void apic_stop(uint32_t target)
 {
-    (void)wait_sent();
-    *reg(REGISTER_COMMAND) = COMMAND_ALL_OTHERS | COMMAND_ASSERT | COMMAND_NMI;
+    (void)apic_send(target, COMMAND_NMI);
 }

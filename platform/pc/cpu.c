@@ -357,16 +357,30 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
 
 /* ---- stopping ---- */
 
+/* One by one, not "all but me": a CPU that was never started is in the hands of the firmware, whose
+ * table has no entry for an NMI, and would reset the machine. */
+static void stop_started(unsigned self)
+{
+    bool any = false;
+
+    for (unsigned i = 0; apic_present() && i < known(); i++) {
+        if (i != self && tsl_atomic_load_acquire_u32(&platform_cpus[i].online)) {
+            apic_stop(platform_cpus[i].apic_id);
+            any = true;
+        }
+    }
+    if (any) {
+        platform_delay_us(1000); /* they take the NMI at once, whatever they do */
+    }
+}
+
 void platform_halt_others(void)
 {
     uint32_t self = 1 + (uint32_t)this_cpu()->id, owner = 0;
 
     x86_interrupts_off();
     if (tsl_atomic_compare_exchange_u32(&stop_owner, &owner, self)) {
-        if (apic_present() && known() > 1) {
-            apic_stop_others();
-            platform_delay_us(1000); /* they take the NMI at once, whatever they do */
-        }
+        stop_started(self - 1);
     } else if (owner != self) {
         cpu_halt_for_good();
     }

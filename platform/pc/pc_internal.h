@@ -103,7 +103,7 @@ void apic_enable(void);
 uint32_t apic_id(void);
 void apic_end_of_interrupt(void);
 bool apic_send(uint32_t target, uint32_t command);
-void apic_stop_others(void);
+void apic_stop(uint32_t target);
 bool apic_present(void);
 
 /* legacy.c: the two 8259 interrupt controllers */

@@ -29,7 +29,7 @@ static struct tsl_defect verify_place(const struct tsl_ranges *self, const struc
 /* R5: every page of a settled range is mapped with the range's attributes, its guard is not. */
 static struct tsl_defect verify_pages(const struct tsl_ranges *self, const struct range *range)
 {
-    const unsigned rights = TSL_READ | TSL_WRITE | TSL_USER;
+    const unsigned rights = TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER;
     tsl_vaddr start = self->config.start + range->offset;
     struct tsl_mapping mapping;
     for (size_t at = 0; at < range->bytes; at += TSL_PAGE_BYTES) {

@@ -104,7 +104,10 @@ bool tour_shootdown(void)
     for (unsigned cpu = 1; cpu <= others; cpu++)
         REQUIRE(platform_wait_for(cpu, TIMEOUT_US));
     REQUIRE(gone_here && mistakes == 0);
-    tsl_print(console(), "    a page freed here is gone on %u other CPU%s\n", others,
-              others == 1 ? "" : "s");
+    if (others == 0)
+        tsl_print(console(), "    a page that is freed is gone; there is no other CPU to ask\n");
+    else
+        tsl_print(console(), "    a page freed here is gone on %u other CPU%s\n", others,
+                  others == 1 ? "" : "s");
     return true;
 }

@@ -100,6 +100,17 @@ static void misuse_changes_nothing(void)
     CHECK_SOUND(tsl_verify());
 }
 
+/* The example of the component's README. */
+static void example_runs(void)
+{
+    uintptr_t page = allocate_physical_page();
+    char *memory = valloc(4096, VM_READ | VM_WRITE);
+    memory[0] = 1;
+    CHECK_EQ(memory[0], 1);
+    vfree(memory);
+    free_physical_page(page);
+}
+
 static void zero_bytes_are_an_object(void)
 {
     void *a = kmalloc(0), *b = kmalloc(0);
@@ -365,7 +376,7 @@ static void all_cpus_at_once_keep_apart(void)
 
 TAP_SUITE(facade, TAP_TEST(pages_are_distinct_and_named_by_a_pointer),
           TAP_TEST(misuse_changes_nothing), TAP_TEST(zero_bytes_are_an_object),
-          TAP_TEST(map_page_refuses_what_is_not_the_callers),
+          TAP_TEST(example_runs), TAP_TEST(map_page_refuses_what_is_not_the_callers),
           TAP_TEST(map_page_shows_the_same_memory_twice),
           TAP_TEST(image_and_direct_map_are_never_writable_and_executable),
           TAP_TEST(null_and_guards_fault), TAP_TEST(random_use_keeps_every_rule),

@@ -85,6 +85,8 @@ static void r5_pages_and_guards(void)
     start();
     first->attributes = TSL_READ;
     CHECK_BROKEN(tsl_ranges_verify(ranges), 5);
+    first->attributes = TSL_READ | TSL_EXEC; /* says it may be executed, and it may not */
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 5);
     first->attributes = TSL_READ | TSL_WRITE;
     struct tsl_frame frame;
     CHECK_STATUS(tsl_frames_alloc(vm.frames, 0, 0, &frame), TSL_OK);

@@ -308,6 +308,18 @@ static void random_operations_agree_with_a_model(void)
     finish();
 }
 
+/* The example of the component's README. */
+static void example_runs(void)
+{
+    start();
+    void *buffer;
+    if (tsl_ranges_alloc(ranges, 64 * 1024, TSL_READ | TSL_WRITE, &buffer) == TSL_OK) {
+        CHECK_EQ(vm_fixture_rights((tsl_vaddr)buffer + 64 * 1024 - 1), TSL_READ | TSL_WRITE);
+        CHECK_STATUS(tsl_ranges_free(ranges, buffer), TSL_OK);
+    }
+    finish();
+}
+
 static void bad_configurations_are_refused(void)
 {
     vm_fixture_start();
@@ -337,5 +349,5 @@ TAP_SUITE(ranges, TAP_TEST(memory_is_mapped_with_its_rights), TAP_TEST(blocks_do
           TAP_TEST(lowest_gap_that_fits_is_taken), TAP_TEST(wrong_requests_are_refused),
           TAP_TEST(wrong_frees_are_refused), TAP_TEST(external_memory_keeps_its_place),
           TAP_TEST(full_window_can_be_had_again), TAP_TEST(shortage_of_frames_loses_nothing),
-          TAP_TEST(find_and_next_tell_what_is_there),
+          TAP_TEST(find_and_next_tell_what_is_there), TAP_TEST(example_runs),
           TAP_TEST(random_operations_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));

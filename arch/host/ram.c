@@ -30,10 +30,9 @@ static struct {
 
 static bool is_ram(tsl_paddr address)
 {
-    for (size_t i = 0; i < ram.count; i++) {
+    for (size_t i = 0; i < ram.count; i++)
         if (address >= ram.range[i].start && address < ram.range[i].end)
             return true;
-    }
     return false;
 }
 

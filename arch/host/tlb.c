@@ -77,19 +77,17 @@ void tlb_flush_page(struct tlb *self, uint64_t linear)
     struct tlb_page *slot = &self->small[(linear >> 12) % TLB_SMALL_SLOTS];
     if (covers(slot, linear))
         slot->valid = false;
-    for (unsigned i = 0; i < TLB_LARGE_SLOTS; i++) {
+    for (unsigned i = 0; i < TLB_LARGE_SLOTS; i++)
         if (covers(&self->large[i], linear))
             self->large[i].valid = false;
-    }
     forget_ways(self);
 }
 
 static void flush_slots(struct tlb_page *slot, unsigned count, bool global_too)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         if (global_too || !slot[i].page.global)
             slot[i].valid = false;
-    }
 }
 
 void tlb_flush_all(struct tlb *self, bool global_too)

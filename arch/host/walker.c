@@ -134,10 +134,9 @@ static bool pdpte_reserved(const struct walker_machine *machine, uint64_t entry)
 
 bool walker_pdptes_valid(const struct walker_machine *machine, const uint64_t pdpte[4])
 {
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         if (bit(pdpte[i], 0) && pdpte_reserved(machine, pdpte[i]))
             return false;
-    }
     return true;
 }
 

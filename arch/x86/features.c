@@ -37,9 +37,8 @@ static void read_basic(struct tsl_cpu_features *out)
     out->pat = leaf.edx >> 16 & 1;
     out->pcid = sizeof(void *) == 8 && (leaf.ecx >> 17 & 1);
     /* Before the extended leaves said it: 36 bits with PAE or with PSE-36. */
-    if (out->pae || (leaf.edx >> 17 & 1)) {
+    if (out->pae || (leaf.edx >> 17 & 1))
         out->physical_bits = 36;
-    }
 }
 
 static void read_structured(struct tsl_cpu_features *out)
@@ -57,17 +56,15 @@ static void read_extended(struct tsl_cpu_features *out)
     uint32_t last = x86_cpuid(0x80000000u, 0).eax;
     struct x86_cpuid leaf;
 
-    if (last < 0x80000001u || last > 0x8000FFFFu) {
+    if (last < 0x80000001u || last > 0x8000FFFFu)
         return;
-    }
     leaf = x86_cpuid(0x80000001u, 0);
     out->nx = leaf.edx >> 20 & 1;
     out->pages_1g = sizeof(void *) == 8 && (leaf.edx >> 26 & 1);
     if (last >= 0x80000008u) {
         leaf = x86_cpuid(0x80000008u, 0);
-        if ((leaf.eax & 0xFF) >= 32 && (leaf.eax & 0xFF) <= 52) {
+        if ((leaf.eax & 0xFF) >= 32 && (leaf.eax & 0xFF) <= 52)
             out->physical_bits = leaf.eax & 0xFF;
-        }
     }
 }
 
@@ -78,17 +75,14 @@ void tsl_arch_features(struct tsl_cpu_features *out)
     if (x86_has_cpuid()) {
         uint32_t last = x86_cpuid(0, 0).eax;
 
-        if (last >= 1) {
+        if (last >= 1)
             read_basic(out);
-        }
-        if (last >= 7) {
+        if (last >= 7)
             read_structured(out);
-        }
         read_extended(out);
     }
-    if (sizeof(void *) == 8) {
+    if (sizeof(void *) == 8)
         out->virtual_bits = out->la57 ? 57 : 48;
-    }
     /* NX is a bit of 8-byte entries. */
     out->nx = out->nx && out->pae;
 }
@@ -97,22 +91,18 @@ void tsl_arch_enable(const struct tsl_cpu_features *features)
 {
     uintptr_t set = 0;
 
-    if (features->wp) {
+    if (features->wp)
         x86_write_cr0(x86_read_cr0() | X86_CR0_WP);
-    }
-    if (features->nx) {
+    if (features->nx)
         x86_write_msr(X86_MSR_EFER, x86_read_msr(X86_MSR_EFER) | X86_EFER_NXE);
-    }
-    if (features->pat) {
+    if (features->pat)
         x86_write_msr(X86_MSR_PAT, TSL_X86_PAT);
-    }
     set |= features->pse ? X86_CR4_PSE : 0;
     set |= features->pge ? X86_CR4_PGE : 0;
     set |= features->smep ? X86_CR4_SMEP : 0;
     set |= features->smap ? X86_CR4_SMAP : 0;
     set |= features->umip ? X86_CR4_UMIP : 0;
-    if (set != 0) {
+    if (set != 0)
         x86_write_cr4(x86_read_cr4() | set);
-    }
     tsl_x86_has_global_pages = features->pge;
 }

@@ -48,9 +48,8 @@ void tsl_arch_flush(const struct tsl_flush *request)
         tsl_arch_flush_all(request->global);
         return;
     }
-    for (unsigned i = 0; i < request->count; i++) {
+    for (unsigned i = 0; i < request->count; i++)
         tsl_arch_flush_page(request->page[i]);
-    }
 }
 
 void tsl_arch_relax(void)

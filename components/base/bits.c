@@ -34,9 +34,8 @@ bool tsl_bits_all_set(const tsl_word *words, size_t first, size_t count)
 {
     while (count > 0) {
         struct piece piece = first_piece(first, count);
-        if ((words[piece.word] & piece.mask) != piece.mask) {
+        if ((words[piece.word] & piece.mask) != piece.mask)
             return false;
-        }
         first += piece.bits;
         count -= piece.bits;
     }
@@ -47,9 +46,8 @@ bool tsl_bits_all_clear(const tsl_word *words, size_t first, size_t count)
 {
     while (count > 0) {
         struct piece piece = first_piece(first, count);
-        if ((words[piece.word] & piece.mask) != 0) {
+        if ((words[piece.word] & piece.mask) != 0)
             return false;
-        }
         first += piece.bits;
         count -= piece.bits;
     }
@@ -94,9 +92,8 @@ static size_t find(const tsl_word *words, size_t nbits, size_t from, tsl_word fl
     while (from < nbits) {
         struct piece piece = first_piece(from, nbits - from);
         tsl_word word = (words[piece.word] ^ flip) & piece.mask;
-        if (word != 0) {
+        if (word != 0)
             return piece.word * TSL_WORD_BITS + tsl_bits_lowest(word);
-        }
         from += piece.bits;
     }
     return TSL_BITS_NONE;
@@ -117,23 +114,19 @@ size_t tsl_bits_find_set_run(const tsl_word *words, size_t nbits, size_t from, s
 {
     for (;;) {
         size_t start = find(words, nbits, from, 0);
-        if (start == TSL_BITS_NONE) {
+        if (start == TSL_BITS_NONE)
             return TSL_BITS_NONE;
-        }
         size_t excess = start % align;
         if (excess != 0) {
-            if (align - excess > nbits - start) {
+            if (align - excess > nbits - start)
                 return TSL_BITS_NONE;
-            }
             start += align - excess;
         }
-        if (count > nbits - start) {
+        if (count > nbits - start)
             return TSL_BITS_NONE;
-        }
         size_t hole = find(words, start + count, start, ~(tsl_word)0);
-        if (hole == TSL_BITS_NONE) {
+        if (hole == TSL_BITS_NONE)
             return start;
-        }
         from = hole + 1;
     }
 }

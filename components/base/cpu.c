@@ -17,9 +17,8 @@ static struct tsl_cpu_set online;
 void tsl_cpu_set_add(struct tsl_cpu_set *self, unsigned cpu)
 {
     TSL_ASSERT(cpu < TSL_CPUS);
-    if (!tsl_cpu_set_has(self, cpu)) {
+    if (!tsl_cpu_set_has(self, cpu))
         (void)tsl_atomic_or(&self->bits[cpu / TSL_WORD_BITS], (tsl_word)1 << (cpu % TSL_WORD_BITS));
-    }
 }
 
 void tsl_cpu_set_remove(struct tsl_cpu_set *self, unsigned cpu)
@@ -39,9 +38,8 @@ bool tsl_cpu_set_is_empty(const struct tsl_cpu_set *self)
 unsigned tsl_cpu_set_count(const struct tsl_cpu_set *self)
 {
     unsigned count = 0;
-    for (size_t i = 0; i < TSL_CPU_SET_WORDS; i++) {
+    for (size_t i = 0; i < TSL_CPU_SET_WORDS; i++)
         count += tsl_bits_count(tsl_atomic_load(&self->bits[i]));
-    }
     return count;
 }
 
@@ -50,9 +48,8 @@ unsigned tsl_cpu_set_next(const struct tsl_cpu_set *self, unsigned from)
     while (from < TSL_CPUS) {
         tsl_word word =
             tsl_atomic_load(&self->bits[from / TSL_WORD_BITS]) >> (from % TSL_WORD_BITS);
-        if (word != 0) {
+        if (word != 0)
             return from + tsl_bits_lowest(word);
-        }
         from = (from / TSL_WORD_BITS + 1) * TSL_WORD_BITS;
     }
     return TSL_CPUS;
@@ -61,9 +58,8 @@ unsigned tsl_cpu_set_next(const struct tsl_cpu_set *self, unsigned from)
 void tsl_cpu_set_intersect(const struct tsl_cpu_set *a, const struct tsl_cpu_set *b,
                            struct tsl_cpu_set *out)
 {
-    for (size_t i = 0; i < TSL_CPU_SET_WORDS; i++) {
+    for (size_t i = 0; i < TSL_CPU_SET_WORDS; i++)
         out->bits[i] = tsl_atomic_load(&a->bits[i]) & tsl_atomic_load(&b->bits[i]);
-    }
 }
 
 void tsl_cpu_join(void)

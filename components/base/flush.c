@@ -34,9 +34,8 @@ static struct tsl_flush_counters counters;
 
 void tsl_flush_add(struct tsl_flush *self, tsl_vaddr page)
 {
-    if (self->all) {
+    if (self->all)
         return;
-    }
     if (self->count == TSL_FLUSH_PAGES) {
         self->all = true;
         self->count = 0;
@@ -52,16 +51,14 @@ void tsl_flush_merge(struct tsl_flush *self, const struct tsl_flush *other)
         self->all = true;
         self->count = 0;
     }
-    for (unsigned i = 0; !other->all && i < other->count; i++) {
+    for (unsigned i = 0; !other->all && i < other->count; i++)
         tsl_flush_add(self, other->page[i]);
-    }
 }
 
 static void latch(struct mailbox *box)
 {
-    while (tsl_atomic_exchange_u32(&box->latch, 1) != 0) {
+    while (tsl_atomic_exchange_u32(&box->latch, 1) != 0)
         tsl_arch_relax();
-    }
 }
 
 static void unlatch(struct mailbox *box)
@@ -96,9 +93,8 @@ static uint32_t take(struct mailbox *box, struct tsl_flush *out)
 /* Before: pinned. An interrupt between take and done could otherwise acknowledge for us. */
 static void answer(struct mailbox *own)
 {
-    if (tsl_atomic_load_acquire_u32(&own->posted) == tsl_atomic_load_u32(&own->done)) {
+    if (tsl_atomic_load_acquire_u32(&own->posted) == tsl_atomic_load_u32(&own->done))
         return;
-    }
     struct tsl_flush request;
     uint32_t number = take(own, &request);
     tsl_arch_flush(&request);
@@ -139,11 +135,9 @@ static void post_to(const struct tsl_cpu_set *others, const struct tsl_flush *re
 {
     struct tsl_cpu_set kicked = {{0}};
     for (unsigned cpu = tsl_cpu_set_next(others, 0); cpu < TSL_CPUS;
-         cpu = tsl_cpu_set_next(others, cpu + 1)) {
-        if (post(&mailboxes[cpu], request)) {
+         cpu = tsl_cpu_set_next(others, cpu + 1))
+        if (post(&mailboxes[cpu], request))
             tsl_cpu_set_add(&kicked, cpu);
-        }
-    }
     if (!tsl_cpu_set_is_empty(&kicked)) {
         tsl_port_flush_others(&kicked);
         (void)tsl_atomic_add(&counters.kicks, tsl_cpu_set_count(&kicked));
@@ -153,19 +147,17 @@ static void post_to(const struct tsl_cpu_set *others, const struct tsl_flush *re
 static void count(const struct tsl_flush *request)
 {
     (void)tsl_atomic_add(&counters.flushes, 1);
-    if (request->all) {
+    if (request->all)
         (void)tsl_atomic_add(&counters.alls, 1);
-    } else {
+    else
         (void)tsl_atomic_add(&counters.pages, request->count);
-    }
 }
 
 void tsl_flush_cpus(const struct tsl_cpu_set *cpus, const struct tsl_flush *request)
 {
     TSL_ASSERT(request->count <= TSL_FLUSH_PAGES);
-    if (tsl_flush_is_empty(request)) {
+    if (tsl_flush_is_empty(request))
         return;
-    }
     count(request);
     /* The caller's changes to the tables come before the look at who uses them: a CPU that is not
      * in the sets yet will read the new entries. Pairs with joining, and with adding to `cpus`. */
@@ -179,13 +171,11 @@ void tsl_flush_cpus(const struct tsl_cpu_set *cpus, const struct tsl_flush *requ
         tsl_cpu_set_remove(&others, self);
         post_to(&others, request);
     }
-    if (tsl_cpu_set_has(cpus, self)) {
+    if (tsl_cpu_set_has(cpus, self))
         tsl_arch_flush(request);
-    }
     for (unsigned cpu = tsl_cpu_set_next(&others, 0); TSL_CPUS > 1 && cpu < TSL_CPUS;
-         cpu = tsl_cpu_set_next(&others, cpu + 1)) {
+         cpu = tsl_cpu_set_next(&others, cpu + 1))
         wait_for(cpu, &mailboxes[self]);
-    }
     tsl_port_unpin(pin);
 }
 

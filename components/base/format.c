@@ -25,17 +25,15 @@ struct spec {
 
 static void write_text(const struct tsl_sink *sink, const char *text, size_t length)
 {
-    if (length > 0) {
+    if (length > 0)
         sink->write(sink->context, text, length);
-    }
 }
 
 static void write_padding(const struct tsl_sink *sink, char fill, size_t count)
 {
     const char *text = fill == '0' ? "0000000000000000" : "                ";
-    for (; count > 16; count -= 16) {
+    for (; count > 16; count -= 16)
         write_text(sink, text, 16);
-    }
     write_text(sink, text, count);
 }
 
@@ -118,9 +116,8 @@ static void write_string(const struct tsl_sink *sink, const struct spec *spec, c
     text = text == NULL ? "(null)" : text;
     size_t length = 0;
     /* The precision is looked at first: a string with one need not be ended by zero. */
-    while ((spec->precision < 0 || length < (size_t)spec->precision) && text[length] != '\0') {
+    while ((spec->precision < 0 || length < (size_t)spec->precision) && text[length] != '\0')
         length++;
-    }
     size_t padding = (size_t)spec->width > length ? (size_t)spec->width - length : 0;
     write_padding(sink, ' ', spec->left ? 0 : padding);
     write_text(sink, text, length);
@@ -129,26 +126,23 @@ static void write_string(const struct tsl_sink *sink, const struct spec *spec, c
 
 static const char *parse_flags(const char *at, struct spec *out)
 {
-    for (;; at++) {
-        if (*at == '-') {
+    for (;; at++)
+        if (*at == '-')
             out->left = true;
-        } else if (*at == '0') {
+        else if (*at == '0')
             out->zero = true;
-        } else if (*at == '#') {
+        else if (*at == '#')
             out->prefix = true;
-        } else {
+        else
             return at;
-        }
-    }
 }
 
 /* A number in the format; one that is absurdly large counts as 9999, so that nothing overflows. */
 static const char *parse_number(const char *at, int *out)
 {
     int value = 0;
-    for (; *at >= '0' && *at <= '9'; at++) {
+    for (; *at >= '0' && *at <= '9'; at++)
         value = value < 1000 ? value * 10 + (*at - '0') : 9999;
-    }
     *out = value;
     return at;
 }
@@ -211,23 +205,19 @@ static const char *parse_spec(const char *at, struct spec *out, struct arguments
 
 static uint64_t next_unsigned(const struct spec *spec, struct arguments *arguments)
 {
-    if (spec->bytes == sizeof(unsigned long long)) {
+    if (spec->bytes == sizeof(unsigned long long))
         return va_arg(arguments->list, unsigned long long);
-    }
-    if (spec->bytes == sizeof(unsigned long)) {
+    if (spec->bytes == sizeof(unsigned long))
         return va_arg(arguments->list, unsigned long);
-    }
     return va_arg(arguments->list, unsigned);
 }
 
 static int64_t next_signed(const struct spec *spec, struct arguments *arguments)
 {
-    if (spec->bytes == sizeof(long long)) {
+    if (spec->bytes == sizeof(long long))
         return va_arg(arguments->list, long long);
-    }
-    if (spec->bytes == sizeof(long)) {
+    if (spec->bytes == sizeof(long))
         return va_arg(arguments->list, long);
-    }
     return va_arg(arguments->list, int);
 }
 
@@ -272,20 +262,17 @@ void tsl_print_list(const struct tsl_sink *sink, const char *format, va_list lis
     va_copy(arguments.list, list);
     while (*format != '\0') {
         const char *plain = format;
-        while (*format != '\0' && *format != '%') {
+        while (*format != '\0' && *format != '%')
             format++;
-        }
         write_text(sink, plain, (size_t)(format - plain));
-        if (*format == '\0') {
+        if (*format == '\0')
             break;
-        }
         struct spec spec;
         const char *letter = parse_spec(format + 1, &spec, &arguments);
         if (!convert(sink, &spec, *letter, &arguments)) {
             /* The type of the argument is unknown, so no later one can be found either. */
-            while (*letter != '\0') {
+            while (*letter != '\0')
                 letter++;
-            }
             write_text(sink, format, (size_t)(letter - format));
             break;
         }
@@ -312,11 +299,9 @@ struct bounded {
 static void write_bounded(void *context, const char *text, size_t length)
 {
     struct bounded *self = context;
-    for (size_t i = 0; i < length; i++, self->length++) {
-        if (self->length + 1 < self->size) {
+    for (size_t i = 0; i < length; i++, self->length++)
+        if (self->length + 1 < self->size)
             self->out[self->length] = text[i];
-        }
-    }
 }
 
 size_t tsl_format_list(char *out, size_t size, const char *format, va_list arguments)
@@ -324,9 +309,8 @@ size_t tsl_format_list(char *out, size_t size, const char *format, va_list argum
     struct bounded bounded = {out, size, 0};
     struct tsl_sink sink = {write_bounded, &bounded};
     tsl_print_list(&sink, format, arguments);
-    if (size > 0) {
+    if (size > 0)
         out[bounded.length < size ? bounded.length : size - 1] = '\0';
-    }
     return bounded.length;
 }
 
@@ -343,9 +327,8 @@ const char *tsl_format_bytes(char *out, size_t size, uint64_t bytes)
 {
     static const char units[] = "BKMGTPE";
     unsigned unit = 0;
-    while (unit + 2 < sizeof(units) && bytes >> (10 * unit + 10) != 0) {
+    while (unit + 2 < sizeof(units) && bytes >> (10 * unit + 10) != 0)
         unit++;
-    }
     unsigned whole = (unsigned)(bytes >> (10 * unit));
     if (unit == 0) {
         (void)tsl_format(out, size, "%u B", whole);
@@ -358,9 +341,8 @@ const char *tsl_format_bytes(char *out, size_t size, uint64_t bytes)
 
 void tsl_log_list(enum tsl_log_level level, const char *format, va_list arguments)
 {
-    if ((int)level > TSL_LOG_LEVEL) {
+    if ((int)level > TSL_LOG_LEVEL)
         return;
-    }
     char line[TSL_LOG_LINE_BYTES];
     (void)tsl_format_list(line, sizeof(line), format, arguments);
     tsl_port_log(level, line);

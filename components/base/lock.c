@@ -53,20 +53,17 @@ static void check_ranks(const struct tsl_lock *self, unsigned cpu, tsl_word forb
 static void check_before(const struct tsl_lock *self, unsigned cpu, tsl_word forbidden)
 {
     TSL_ASSERT(cpu < TSL_CPUS);
-    if (tsl_atomic_load_u32(&self->holder) == cpu + 1) {
+    if (tsl_atomic_load_u32(&self->holder) == cpu + 1)
         tsl_panic("lock taken twice by CPU %u: %s", cpu, tsl_lock_rank_name(self->rank));
-    }
-    if (TSL_LOCK_CHECKS) {
+    if (TSL_LOCK_CHECKS)
         check_ranks(self, cpu, forbidden);
-    }
 }
 
 static void note_held(struct tsl_lock *self, unsigned cpu)
 {
     tsl_atomic_store_u32(&self->holder, cpu + 1);
-    if (TSL_LOCK_CHECKS) {
+    if (TSL_LOCK_CHECKS)
         ranks_held[cpu] |= (tsl_word)1 << self->rank;
-    }
 }
 
 tsl_pin tsl_lock_acquire(struct tsl_lock *self)
@@ -116,9 +113,8 @@ void tsl_lock_release(struct tsl_lock *self, tsl_pin pin)
                   tsl_lock_rank_name(self->rank));
     }
     tsl_atomic_store_u32(&self->holder, 0);
-    if (TSL_LOCK_CHECKS) {
+    if (TSL_LOCK_CHECKS)
         ranks_held[cpu] &= ~((tsl_word)1 << self->rank);
-    }
     if (TSL_CPUS > 1) {
         /* Only the holder writes `serving`, so this needs no locked instruction. */
         tsl_atomic_store_release_u32(&self->serving, tsl_atomic_load_u32(&self->serving) + 1);

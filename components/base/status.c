@@ -47,13 +47,10 @@ enum tsl_status tsl_refuse(struct tsl_refusals *counter, enum tsl_status status,
 {
     TSL_ASSERT(status > TSL_OK && status < TSL_STATUS_COUNT);
     tsl_word number = 1;
-    if (counter != NULL) {
+    if (counter != NULL)
         number = tsl_atomic_add(&counter->by_status[status], 1) + 1;
-    }
-    if (TSL_LOG_LEVEL < TSL_LOG_WARNING ||
-        (number > ALWAYS_LOGGED && !tsl_is_power_of_two(number))) {
+    if (TSL_LOG_LEVEL < TSL_LOG_WARNING || (number > ALWAYS_LOGGED && !tsl_is_power_of_two(number)))
         return status;
-    }
     char line[TSL_LOG_LINE_BYTES];
     size_t used =
         number > ALWAYS_LOGGED
@@ -75,9 +72,8 @@ tsl_word tsl_refusals_of(const struct tsl_refusals *counter, enum tsl_status sta
 tsl_word tsl_refusals_total(const struct tsl_refusals *counter)
 {
     tsl_word total = 0;
-    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++) {
+    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++)
         total += tsl_atomic_load(&counter->by_status[i]);
-    }
     return total;
 }
 

@@ -28,9 +28,8 @@ enum tsl_status tsl_trace_start(struct tsl_trace_entry *storage, size_t entries)
                           entries);
     }
     TSL_ATOMIC_STORE_POINTER(&ring, NULL);
-    for (size_t i = 0; i < entries; i++) {
+    for (size_t i = 0; i < entries; i++)
         storage[i] = (struct tsl_trace_entry){0};
-    }
     tsl_atomic_store(&mask, entries - 1);
     TSL_ATOMIC_STORE_POINTER(&ring, storage);
     return TSL_OK;
@@ -39,9 +38,8 @@ enum tsl_status tsl_trace_start(struct tsl_trace_entry *storage, size_t entries)
 void tsl_trace_record(const char *event, tsl_word a, tsl_word b)
 {
     struct tsl_trace_entry *storage = TSL_ATOMIC_LOAD_POINTER(&ring);
-    if (storage == NULL) {
+    if (storage == NULL)
         return;
-    }
     tsl_word number = tsl_atomic_add(&last, 1) + 1;
     struct tsl_trace_entry *entry = &storage[number & tsl_atomic_load(&mask)];
     (void)tsl_atomic_exchange(&entry->sequence, 0);
@@ -56,9 +54,8 @@ void tsl_trace_record(const char *event, tsl_word a, tsl_word b)
 static bool read_event(const struct tsl_trace_entry *entry, tsl_word number,
                        struct tsl_trace_entry *out)
 {
-    if (tsl_atomic_load_acquire(&entry->sequence) != number) {
+    if (tsl_atomic_load_acquire(&entry->sequence) != number)
         return false;
-    }
     out->event = tsl_atomic_load(&entry->event);
     out->cpu = tsl_atomic_load(&entry->cpu);
     out->a = tsl_atomic_load(&entry->a);
@@ -70,9 +67,8 @@ static bool read_event(const struct tsl_trace_entry *entry, tsl_word number,
 void tsl_trace_print(const struct tsl_sink *sink)
 {
     const struct tsl_trace_entry *storage = TSL_ATOMIC_LOAD_POINTER(&ring);
-    if (storage == NULL) {
+    if (storage == NULL)
         return;
-    }
     tsl_word newest = tsl_atomic_load(&last);
     tsl_word entries = tsl_atomic_load(&mask) + 1;
     tsl_word oldest = newest >= entries ? newest - entries + 1 : 1;

@@ -62,25 +62,22 @@ static struct tsl_tree_node **link_to(struct tsl_tree *self, const struct tsl_tr
 
 static void augment(const struct tsl_tree *self, struct tsl_tree_node *node)
 {
-    if (self->ops->augment != NULL) {
+    if (self->ops->augment != NULL)
         (void)self->ops->augment(node);
-    }
 }
 
 /* Every node from here to the root: after a removal, nodes on the way may be stale without their
  * children having changed. */
 static void augment_to_root(const struct tsl_tree *self, struct tsl_tree_node *node)
 {
-    for (; self->ops->augment != NULL && node != NULL; node = tsl_tree_parent(node)) {
+    for (; self->ops->augment != NULL && node != NULL; node = tsl_tree_parent(node))
         (void)self->ops->augment(node);
-    }
 }
 
 void tsl_tree_update(struct tsl_tree *self, struct tsl_tree_node *node)
 {
-    while (self->ops->augment != NULL && node != NULL && self->ops->augment(node)) {
+    while (self->ops->augment != NULL && node != NULL && self->ops->augment(node))
         node = tsl_tree_parent(node);
-    }
 }
 
 /* Lifts the node's child of the given side above the node. The subtree holds the same nodes in the
@@ -92,9 +89,8 @@ static void rotate(struct tsl_tree *self, struct tsl_tree_node *node, bool left_
     *link_to(self, node) = riser;
     set_parent(riser, tsl_tree_parent(node));
     *child(node, left_child) = middle;
-    if (middle != NULL) {
+    if (middle != NULL)
         set_parent(middle, node);
-    }
     *child(riser, !left_child) = node;
     set_parent(node, riser);
     augment(self, node);
@@ -144,9 +140,8 @@ enum tsl_status tsl_tree_insert(struct tsl_tree *self, struct tsl_tree_node *nod
     while (*link != NULL) {
         parent = *link;
         int order = self->ops->compare(key, parent);
-        if (order == 0) {
+        if (order == 0)
             return TSL_EXISTS;
-        }
         link = child(parent, order < 0);
     }
     node->parent_and_colour = (uintptr_t)parent;
@@ -189,9 +184,8 @@ static void repair_remove(struct tsl_tree *self, struct tsl_tree_node *node,
         rotate(self, parent, !side);
         return;
     }
-    if (node != NULL) {
+    if (node != NULL)
         make_black(node);
-    }
 }
 
 /* Puts `fresh` (NULL: nothing) where `old` is, as seen from above. */
@@ -199,9 +193,8 @@ static void put_in_place(struct tsl_tree *self, struct tsl_tree_node *old,
                          struct tsl_tree_node *fresh)
 {
     *link_to(self, old) = fresh;
-    if (fresh != NULL) {
+    if (fresh != NULL)
         set_parent(fresh, tsl_tree_parent(old));
-    }
 }
 
 /* Gives `fresh` the children, the colour and the place of `old`. */
@@ -209,12 +202,10 @@ static void take_over(struct tsl_tree *self, struct tsl_tree_node *old, struct t
 {
     *link_to(self, old) = fresh;
     *fresh = *old;
-    if (fresh->left != NULL) {
+    if (fresh->left != NULL)
         set_parent(fresh->left, fresh);
-    }
-    if (fresh->right != NULL) {
+    if (fresh->right != NULL)
         set_parent(fresh->right, fresh);
-    }
 }
 
 void tsl_tree_remove(struct tsl_tree *self, struct tsl_tree_node *node)
@@ -222,9 +213,8 @@ void tsl_tree_remove(struct tsl_tree *self, struct tsl_tree_node *node)
     /* What leaves its place is the node itself or, if it has two children, the next in order, which
      * then takes over the node's place. That one has no left child. */
     struct tsl_tree_node *leaver = node;
-    if (node->left != NULL && node->right != NULL) {
+    if (node->left != NULL && node->right != NULL)
         leaver = tsl_tree_next(node);
-    }
     struct tsl_tree_node *heir = leaver->left != NULL ? leaver->left : leaver->right;
     struct tsl_tree_node *parent = tsl_tree_parent(leaver);
     bool lost_black = is_black(leaver);
@@ -235,9 +225,8 @@ void tsl_tree_remove(struct tsl_tree *self, struct tsl_tree_node *node)
     }
     self->count--;
     augment_to_root(self, parent);
-    if (lost_black) {
+    if (lost_black)
         repair_remove(self, heir, parent);
-    }
 }
 
 void tsl_tree_replace(struct tsl_tree *self, struct tsl_tree_node *old, struct tsl_tree_node *fresh)
@@ -251,9 +240,8 @@ struct tsl_tree_node *tsl_tree_find(const struct tsl_tree *self, const void *key
     struct tsl_tree_node *node = self->root;
     while (node != NULL) {
         int order = self->ops->compare(key, node);
-        if (order == 0) {
+        if (order == 0)
             return node;
-        }
         node = order < 0 ? node->left : node->right;
     }
     return NULL;
@@ -292,9 +280,8 @@ struct tsl_tree_node *tsl_tree_at_or_before(const struct tsl_tree *self, const v
 /* The outermost node of a subtree on one side. */
 static struct tsl_tree_node *outermost(struct tsl_tree_node *node, bool left)
 {
-    while (node != NULL && *child(node, left) != NULL) {
+    while (node != NULL && *child(node, left) != NULL)
         node = *child(node, left);
-    }
     return node;
 }
 
@@ -302,9 +289,8 @@ static struct tsl_tree_node *outermost(struct tsl_tree_node *node, bool left)
 static struct tsl_tree_node *neighbour(const struct tsl_tree_node *node, bool left)
 {
     struct tsl_tree_node *inner = left ? node->left : node->right;
-    if (inner != NULL) {
+    if (inner != NULL)
         return outermost(inner, !left);
-    }
     struct tsl_tree_node *parent = tsl_tree_parent(node);
     while (parent != NULL && node == *child(parent, left)) {
         node = parent;

@@ -44,22 +44,18 @@ static bool is_black(const struct tsl_tree_node *node)
 /* On the way down, before either subtree: what concerns the node and its links. */
 static enum rule check_links(struct walk *walk, const struct tsl_tree_node *node)
 {
-    if (++walk->seen > walk->tree->count) {
+    if (++walk->seen > walk->tree->count)
         return RULE_LINKS;
-    }
     if ((node->left != NULL && tsl_tree_parent(node->left) != node) ||
-        (node->right != NULL && tsl_tree_parent(node->right) != node)) {
+        (node->right != NULL && tsl_tree_parent(node->right) != node))
         return RULE_LINKS;
-    }
-    if (!is_black(node) && !(is_black(node->left) && is_black(node->right))) {
+    if (!is_black(node) && !(is_black(node->left) && is_black(node->right)))
         return RULE_RED;
-    }
     walk->blacks += is_black(node);
     if (node->left == NULL || node->right == NULL) {
         walk->blacks_down = walk->blacks_down == 0 ? walk->blacks : walk->blacks_down;
-        if (walk->blacks != walk->blacks_down) {
+        if (walk->blacks != walk->blacks_down)
             return RULE_BLACKS;
-        }
     }
     return 0;
 }
@@ -68,13 +64,11 @@ static enum rule check_links(struct walk *walk, const struct tsl_tree_node *node
 static enum rule check_order(struct walk *walk, const struct tsl_tree_node *node)
 {
     const struct tsl_tree_ops *ops = walk->tree->ops;
-    if (walk->previous != NULL && ops->compare(ops->key(walk->previous), node) >= 0) {
+    if (walk->previous != NULL && ops->compare(ops->key(walk->previous), node) >= 0)
         return RULE_ORDER;
-    }
     walk->previous = node;
-    if (ops->augment_is_right != NULL && !ops->augment_is_right(node)) {
+    if (ops->augment_is_right != NULL && !ops->augment_is_right(node))
         return RULE_SUMMARY;
-    }
     return 0;
 }
 
@@ -90,12 +84,10 @@ static struct tsl_defect walk_around(struct walk *walk)
         bool from_left = !from_above && from == node->left;
         enum rule rule = from_above ? check_links(walk, node) : 0;
         bool left_done = from_left || (from_above && node->left == NULL);
-        if (rule == 0 && left_done) {
+        if (rule == 0 && left_done)
             rule = check_order(walk, node);
-        }
-        if (rule != 0) {
+        if (rule != 0)
             return broken(rule, node);
-        }
         from = node;
         if (from_above && node->left != NULL) {
             node = node->left;
@@ -112,12 +104,10 @@ static struct tsl_defect walk_around(struct walk *walk)
 struct tsl_defect tsl_tree_verify(const struct tsl_tree *self)
 {
     struct walk walk = {.tree = self};
-    if (!is_black(self->root) || (self->root != NULL && tsl_tree_parent(self->root) != NULL)) {
+    if (!is_black(self->root) || (self->root != NULL && tsl_tree_parent(self->root) != NULL))
         return broken(RULE_ROOT, self->root);
-    }
     struct tsl_defect defect = walk_around(&walk);
-    if (defect.rule == 0 && walk.seen != self->count) {
+    if (defect.rule == 0 && walk.seen != self->count)
         return broken(RULE_LINKS, self->root);
-    }
     return defect;
 }

@@ -23,10 +23,9 @@ static enum tsl_status refuse(enum tsl_status status, const char *function, tsl_
 static bool is_boot_device(tsl_vaddr address)
 {
     const struct tsl_start_options *options = &tsl_facade.options;
-    for (size_t i = 0; i < options->device_count; i++) {
+    for (size_t i = 0; i < options->device_count; i++)
         if (address - options->devices[i].at < options->devices[i].bytes)
             return true;
-    }
     return false;
 }
 

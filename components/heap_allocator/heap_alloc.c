@@ -14,23 +14,19 @@
 
 static unsigned class_aligned(const struct tsl_heap *self, unsigned class_index, size_t align)
 {
-    for (; class_index < HEAP_CLASSES; class_index++) {
-        if (self->classes[class_index].align >= align) {
+    for (; class_index < HEAP_CLASSES; class_index++)
+        if (self->classes[class_index].align >= align)
             return class_index;
-        }
-    }
     return HEAP_LARGE;
 }
 
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
 {
-    if (bytes > self->largest) {
+    if (bytes > self->largest)
         return HEAP_LARGE;
-    }
     unsigned class_index = self->class_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
-    if (align <= TSL_HEAP_ALIGN) {
+    if (align <= TSL_HEAP_ALIGN)
         return class_index;
-    }
     return class_aligned(self, class_index, align);
 }
 
@@ -53,31 +49,26 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
             heap_count_bytes(self, pool->block_bytes, 0);
         }
         tsl_lock_release(&self->lock, pin);
-        if (TSL_LIKELY(block != NULL)) {
+        if (TSL_LIKELY(block != NULL))
             return block;
-        }
         /* Another CPU may be faster and use up the new slab: then again. */
-        if ((flags & TSL_HEAP_NO_WAIT) != 0 || !tsl_heap_class_grow(self, class_index)) {
+        if ((flags & TSL_HEAP_NO_WAIT) != 0 || !tsl_heap_class_grow(self, class_index))
             return NULL;
-        }
     }
 }
 
 static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     /* Also keeps the sums below from wrapping. */
-    if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT) {
+    if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
         return NULL;
-    }
     /* A power of two for which the list of classes has no aligned class. */
-    if (bytes <= self->largest && bytes > align && tsl_is_power_of_two(bytes)) {
+    if (bytes <= self->largest && bytes > align && tsl_is_power_of_two(bytes))
         align = bytes;
-    }
     struct heap_run *run =
         tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align));
-    if (run == NULL) {
+    if (run == NULL)
         return NULL;
-    }
     run->class_index = (uint8_t)HEAP_LARGE;
     run->align_shift = (uint8_t)shift_of(align);
 
@@ -108,9 +99,8 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
         block = large_alloc(self, bytes, align, flags);
         granted = tsl_pages_of(bytes) << TSL_PAGE_SHIFT;
     }
-    if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL) {
+    if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL)
         memset(block, 0, granted);
-    }
     return block;
 }
 
@@ -123,9 +113,8 @@ void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
 
     self->failures++;
     tsl_lock_release(&self->lock, pin);
-    if (bytes > ceiling) {
+    if (bytes > ceiling)
         status = TSL_OUT_OF_RANGE;
-    }
     status = tsl_refuse(&self->refusals, status,
                         "heap %p: allocation of %zu bytes; %zu of %zu bytes taken", (void *)self,
                         bytes, taken, ceiling);

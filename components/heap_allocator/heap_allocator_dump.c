@@ -18,9 +18,8 @@ static size_t empty_pages(const struct tsl_heap *self)
 {
     size_t pages = self->parked_pages;
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_CLASSES; i++)
         pages += self->classes[i].empty_count * self->classes[i].slab_pages;
-    }
     return pages;
 }
 
@@ -55,9 +54,8 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
         out->requested_bytes += pool->requested_bytes;
         out->granted_bytes += pool->allocs * pool->block_bytes;
     }
-    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++) {
+    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++)
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
-    }
     tsl_lock_release(lock_of(self), pin);
 }
 
@@ -125,9 +123,8 @@ static void dump_class(const struct tsl_heap_class_stats *pool, const struct tsl
     uint64_t room = (uint64_t)(pool->slabs * pool->slab_pages) << TSL_PAGE_SHIFT;
     uint64_t live = (uint64_t)pool->live_blocks * pool->block_bytes;
 
-    if (pool->slabs == 0 && pool->allocs == 0) {
+    if (pool->slabs == 0 && pool->allocs == 0)
         return;
-    }
     tsl_print(sink, "  %8zu %8zu %10zu %8zu %8zu %5u %% %10llu\n", pool->block_bytes,
               pool->live_blocks, pool->live_blocks * pool->block_bytes, pool->slabs,
               pool->empty_slabs, percent(live, room), (unsigned long long)pool->allocs);
@@ -142,11 +139,9 @@ void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink)
     dump_totals(&stats, sink);
     tsl_print(sink, "  %8s %8s %10s %8s %8s %7s %10s\n", "class", "blocks", "bytes", "slabs",
               "empty", "in use", "allocs");
-    for (size_t i = 0; i < HEAP_CLASSES; i++) {
-        if (tsl_heap_class_stats(self, i, &pool) == TSL_OK) {
+    for (size_t i = 0; i < HEAP_CLASSES; i++)
+        if (tsl_heap_class_stats(self, i, &pool) == TSL_OK)
             dump_class(&pool, sink);
-        }
-    }
     tsl_pin pin = tsl_lock_acquire(lock_of(self));
     size_t count = self->large_count, pages = self->large_pages;
     tsl_lock_release(lock_of(self), pin);

@@ -260,9 +260,8 @@ static inline size_t heap_class_live(const struct heap_class *pool)
 static inline void heap_count_bytes(struct tsl_heap *self, size_t more, size_t less)
 {
     self->live_bytes = self->live_bytes + more - less;
-    if (self->live_bytes > self->peak_bytes) {
+    if (self->live_bytes > self->peak_bytes)
         self->peak_bytes = self->live_bytes;
-    }
 }
 
 /* => locked. What the map says of an address: NULL: never ours; &tsl_heap_returned: was ours and
@@ -270,9 +269,8 @@ static inline void heap_count_bytes(struct tsl_heap *self, size_t more, size_t l
 static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
 {
     uintptr_t offset = address - self->source.start;
-    if (TSL_UNLIKELY(offset >= self->source.bytes)) {
+    if (TSL_UNLIKELY(offset >= self->source.bytes))
         return NULL;
-    }
     size_t index = offset >> TSL_PAGE_SHIFT;
     struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
 

@@ -55,9 +55,8 @@ static bool is_class_list_good(void)
 
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
         uint32_t size = tsl_heap_class_sizes[i];
-        if (size <= previous || !tsl_is_aligned(size, TSL_HEAP_ALIGN)) {
+        if (size <= previous || !tsl_is_aligned(size, TSL_HEAP_ALIGN))
             return false;
-        }
         previous = size;
     }
     return previous <= HEAP_CLASS_LARGEST;
@@ -81,15 +80,13 @@ static unsigned slab_pages(size_t block_bytes, size_t ceiling_pages)
     unsigned best = least;
     size_t best_lost = SIZE_MAX;
 
-    if (ceiling_pages >= TINY_HEAP_PAGES && most < 2 * least) {
+    if (ceiling_pages >= TINY_HEAP_PAGES && most < 2 * least)
         most = 2 * least;
-    }
     for (unsigned pages = least; pages <= most; pages++) {
         unsigned blocks = slab_blocks(block_bytes, pages);
         size_t lost = (size_t)pages * TSL_PAGE_BYTES - blocks * block_bytes;
-        if (lost * 16 <= (size_t)pages * TSL_PAGE_BYTES && blocks >= wanted) {
+        if (lost * 16 <= (size_t)pages * TSL_PAGE_BYTES && blocks >= wanted)
             return pages;
-        }
         if (best_lost == SIZE_MAX || lost * best < best_lost * pages) {
             best = pages;
             best_lost = lost;
@@ -102,17 +99,15 @@ static void class_init(struct heap_class *pool, uint32_t block_bytes, size_t cei
 {
     uint32_t lowest = block_bytes & (~block_bytes + 1);
 
-    for (unsigned i = 0; i < HEAP_FILLS; i++) {
+    for (unsigned i = 0; i < HEAP_FILLS; i++)
         tsl_list_init(&pool->slabs[i]);
-    }
     pool->block_bytes = block_bytes;
     pool->reciprocal = UINT32_MAX / block_bytes + 1;
     pool->slab_pages = (uint16_t)slab_pages(block_bytes, ceiling_pages);
     pool->slab_blocks = (uint16_t)slab_blocks(block_bytes, pool->slab_pages);
     pool->align = lowest;
-    if (lowest > TSL_PAGE_BYTES && lowest != block_bytes) {
+    if (lowest > TSL_PAGE_BYTES && lowest != block_bytes)
         pool->align = TSL_PAGE_BYTES;
-    }
 }
 
 /* The smallest class for each size; a power of two also needs that alignment. */
@@ -124,9 +119,8 @@ static void class_table_init(struct tsl_heap *self)
         unsigned i = 0;
 
         while (i < HEAP_CLASSES &&
-               (self->classes[i].block_bytes < bytes || self->classes[i].align < align)) {
+               (self->classes[i].block_bytes < bytes || self->classes[i].align < align))
             i++;
-        }
         self->class_of[unit] = (uint8_t)(i < HEAP_CLASSES ? i : HEAP_LARGE);
     }
 }
@@ -160,9 +154,8 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
         self->map_root[i] =
             (struct heap_run **)(void *)(head + shape->leaves) + i * HEAP_LEAF_ENTRIES;
     }
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_CLASSES; i++)
         class_init(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
-    }
     class_table_init(self);
 }
 
@@ -170,12 +163,10 @@ static enum tsl_status check_config(const struct tsl_heap_config *config)
 {
     uintptr_t last;
 
-    if (config == NULL || config->source.get == NULL || config->source.put == NULL) {
+    if (config == NULL || config->source.get == NULL || config->source.put == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: a page source needs get and put");
-    }
-    if (!is_class_list_good()) {
+    if (!is_class_list_good())
         return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
-    }
     const struct tsl_page_source *source = &config->source;
     if (source->start == 0 || !tsl_checked_last(source->start, source->bytes, &last)) {
         return tsl_refuse(NULL, TSL_INVALID, "heap: window of %zu bytes at %#zx", source->bytes,
@@ -195,28 +186,23 @@ static enum tsl_status check_config(const struct tsl_heap_config *config)
 enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl_heap **out)
 {
     enum tsl_status status = check_config(config);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
-    if (out == NULL) {
+    if (out == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
-    }
     const struct tsl_page_source *source = &config->source;
     size_t window_pages = source->bytes >> TSL_PAGE_SHIFT;
     size_t ceiling_pages = config->ceiling_bytes >> TSL_PAGE_SHIFT;
-    if (config->ceiling_bytes == 0 || ceiling_pages > window_pages) {
+    if (config->ceiling_bytes == 0 || ceiling_pages > window_pages)
         ceiling_pages = window_pages;
-    }
     struct head_shape shape = head_shape(window_pages, false);
     size_t head_pages = tsl_pages_of(shape.end);
     struct tsl_heap *self = NULL;
 
-    if (head_pages <= ceiling_pages) {
+    if (head_pages <= ceiling_pages)
         self = source->get(source->context, head_pages);
-    }
-    if (self == NULL) {
+    if (self == NULL)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: no %zu pages for a new heap", head_pages);
-    }
     head_init(self, &shape, source, ceiling_pages);
     self->head_pages = head_pages;
     self->taken_pages = head_pages;
@@ -230,12 +216,10 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
 {
     uintptr_t start = (uintptr_t)array, head = 0, first = 0, last;
 
-    if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last)) {
+    if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last))
         return tsl_refuse(NULL, TSL_INVALID, "heap: array of %zu bytes at %p", bytes, array);
-    }
-    if (!is_class_list_good()) {
+    if (!is_class_list_good())
         return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
-    }
     /* Sized for all of the array, a little more than the pages that remain in the end. */
     struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT, true);
     size_t fixed = tsl_align_up(shape.end, TSL_HEAP_ALIGN);
@@ -262,9 +246,8 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
 
 enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
 {
-    if (self == NULL) {
+    if (self == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: no heap to destroy");
-    }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t live = self->live_bytes;
     tsl_lock_release(&self->lock, pin);
@@ -273,18 +256,15 @@ enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
                           (void *)self, live);
     }
     (void)tsl_heap_trim(self);
-    for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++) {
-        if (self->map_root[i] != NULL) {
+    for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++)
+        if (self->map_root[i] != NULL)
             self->source.put(self->source.context, self->map_root[i], 1);
-        }
-    }
     struct tsl_page_source source = self->source;
     size_t head_pages = self->head_pages;
 
     /* A pointer kept by mistake finds no heap, not one that seems to work. */
     memset(self, 0, sizeof *self);
-    if (head_pages > 0) {
+    if (head_pages > 0)
         source.put(source.context, self, head_pages);
-    }
     return TSL_OK;
 }

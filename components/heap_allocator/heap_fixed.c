@@ -28,9 +28,8 @@ static void *fixed_get(void *context, size_t pages)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t first = tsl_bits_find_set_run(self->free, self->pages, 0, pages, 1);
 
-    if (first != TSL_BITS_NONE) {
+    if (first != TSL_BITS_NONE)
         tsl_bits_clear_range(self->free, first, pages);
-    }
     tsl_lock_release(&self->lock, pin);
     return first == TSL_BITS_NONE ? NULL : (void *)(self->start + (first << TSL_PAGE_SHIFT));
 }
@@ -56,9 +55,8 @@ static bool fixed_remap(void *context, void *start, size_t pages, size_t new_pag
     TSL_ASSERT(more <= self->pages - tail);
     bool fits = tsl_bits_all_set(self->free, tail, more);
 
-    if (fits) {
+    if (fits)
         tsl_bits_clear_range(self->free, tail, more);
-    }
     tsl_lock_release(&self->lock, pin);
     return fits;
 }
@@ -71,9 +69,8 @@ struct tsl_page_source tsl_heap_fixed_init(void *place, uintptr_t start, size_t 
     tsl_lock_init(&self->lock, TSL_RANK_HEAP);
     self->start = start;
     self->pages = pages;
-    for (size_t i = 0; i < words; i++) {
+    for (size_t i = 0; i < words; i++)
         self->free[i] = 0;
-    }
     tsl_bits_set_range(self->free, 0, pages);
     return (struct tsl_page_source){.get = fixed_get,
                                     .put = fixed_put,

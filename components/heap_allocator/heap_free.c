@@ -17,12 +17,10 @@ static enum tsl_status find_in_slab(const struct tsl_heap *self, struct heap_run
     out->run = run;
     out->index = index;
     out->block_bytes = pool->block_bytes;
-    if (TSL_UNLIKELY(index * pool->block_bytes != offset || index >= pool->slab_blocks)) {
+    if (TSL_UNLIKELY(index * pool->block_bytes != offset || index >= pool->slab_blocks))
         return TSL_INVALID;
-    }
-    if (TSL_UNLIKELY((run->free[index / TSL_WORD_BITS] >> (index % TSL_WORD_BITS) & 1) != 0)) {
+    if (TSL_UNLIKELY((run->free[index / TSL_WORD_BITS] >> (index % TSL_WORD_BITS) & 1) != 0))
         return TSL_DOUBLE_FREE;
-    }
     return TSL_OK;
 }
 
@@ -33,24 +31,19 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
     struct heap_run *run = heap_map_at(self, address);
 
     out->block_bytes = 0;
-    if (TSL_UNLIKELY(run == NULL)) {
+    if (TSL_UNLIKELY(run == NULL))
         return TSL_FOREIGN;
-    }
-    if (TSL_UNLIKELY(!tsl_is_aligned(address, TSL_HEAP_ALIGN))) {
+    if (TSL_UNLIKELY(!tsl_is_aligned(address, TSL_HEAP_ALIGN)))
         return TSL_MISALIGNED;
-    }
-    if (TSL_UNLIKELY(run == &tsl_heap_returned)) {
+    if (TSL_UNLIKELY(run == &tsl_heap_returned))
         return TSL_DOUBLE_FREE;
-    }
-    if (run->class_index != HEAP_LARGE) {
+    if (run->class_index != HEAP_LARGE)
         return find_in_slab(self, run, address - run->start, out);
-    }
     out->run = run;
     out->index = 0;
     out->block_bytes = heap_run_bytes(run);
-    if (address != run->start) {
+    if (address != run->start)
         return TSL_INVALID;
-    }
     return run->is_busy ? TSL_BUSY : TSL_OK;
 }
 
@@ -112,28 +105,23 @@ static enum tsl_status free_block(struct tsl_heap *self, void *block, bool is_ke
     outgoing.count = 0;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_find(self, block, &place);
-    if (TSL_LIKELY(status == TSL_OK)) {
+    if (TSL_LIKELY(status == TSL_OK))
         tsl_heap_release(self, &place, is_kept, &outgoing);
-    }
     bool is_parking = self->parked_pages > 0 && !is_kept && status == TSL_OK;
     tsl_lock_release(&self->lock, pin);
-    if (TSL_UNLIKELY(outgoing.count > 0)) {
+    if (TSL_UNLIKELY(outgoing.count > 0))
         tsl_heap_source_give_all(self, &outgoing);
-    }
-    if (TSL_UNLIKELY(is_parking)) {
+    if (TSL_UNLIKELY(is_parking))
         (void)tsl_heap_unpark(self);
-    }
-    if (TSL_UNLIKELY(status != TSL_OK)) {
+    if (TSL_UNLIKELY(status != TSL_OK))
         return tsl_heap_refuse_block(self, status, "free", block, place.block_bytes);
-    }
     return TSL_OK;
 }
 
 enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
-    if (TSL_UNLIKELY(block == NULL)) {
+    if (TSL_UNLIKELY(block == NULL))
         return TSL_OK;
-    }
     return free_block(self, block, false);
 }
 
@@ -143,9 +131,8 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
         return tsl_refuse(&self->refusals, TSL_INVALID, "heap %p: free of %p with flags %#x",
                           (void *)self, block, flags);
     }
-    if (block == NULL) {
+    if (block == NULL)
         return TSL_OK;
-    }
     return free_block(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
 }
 
@@ -153,15 +140,13 @@ size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
 {
     struct heap_place place;
 
-    if (block == NULL) {
+    if (block == NULL)
         return 0;
-    }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_find(self, block, &place);
     tsl_lock_release(&self->lock, pin);
-    if (status == TSL_OK) {
+    if (status == TSL_OK)
         return place.block_bytes;
-    }
     status = tsl_heap_refuse_block(self, status, "size", block, place.block_bytes);
     (void)status;
     return 0;

@@ -25,9 +25,8 @@ static size_t page_index(const struct tsl_heap *self, uintptr_t address)
 static bool leaf_add(struct tsl_heap *self, size_t number)
 {
     struct heap_run **leaf = tsl_heap_source_take(self, 1, 1);
-    if (leaf == NULL) {
+    if (leaf == NULL)
         return false;
-    }
     memset(leaf, 0, TSL_PAGE_BYTES);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -38,9 +37,8 @@ static bool leaf_add(struct tsl_heap *self, size_t number)
         self->flight_pages--;
     }
     tsl_lock_release(&self->lock, pin);
-    if (!is_needed) {
+    if (!is_needed)
         tsl_heap_source_give(self, leaf, 1);
-    }
     return true;
 }
 
@@ -53,9 +51,8 @@ bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
         tsl_pin pin = tsl_lock_acquire(&self->lock);
         bool is_present = self->map_root[number] != NULL;
         tsl_lock_release(&self->lock, pin);
-        if (!is_present && !leaf_add(self, number)) {
+        if (!is_present && !leaf_add(self, number))
             return false;
-        }
     }
     return true;
 }
@@ -64,18 +61,16 @@ void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, stru
 {
     size_t index = page_index(self, start);
 
-    for (size_t end = index + pages; index < end; index++) {
+    for (size_t end = index + pages; index < end; index++)
         self->map_root[index / HEAP_LEAF_ENTRIES][index % HEAP_LEAF_ENTRIES] = run;
-    }
 }
 
 bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages)
 {
     for (size_t i = 0; i < pages; i++) {
         struct heap_run *run = heap_map_at(self, start + (i << TSL_PAGE_SHIFT));
-        if (run != NULL && run != &tsl_heap_returned) {
+        if (run != NULL && run != &tsl_heap_returned)
             return false;
-        }
     }
     return true;
 }

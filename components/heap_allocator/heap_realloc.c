@@ -42,9 +42,8 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
     size_t room = (self->source.bytes - (tail - self->source.start)) >> TSL_PAGE_SHIFT;
 
     if (more > room || !tsl_heap_map_prepare(self, tail, more) ||
-        !tsl_heap_source_reserve(self, more)) {
+        !tsl_heap_source_reserve(self, more))
         return false;
-    }
     if (!self->source.remap(self->source.context, (void *)run->start, run->pages, pages)) {
         tsl_heap_source_cancel(self, more);
         return false;
@@ -54,9 +53,8 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
     tsl_heap_map_set(self, tail, more, run);
     self->flight_pages -= more;
     self->source_gets++;
-    if (self->taken_pages > self->peak_taken_pages) {
+    if (self->taken_pages > self->peak_taken_pages)
         self->peak_taken_pages = self->taken_pages;
-    }
     large_resize(self, run, pages);
     tsl_lock_release(&self->lock, pin);
     return true;
@@ -76,9 +74,8 @@ static bool extend_busy(struct tsl_heap *self, struct heap_run *run, size_t page
 static void *move(struct tsl_heap *self, void *block, size_t old_bytes, size_t bytes, size_t align)
 {
     void *fresh = tsl_heap_allocate(self, bytes, align, 0);
-    if (fresh == NULL) {
+    if (fresh == NULL)
         return bytes <= old_bytes ? block : tsl_heap_fail(self, bytes);
-    }
     memcpy(fresh, block, bytes < old_bytes ? bytes : old_bytes);
     /* Refused only if somebody else freed the block meanwhile: that is logged, and the contents
      * were copied from memory that was still the heap's. */
@@ -94,24 +91,21 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
     bool is_done = false, is_extending = false;
     size_t align = TSL_HEAP_ALIGN, pages = tsl_pages_of(bytes);
 
-    if (block == NULL) {
+    if (block == NULL)
         return tsl_heap_alloc(self, bytes);
-    }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_find(self, block, &place);
     if (status == TSL_OK) {
         struct heap_run *run = place.run;
-        if (run->align_shift != 0) {
+        if (run->align_shift != 0)
             align = (size_t)1 << run->align_shift;
-        }
         unsigned class_index = tsl_heap_class_for(self, bytes, align);
         is_done = class_index == run->class_index;
         if (is_done && class_index == HEAP_LARGE) {
             pages += pages == 0;
             is_done = pages <= run->pages;
-            if (pages < run->pages) {
+            if (pages < run->pages)
                 large_shrink(self, run, pages, &outgoing);
-            }
             is_extending = !is_done && self->source.remap != NULL;
             run->is_busy = is_extending;
         }
@@ -123,8 +117,7 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
         (void)status;
         return NULL;
     }
-    if (is_done || (is_extending && extend_busy(self, place.run, pages))) {
+    if (is_done || (is_extending && extend_busy(self, place.run, pages)))
         return block;
-    }
     return move(self, block, place.block_bytes, bytes, align);
 }

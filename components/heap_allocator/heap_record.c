@@ -20,18 +20,16 @@ static struct heap_record_page *page_of(struct tsl_list *link)
 static struct heap_run *record_take(struct tsl_heap *self)
 {
     struct tsl_list *link = tsl_list_first(&self->record_pages[0]);
-    if (link == NULL) {
+    if (link == NULL)
         return NULL;
-    }
     struct heap_record_page *page = page_of(link);
     size_t index = tsl_bits_find_set(page->free, HEAP_RECORDS_A_PAGE, 0);
 
     TSL_ASSERT(index < HEAP_RECORDS_A_PAGE);
     tsl_bits_clear_range(page->free, index, 1);
     self->flight_records++;
-    if (page->used++ == 0) {
+    if (page->used++ == 0)
         self->record_spare_count--;
-    }
     if (page->used == HEAP_RECORDS_A_PAGE) {
         tsl_list_remove(&page->link);
         tsl_list_push_front(&self->record_pages[1], &page->link);
@@ -54,9 +52,8 @@ struct heap_run *tsl_heap_record_new(struct tsl_heap *self)
 
     if (run == NULL) {
         struct heap_record_page *page = tsl_heap_source_take(self, 1, 1);
-        if (page == NULL) {
+        if (page == NULL)
             return NULL;
-        }
         page_init(page);
         pin = tsl_lock_acquire(&self->lock);
         tsl_list_push_front(&self->record_pages[0], &page->link);
@@ -94,16 +91,14 @@ void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run,
         tsl_list_remove(&page->link);
         tsl_list_push_front(&self->record_pages[0], &page->link);
     }
-    if (page->used > 0) {
+    if (page->used > 0)
         return;
-    }
     self->record_spare_count++;
     /* To the back: records come from pages in use first, so that this one may stay empty. */
     tsl_list_remove(&page->link);
     tsl_list_push_back(&self->record_pages[0], &page->link);
-    if (self->record_spare_count > 1) {
+    if (self->record_spare_count > 1)
         page_retire(self, page, outgoing);
-    }
 }
 
 size_t tsl_heap_record_trim(struct tsl_heap *self)
@@ -112,9 +107,8 @@ size_t tsl_heap_record_trim(struct tsl_heap *self)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct tsl_list *last = tsl_list_last(&self->record_pages[0]);
 
-    if (last != NULL && page_of(last)->used == 0) {
+    if (last != NULL && page_of(last)->used == 0)
         page_retire(self, page_of(last), &outgoing);
-    }
     tsl_lock_release(&self->lock, pin);
     tsl_heap_source_give_all(self, &outgoing);
     return outgoing.count;

@@ -18,16 +18,13 @@ struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t al
 {
     struct heap_outgoing outgoing = {0};
     struct heap_run *run = tsl_heap_record_new(self);
-    if (run == NULL) {
+    if (run == NULL)
         return NULL;
-    }
     void *start = tsl_heap_source_take(self, pages, align_pages);
-    if (start == NULL) {
+    if (start == NULL)
         goto fail_pages;
-    }
-    if (!tsl_heap_map_prepare(self, (uintptr_t)start, pages)) {
+    if (!tsl_heap_map_prepare(self, (uintptr_t)start, pages))
         goto fail_map;
-    }
     run->start = (uintptr_t)start;
     run->pages = (uint32_t)pages;
     return run;
@@ -75,13 +72,11 @@ static void slab_move(struct heap_class *pool, struct heap_run *run, enum heap_f
 static struct heap_run *slab_current(struct heap_class *pool)
 {
     struct tsl_list *link = tsl_list_first(&pool->slabs[HEAP_PARTIAL]);
-    if (TSL_LIKELY(link != NULL)) {
+    if (TSL_LIKELY(link != NULL))
         return heap_run_of(link);
-    }
     link = tsl_list_first(&pool->slabs[HEAP_EMPTY]);
-    if (link == NULL) {
+    if (link == NULL)
         return NULL;
-    }
     slab_move(pool, heap_run_of(link), HEAP_PARTIAL);
     pool->empty_count--;
     return heap_run_of(link);
@@ -90,9 +85,8 @@ static struct heap_run *slab_current(struct heap_class *pool)
 void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift)
 {
     struct heap_run *run = slab_current(pool);
-    if (run == NULL) {
+    if (run == NULL)
         return NULL;
-    }
     unsigned word = run->hint;
     while (run->free[word] == 0) {
         word++;
@@ -101,12 +95,10 @@ void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift)
     run->hint = (uint8_t)word;
     unsigned index = word * TSL_WORD_BITS + (unsigned)tsl_bits_take(&run->free[word]);
 
-    if (--run->free_count == 0) {
+    if (--run->free_count == 0)
         slab_move(pool, run, HEAP_FULL);
-    }
-    if (align_shift > run->align_shift) {
+    if (align_shift > run->align_shift)
         run->align_shift = (uint8_t)align_shift;
-    }
     return (void *)(run->start + (uintptr_t)index * pool->block_bytes);
 }
 
@@ -117,9 +109,8 @@ static void slab_emptied(struct tsl_heap *self, struct heap_class *pool, struct 
     run->align_shift = 0;
     pool->empty_count++;
     slab_move(pool, run, HEAP_EMPTY);
-    if (is_kept || pool->empty_count <= 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT)) {
+    if (is_kept || pool->empty_count <= 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT))
         return;
-    }
     tsl_list_remove(&run->link);
     pool->empty_count--;
     pool->slab_count--;
@@ -134,17 +125,14 @@ void tsl_heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned i
 
     tsl_word twice = tsl_bits_give_own(&run->free[word], tsl_bits_mask(index % TSL_WORD_BITS, 1));
     TSL_ASSERT(twice == 0);
-    if (word < run->hint) {
+    if (word < run->hint)
         run->hint = (uint8_t)word;
-    }
     pool->frees++;
     heap_count_bytes(self, 0, pool->block_bytes);
-    if (run->free_count++ == 0) {
+    if (run->free_count++ == 0)
         slab_move(pool, run, HEAP_PARTIAL);
-    }
-    if (run->free_count == pool->slab_blocks) {
+    if (run->free_count == pool->slab_blocks)
         slab_emptied(self, pool, run, is_kept, outgoing);
-    }
 }
 
 bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
@@ -152,9 +140,8 @@ bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
     struct heap_class *pool = &self->classes[class_index];
     size_t align_pages = tsl_pages_of(tsl_is_power_of_two(pool->block_bytes) ? pool->align : 1);
     struct heap_run *run = tsl_heap_run_new(self, pool->slab_pages, align_pages);
-    if (run == NULL) {
+    if (run == NULL)
         return false;
-    }
     run->class_index = (uint8_t)class_index;
     run->free_count = pool->slab_blocks;
     tsl_bits_set_range(run->free, 0, pool->slab_blocks);
@@ -171,9 +158,8 @@ bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
 static bool retire_one(struct tsl_heap *self, struct tsl_list *list, struct heap_outgoing *outgoing)
 {
     struct tsl_list *link = tsl_list_pop_back(list);
-    if (link == NULL) {
+    if (link == NULL)
         return false;
-    }
     struct heap_run *run = heap_run_of(link);
     if (list == &self->parked) {
         self->parked_pages -= run->pages;
@@ -195,9 +181,8 @@ static size_t retire_all(struct tsl_heap *self, struct tsl_list *list)
         tsl_pin pin = tsl_lock_acquire(&self->lock);
         bool is_found = retire_one(self, list, &outgoing);
         tsl_lock_release(&self->lock, pin);
-        if (!is_found) {
+        if (!is_found)
             return pages;
-        }
         tsl_heap_source_give_all(self, &outgoing);
         pages += outgoing.run[0].pages + outgoing.run[1].pages;
     }
@@ -212,8 +197,7 @@ size_t tsl_heap_trim(struct tsl_heap *self)
 {
     size_t pages = tsl_heap_unpark(self);
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_CLASSES; i++)
         pages += retire_all(self, &self->classes[i].slabs[HEAP_EMPTY]);
-    }
     return pages + tsl_heap_record_trim(self);
 }

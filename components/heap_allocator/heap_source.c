@@ -38,18 +38,16 @@ static bool is_in_window(struct tsl_heap *self, void *start, size_t pages)
     size_t offset = (uintptr_t)start - self->source.start;
 
     if (tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < self->source.bytes &&
-        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT) {
+        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT)
         return true;
-    }
     return tsl_refuse(&self->refusals, TSL_CORRUPT, "heap: page source gave %p, not in its window",
                       start) == TSL_OK;
 }
 
 static void *attempt(struct tsl_heap *self, size_t pages)
 {
-    if (!tsl_heap_source_reserve(self, pages)) {
+    if (!tsl_heap_source_reserve(self, pages))
         return NULL;
-    }
     void *start = self->source.get(self->source.context, pages);
     if (start == NULL || !is_in_window(self, start, pages)) {
         tsl_heap_source_cancel(self, pages);
@@ -57,9 +55,8 @@ static void *attempt(struct tsl_heap *self, size_t pages)
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     self->source_gets++;
-    if (self->taken_pages > self->peak_taken_pages) {
+    if (self->taken_pages > self->peak_taken_pages)
         self->peak_taken_pages = self->taken_pages;
-    }
     tsl_lock_release(&self->lock, pin);
     return start;
 }
@@ -70,25 +67,21 @@ static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_p
     size_t align = align_pages << TSL_PAGE_SHIFT;
     void *start = attempt(self, pages);
 
-    if (align_pages == 1 || start == NULL || tsl_is_aligned((uintptr_t)start, align)) {
+    if (align_pages == 1 || start == NULL || tsl_is_aligned((uintptr_t)start, align))
         return start;
-    }
     tsl_heap_source_give(self, start, pages);
     start = attempt(self, pages + align_pages - 1);
-    if (start == NULL) {
+    if (start == NULL)
         return NULL;
-    }
     uintptr_t aligned = tsl_align_up_vaddr((uintptr_t)start, align);
     size_t before = (aligned - (uintptr_t)start) >> TSL_PAGE_SHIFT;
     size_t behind = align_pages - 1 - before;
     char *block = (char *)start + (before << TSL_PAGE_SHIFT);
 
-    if (before > 0) {
+    if (before > 0)
         tsl_heap_source_give(self, start, before);
-    }
-    if (behind > 0) {
+    if (behind > 0)
         tsl_heap_source_give(self, block + (pages << TSL_PAGE_SHIFT), behind);
-    }
     return block;
 }
 
@@ -96,9 +89,8 @@ void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pag
 {
     void *start = attempt_aligned(self, pages, align_pages);
 
-    if (start == NULL && tsl_heap_trim(self) > 0) {
+    if (start == NULL && tsl_heap_trim(self) > 0)
         start = attempt_aligned(self, pages, align_pages);
-    }
     return start;
 }
 
@@ -115,7 +107,6 @@ void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages)
 
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)
 {
-    for (unsigned i = 0; i < outgoing->count; i++) {
+    for (unsigned i = 0; i < outgoing->count; i++)
         tsl_heap_source_give(self, outgoing->run[i].start, outgoing->run[i].pages);
-    }
 }

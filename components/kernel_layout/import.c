@@ -49,12 +49,10 @@ void tsl_import_span(struct import_entry *out, uint64_t start, uint64_t end,
 enum import_step tsl_import_next_fixed(struct import_source *self, struct import_entry *out)
 {
     size_t left = self->bytes - self->offset;
-    if (left == 0) {
+    if (left == 0)
         return IMPORT_END;
-    }
-    if (left < self->stride) {
+    if (left < self->stride)
         return IMPORT_BROKEN;
-    }
     *out = (struct import_entry){0};
     self->decode(self->data + self->offset, out);
     self->offset += self->stride;
@@ -69,17 +67,15 @@ static enum tsl_status check_structure(struct tsl_memory_map *map,
     struct import_entry entry;
     enum import_step step;
     size_t entries = 0;
-    while ((step = walk.next(&walk, &entry)) == IMPORT_ENTRY) {
+    while ((step = walk.next(&walk, &entry)) == IMPORT_ENTRY)
         entries++;
-    }
     if (step == IMPORT_BROKEN) {
         return tsl_refuse(&map->refusals, TSL_CORRUPT,
                           "%s memory map: broken at byte %zu of %zu, after %zu entries",
                           source->name, walk.offset, walk.bytes, entries);
     }
-    if (entries == 0) {
+    if (entries == 0)
         return tsl_refuse(&map->refusals, TSL_NOT_FOUND, "%s memory map: no entries", source->name);
-    }
     return TSL_OK;
 }
 
@@ -91,9 +87,8 @@ static void add_entries(struct tsl_memory_map *map, const struct import_source *
     struct import_entry entry;
     while (walk.next(&walk, &entry) == IMPORT_ENTRY) {
         enum tsl_status status = TSL_OK;
-        if (entry.skip || (entry.type == TSL_MEMORY_USABLE) != usable) {
+        if (entry.skip || (entry.type == TSL_MEMORY_USABLE) != usable)
             continue;
-        }
         if (entry.wraps) {
             map->counters.entries++;
             status = tsl_map_refuse_wrapping(map, entry.start, entry.bytes);
@@ -106,13 +101,11 @@ static void add_entries(struct tsl_memory_map *map, const struct import_source *
 
 enum tsl_status tsl_import_run(struct tsl_memory_map *map, const struct import_source *source)
 {
-    if (source->data == NULL && source->pointers == NULL) {
+    if (source->data == NULL && source->pointers == NULL)
         return tsl_refuse(&map->refusals, TSL_INVALID, "%s memory map: no data", source->name);
-    }
     enum tsl_status status = check_structure(map, source);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     add_entries(map, source, true);
     add_entries(map, source, false);
     return TSL_OK;

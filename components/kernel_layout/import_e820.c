@@ -24,9 +24,8 @@ static void decode_24(const uint8_t *entry, struct import_entry *out)
     uint32_t attributes = tsl_import_u32(entry + 20);
     decode_20(entry, out);
     out->skip = (attributes & ATTRIBUTE_ENABLED) == 0;
-    if ((attributes & ATTRIBUTE_NON_VOLATILE) != 0 && out->type == TSL_MEMORY_USABLE) {
+    if ((attributes & ATTRIBUTE_NON_VOLATILE) != 0 && out->type == TSL_MEMORY_USABLE)
         out->type = TSL_MEMORY_PERSISTENT;
-    }
 }
 
 enum tsl_status tsl_map_import_e820(struct tsl_memory_map *map, const void *data, size_t bytes,

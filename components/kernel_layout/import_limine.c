@@ -56,13 +56,11 @@ enum tsl_status tsl_map_import_limine(struct tsl_memory_map *map, const void *da
 /* Here `bytes` and `offset` count pointers. */
 static enum import_step next_pointer(struct import_source *self, struct import_entry *out)
 {
-    if (self->offset == self->bytes) {
+    if (self->offset == self->bytes)
         return IMPORT_END;
-    }
     const uint8_t *entry = self->pointers[self->offset];
-    if (entry == NULL) {
+    if (entry == NULL)
         return IMPORT_BROKEN;
-    }
     *out = (struct import_entry){0};
     decode(entry, out);
     self->offset++;

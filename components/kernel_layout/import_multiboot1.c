@@ -22,18 +22,16 @@
 enum tsl_status tsl_boot_read_multiboot1(const void *data, size_t bytes, struct tsl_boot_info *out)
 {
     const uint8_t *info = data;
-    if (info == NULL || bytes < INFO_BYTES) {
+    if (info == NULL || bytes < INFO_BYTES)
         return tsl_refuse(NULL, TSL_CORRUPT, "multiboot1 information: %zu bytes", bytes);
-    }
     struct tsl_boot_info read = {0};
     uint32_t flags = tsl_import_u32(info);
     if ((flags & FLAG_MEMORY) != 0) {
         read.lower_bytes = (uint64_t)tsl_import_u32(info + 4) << 10;
         read.upper_bytes = (uint64_t)tsl_import_u32(info + 8) << 10;
     }
-    if ((flags & FLAG_COMMAND_LINE) != 0) {
+    if ((flags & FLAG_COMMAND_LINE) != 0)
         read.command_line = tsl_import_u32(info + 16);
-    }
     if ((flags & FLAG_MODULES) != 0) {
         read.module_count = tsl_import_u32(info + 20);
         read.modules = tsl_import_u32(info + 24);
@@ -50,16 +48,13 @@ static enum import_step next(struct import_source *self, struct import_entry *ou
 {
     size_t left = self->bytes - self->offset;
     const uint8_t *entry = self->data + self->offset;
-    if (left == 0) {
+    if (left == 0)
         return IMPORT_END;
-    }
-    if (left < SIZE_BYTES) {
+    if (left < SIZE_BYTES)
         return IMPORT_BROKEN;
-    }
     uint32_t size = tsl_import_u32(entry);
-    if (size < ENTRY_BYTES || size > left - SIZE_BYTES) {
+    if (size < ENTRY_BYTES || size > left - SIZE_BYTES)
         return IMPORT_BROKEN;
-    }
     *out = (struct import_entry){
         .start = tsl_import_u64(entry + 4),
         .bytes = tsl_import_u64(entry + 12),

@@ -39,23 +39,19 @@ struct found {
 static enum import_step next_tag(struct import_source *self, struct tag *out)
 {
     size_t left = self->bytes - self->offset;
-    if (left < TAG_HEADER_BYTES) {
+    if (left < TAG_HEADER_BYTES)
         return IMPORT_BROKEN; /* the end tag is missing */
-    }
     struct tag tag = {self->data + self->offset, 0, 0};
     tag.type = tsl_import_u32(tag.at);
     tag.size = tsl_import_u32(tag.at + 4);
-    if (tag.size < TAG_HEADER_BYTES || tag.size > left) {
+    if (tag.size < TAG_HEADER_BYTES || tag.size > left)
         return IMPORT_BROKEN;
-    }
-    if (tag.type == TAG_END) {
+    if (tag.type == TAG_END)
         return IMPORT_END;
-    }
     /* tag.size <= left, so that only the padding can pass the end. */
     size_t padding = (TAG_ALIGN - tag.size % TAG_ALIGN) % TAG_ALIGN;
-    if (padding > left - tag.size) {
+    if (padding > left - tag.size)
         return IMPORT_BROKEN;
-    }
     self->offset += tag.size + padding;
     *out = tag;
     return IMPORT_ENTRY;
@@ -63,25 +59,22 @@ static enum import_step next_tag(struct import_source *self, struct tag *out)
 
 static bool is_sound(const struct tag *tag)
 {
-    if (tag->type == TAG_MODULE) {
+    if (tag->type == TAG_MODULE)
         return tag->size >= MAP_HEADER_BYTES;
-    }
-    if (tag->type != TAG_MAP && tag->type != TAG_EFI_MAP) {
+    if (tag->type != TAG_MAP && tag->type != TAG_EFI_MAP)
         return true;
-    }
     return tag->size >= MAP_HEADER_BYTES &&
            (tag->type == TAG_EFI_MAP || tsl_import_u32(tag->at + 8) >= ENTRY_BYTES);
 }
 
 static void note_tag(struct found *found, const struct tag *tag)
 {
-    if (tag->type == TAG_MAP && found->map.at == NULL) {
+    if (tag->type == TAG_MAP && found->map.at == NULL)
         found->map = *tag;
-    } else if (tag->type == TAG_EFI_MAP && found->efi_map.at == NULL) {
+    else if (tag->type == TAG_EFI_MAP && found->efi_map.at == NULL)
         found->efi_map = *tag;
-    } else if (tag->type == TAG_MODULE) {
+    else if (tag->type == TAG_MODULE)
         found->modules++;
-    }
 }
 
 static enum import_step find_tags(struct import_source walk, struct found *out)
@@ -89,9 +82,8 @@ static enum import_step find_tags(struct import_source walk, struct found *out)
     struct tag tag;
     enum import_step step;
     while ((step = next_tag(&walk, &tag)) == IMPORT_ENTRY) {
-        if (!is_sound(&tag)) {
+        if (!is_sound(&tag))
             return IMPORT_BROKEN;
-        }
         note_tag(out, &tag);
     }
     return step;
@@ -145,9 +137,8 @@ enum tsl_status tsl_map_import_multiboot2(struct tsl_memory_map *map, const void
 {
     const uint8_t *info = data;
     struct found found = {0};
-    if (info == NULL) {
+    if (info == NULL)
         return tsl_refuse(&map->refusals, TSL_INVALID, "multiboot2 information: no data");
-    }
     if (bytes < INFO_HEADER_BYTES || tsl_import_u32(info) > bytes ||
         tsl_import_u32(info) < INFO_HEADER_BYTES) {
         return tsl_refuse(&map->refusals, TSL_CORRUPT,
@@ -160,12 +151,10 @@ enum tsl_status tsl_map_import_multiboot2(struct tsl_memory_map *map, const void
         .offset = INFO_HEADER_BYTES,
         .next = next_module,
     };
-    if (find_tags(modules, &found) != IMPORT_END) {
+    if (find_tags(modules, &found) != IMPORT_END)
         return tsl_refuse(&map->refusals, TSL_CORRUPT, "multiboot2 information: broken tags");
-    }
     enum tsl_status status = import_maps(map, &found);
-    if (status != TSL_OK || found.modules == 0) {
+    if (status != TSL_OK || found.modules == 0)
         return status;
-    }
     return tsl_import_run(map, &modules);
 }

@@ -21,9 +21,8 @@
 enum tsl_status tsl_boot_read_pvh(const void *data, size_t bytes, struct tsl_boot_info *out)
 {
     const uint8_t *info = data;
-    if (info == NULL || bytes < START_BYTES_V0 || tsl_import_u32(info) != START_MAGIC) {
+    if (info == NULL || bytes < START_BYTES_V0 || tsl_import_u32(info) != START_MAGIC)
         return tsl_refuse(NULL, TSL_CORRUPT, "pvh start information: no magic in %zu bytes", bytes);
-    }
     struct tsl_boot_info read = {
         .modules = tsl_import_u64(info + 16),
         .module_count = tsl_import_u32(info + 12),
@@ -32,9 +31,8 @@ enum tsl_status tsl_boot_read_pvh(const void *data, size_t bytes, struct tsl_boo
     };
     if (tsl_import_u32(info + 4) >= 1) {
         if (bytes < START_BYTES_V1 ||
-            !tsl_checked_mul(tsl_import_u32(info + 48), MAP_ENTRY_BYTES, &read.map_bytes)) {
+            !tsl_checked_mul(tsl_import_u32(info + 48), MAP_ENTRY_BYTES, &read.map_bytes))
             return tsl_refuse(NULL, TSL_CORRUPT, "pvh start information: map in %zu bytes", bytes);
-        }
         read.map = tsl_import_u64(info + 40);
     }
     *out = read;

@@ -58,12 +58,10 @@ static void decode(const uint8_t *entry, struct import_entry *out)
     out->wraps = pages > UINT64_MAX >> TSL_PAGE_SHIFT;
     out->bytes = out->wraps ? UINT64_MAX : pages << TSL_PAGE_SHIFT;
     /* The runtime attribute overrules a type that would let us have the memory. */
-    if ((attributes & ATTRIBUTE_RUNTIME) != 0 && is_reclaimable(out->type)) {
+    if ((attributes & ATTRIBUTE_RUNTIME) != 0 && is_reclaimable(out->type))
         out->type = TSL_MEMORY_RUNTIME;
-    }
-    if ((attributes & ATTRIBUTE_SPECIFIC_PURPOSE) != 0 && out->type == TSL_MEMORY_USABLE) {
+    if ((attributes & ATTRIBUTE_SPECIFIC_PURPOSE) != 0 && out->type == TSL_MEMORY_USABLE)
         out->type = TSL_MEMORY_RESERVED;
-    }
 }
 
 enum tsl_status tsl_map_import_uefi(struct tsl_memory_map *map, const void *data, size_t bytes,

@@ -51,13 +51,11 @@ static void dump_gap(const struct tsl_layout *layout, const struct tsl_sink *sin
         dump_guard(layout, sink, start, last);
         return;
     }
-    if (last > hole_last) {
+    if (last > hole_last)
         dump_guard(layout, sink, hole_last + 1, last);
-    }
     dump_line(layout, sink, hole, hole_last, "", "(hole: not canonical)\n");
-    if (start < hole) {
+    if (start < hole)
         dump_guard(layout, sink, start, hole - 1);
-    }
 }
 
 void tsl_layout_dump(const struct tsl_layout *layout, const struct tsl_sink *sink)
@@ -68,32 +66,28 @@ void tsl_layout_dump(const struct tsl_layout *layout, const struct tsl_sink *sin
               layout->va_bits, (unsigned long long)layout->image_offset);
     for (size_t i = layout->count; i > 0; i--) {
         const struct tsl_layout_range *range = &layout->ranges[i - 1];
-        if (range->last < top) {
+        if (range->last < top)
             dump_gap(layout, sink, range->last + 1, top);
-        }
         dump_range(layout, sink, range);
         top = range->start - 1;
     }
-    if (layout->count > 0 && layout->ranges[0].start > 0) {
+    if (layout->count > 0 && layout->ranges[0].start > 0)
         dump_gap(layout, sink, 0, top);
-    }
 }
 
 /* ---- Memory map ---- */
 
 static void dump_count(const struct tsl_sink *sink, tsl_word count, const char *what)
 {
-    if (count > 0) {
+    if (count > 0)
         tsl_print(sink, "  %s: %lu\n", what, count);
-    }
 }
 
 static void dump_bytes(const struct tsl_sink *sink, uint64_t bytes, const char *what)
 {
     char text[16];
-    if (bytes > 0) {
+    if (bytes > 0)
         tsl_print(sink, "  %s: %s\n", what, tsl_format_bytes(text, sizeof text, bytes));
-    }
 }
 
 static void dump_counters(const struct tsl_map_counters *counters, const struct tsl_sink *sink)

@@ -29,18 +29,14 @@ static struct tsl_defect verify_storage(const struct tsl_memory_map *map)
 static struct tsl_defect verify_range(const struct tsl_memory_map *map, size_t i)
 {
     const struct tsl_memory_range *range = &map->ranges[i];
-    if ((unsigned)range->type >= TSL_MEMORY_TYPE_COUNT) {
+    if ((unsigned)range->type >= TSL_MEMORY_TYPE_COUNT)
         return broken(TSL_MAP_RULE_TYPE, i, "A range has one of the known types.");
-    }
-    if (range->start >= range->end) {
+    if (range->start >= range->end)
         return broken(TSL_MAP_RULE_NOT_EMPTY, i, "A range ends above its start.");
-    }
-    if (!tsl_is_aligned_paddr(range->start | range->end, TSL_PAGE_BYTES)) {
+    if (!tsl_is_aligned_paddr(range->start | range->end, TSL_PAGE_BYTES))
         return broken(TSL_MAP_RULE_WHOLE_PAGES, i, "A range is made of whole pages.");
-    }
-    if (range->end > map->limit) {
+    if (range->end > map->limit)
         return broken(TSL_MAP_RULE_BELOW_LIMIT, i, "A range lies below the map's limit.");
-    }
     return TSL_NO_DEFECT;
 }
 
@@ -48,12 +44,10 @@ static struct tsl_defect verify_order(const struct tsl_memory_map *map, size_t i
 {
     const struct tsl_memory_range *low = &map->ranges[i];
     const struct tsl_memory_range *high = low + 1;
-    if (low->end > high->start) {
+    if (low->end > high->start)
         return broken(TSL_MAP_RULE_SORTED, i + 1, "Ranges ascend and do not overlap.");
-    }
-    if (low->end == high->start && low->type == high->type) {
+    if (low->end == high->start && low->type == high->type)
         return broken(TSL_MAP_RULE_JOINED, i + 1, "Ranges that touch differ in type.");
-    }
     return TSL_NO_DEFECT;
 }
 
@@ -72,11 +66,9 @@ static struct tsl_defect verify_counters(const struct tsl_map_counters *counters
 struct tsl_defect tsl_map_verify(const struct tsl_memory_map *map)
 {
     struct tsl_defect defect = verify_storage(map);
-    for (size_t i = 0; defect.rule == 0 && i < map->count; i++) {
+    for (size_t i = 0; defect.rule == 0 && i < map->count; i++)
         defect = verify_range(map, i);
-    }
-    for (size_t i = 0; defect.rule == 0 && i + 1 < map->count; i++) {
+    for (size_t i = 0; defect.rule == 0 && i + 1 < map->count; i++)
         defect = verify_order(map, i);
-    }
     return defect.rule != 0 ? defect : verify_counters(&map->counters);
 }

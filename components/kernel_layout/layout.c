@@ -29,32 +29,26 @@ static bool same_text(const char *a, const char *b)
 
 const struct tsl_layout *tsl_layout_named(const char *format_name)
 {
-    for (size_t i = 0; format_name != NULL && i < TSL_LAYOUT_COUNT; i++) {
-        if (tsl_layouts[i] != NULL && same_text(tsl_layouts[i]->format_name, format_name)) {
+    for (size_t i = 0; format_name != NULL && i < TSL_LAYOUT_COUNT; i++)
+        if (tsl_layouts[i] != NULL && same_text(tsl_layouts[i]->format_name, format_name))
             return tsl_layouts[i];
-        }
-    }
     return NULL;
 }
 
 const struct tsl_layout_range *tsl_layout_find(const struct tsl_layout *layout,
                                                enum tsl_layout_use use)
 {
-    for (size_t i = 0; i < layout->count; i++) {
-        if (layout->ranges[i].use == use) {
+    for (size_t i = 0; i < layout->count; i++)
+        if (layout->ranges[i].use == use)
             return &layout->ranges[i];
-        }
-    }
     return NULL;
 }
 
 const struct tsl_layout_range *tsl_layout_at(const struct tsl_layout *layout, tsl_vaddr address)
 {
-    for (size_t i = 0; i < layout->count; i++) {
-        if (address >= layout->ranges[i].start && address <= layout->ranges[i].last) {
+    for (size_t i = 0; i < layout->count; i++)
+        if (address >= layout->ranges[i].start && address <= layout->ranges[i].last)
             return &layout->ranges[i];
-        }
-    }
     return NULL;
 }
 
@@ -62,9 +56,8 @@ bool tsl_layout_is_canonical(const struct tsl_layout *layout, tsl_vaddr address)
 {
     /* 64-bit arithmetic: va_bits may be all the bits that a 32-bit address has. */
     uint64_t wide = address;
-    if (!layout->sign_extended) {
+    if (!layout->sign_extended)
         return wide >> layout->va_bits == 0;
-    }
     uint64_t upper = wide >> (layout->va_bits - 1);
     return upper == 0 || upper == UINT64_MAX >> (layout->va_bits - 1);
 }

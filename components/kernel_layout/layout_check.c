@@ -21,9 +21,8 @@ TSL_MUST_CHECK static enum tsl_status broken(const struct check *check, enum tsl
                                              enum tsl_layout_rule rule, tsl_vaddr place,
                                              const char *sentence)
 {
-    if (check->out != NULL) {
+    if (check->out != NULL)
         *check->out = tsl_defect_at("kernel_layout", rule, place, sentence);
-    }
     return tsl_refuse(NULL, status, "layout: rule %u at 0x%llx: %s", (unsigned)rule,
                       (unsigned long long)place, sentence);
 }
@@ -81,9 +80,8 @@ static enum tsl_status check_each(const struct check *check)
 {
     for (size_t i = 0; i < check->layout->count; i++) {
         enum tsl_status status = check_range(check, &check->layout->ranges[i]);
-        if (status != TSL_OK) {
+        if (status != TSL_OK)
             return status;
-        }
     }
     return TSL_OK;
 }
@@ -157,9 +155,8 @@ static enum tsl_status check_granules(const struct check *check)
 static size_t guard_between(const struct tsl_layout *layout, enum tsl_layout_use low,
                             enum tsl_layout_use high)
 {
-    if (is_lower_part(low)) {
+    if (is_lower_part(low))
         return is_lower_part(high) ? 0 : TSL_PAGE_BYTES;
-    }
     bool low_is_fixed = low == TSL_LAYOUT_IMAGE || low == TSL_LAYOUT_DIRECT_MAP;
     bool high_is_fixed = high == TSL_LAYOUT_IMAGE || high == TSL_LAYOUT_DIRECT_MAP;
     return low_is_fixed && high_is_fixed ? 0 : layout->granule_bytes;
@@ -231,12 +228,10 @@ static bool image_fits(const struct check *check)
     const struct tsl_layout_needs *needs = check->needs;
     const struct tsl_layout_range *image = tsl_layout_find(layout, TSL_LAYOUT_IMAGE);
     if (layout->image_offset > image->start ||
-        (layout->image_offset & ((tsl_vaddr)layout->granule_bytes - 1)) != 0) {
+        (layout->image_offset & ((tsl_vaddr)layout->granule_bytes - 1)) != 0)
         return false;
-    }
-    if (needs == NULL || (needs->image_start == 0 && needs->image_end == 0)) {
+    if (needs == NULL || (needs->image_start == 0 && needs->image_end == 0))
         return true;
-    }
     return needs->image_start < needs->image_end &&
            needs->image_start >= image->start - layout->image_offset &&
            needs->image_end - 1 <= image->last - layout->image_offset;
@@ -281,12 +276,10 @@ enum tsl_status tsl_layout_check(const struct tsl_layout *layout,
     const struct check check = {layout, needs, out};
     for (size_t i = 0; i < TSL_COUNT_OF(rules); i++) {
         enum tsl_status status = rules[i](&check);
-        if (status != TSL_OK) {
+        if (status != TSL_OK)
             return status;
-        }
     }
-    if (out != NULL) {
+    if (out != NULL)
         *out = TSL_NO_DEFECT;
-    }
     return TSL_OK;
 }

@@ -13,9 +13,8 @@
 const struct tsl_memory_range *tsl_map_at(const struct tsl_memory_map *map, tsl_paddr address)
 {
     size_t i = tsl_map_index(map, address);
-    if (i == map->count || address < map->ranges[i].start) {
+    if (i == map->count || address < map->ranges[i].start)
         return NULL;
-    }
     return &map->ranges[i];
 }
 
@@ -25,25 +24,21 @@ static tsl_paddr place_in(const struct tsl_memory_range *range, uint64_t bytes, 
 {
     tsl_paddr start = range->start < TSL_PAGE_BYTES ? TSL_PAGE_BYTES : range->start;
     tsl_paddr stop = range->end < end ? range->end : end;
-    if (!tsl_checked_align_up_paddr(start, align, &start)) {
+    if (!tsl_checked_align_up_paddr(start, align, &start))
         return 0;
-    }
     return start < stop && stop - start >= bytes ? start : 0;
 }
 
 enum tsl_status tsl_map_find_usable(const struct tsl_memory_map *map, uint64_t bytes,
                                     uint64_t align, tsl_paddr end, tsl_paddr *out)
 {
-    if (bytes == 0 || align < TSL_PAGE_BYTES || (align & (align - 1)) != 0) {
+    if (bytes == 0 || align < TSL_PAGE_BYTES || (align & (align - 1)) != 0)
         return TSL_INVALID;
-    }
-    if (end == 0) {
+    if (end == 0)
         end = map->limit;
-    }
     for (size_t i = 0; i < map->count; i++) {
-        if (map->ranges[i].type != TSL_MEMORY_USABLE) {
+        if (map->ranges[i].type != TSL_MEMORY_USABLE)
             continue;
-        }
         tsl_paddr place = place_in(&map->ranges[i], bytes, align, end);
         if (place != 0) {
             *out = place;
@@ -56,21 +51,17 @@ enum tsl_status tsl_map_find_usable(const struct tsl_memory_map *map, uint64_t b
 uint64_t tsl_map_bytes(const struct tsl_memory_map *map, enum tsl_memory_type type)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < map->count; i++) {
-        if (map->ranges[i].type == type) {
+    for (size_t i = 0; i < map->count; i++)
+        if (map->ranges[i].type == type)
             sum += map->ranges[i].end - map->ranges[i].start;
-        }
-    }
     return sum;
 }
 
 tsl_paddr tsl_map_usable_end(const struct tsl_memory_map *map)
 {
-    for (size_t i = map->count; i > 0; i--) {
-        if (map->ranges[i - 1].type == TSL_MEMORY_USABLE) {
+    for (size_t i = map->count; i > 0; i--)
+        if (map->ranges[i - 1].type == TSL_MEMORY_USABLE)
             return map->ranges[i - 1].end;
-        }
-    }
     return 0;
 }
 

@@ -19,11 +19,10 @@ size_t tsl_map_index(const struct tsl_memory_map *map, tsl_paddr address)
     size_t high = map->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (map->ranges[middle].end > address) {
+        if (map->ranges[middle].end > address)
             high = middle;
-        } else {
+        else
             low = middle + 1;
-        }
     }
     return low;
 }
@@ -31,18 +30,16 @@ size_t tsl_map_index(const struct tsl_memory_map *map, tsl_paddr address)
 void tsl_map_remove(struct tsl_memory_map *map, size_t index)
 {
     map->count--;
-    for (size_t i = index; i < map->count; i++) {
+    for (size_t i = index; i < map->count; i++)
         map->ranges[i] = map->ranges[i + 1];
-    }
 }
 
 /* Before: there is room, and the neighbours keep the order. */
 static void insert(struct tsl_memory_map *map, size_t index, struct tsl_memory_range range)
 {
     TSL_ASSERT(map->count < map->capacity);
-    for (size_t i = map->count; i > index; i--) {
+    for (size_t i = map->count; i > index; i--)
         map->ranges[i] = map->ranges[i - 1];
-    }
     map->ranges[index] = range;
     map->count++;
 }
@@ -69,13 +66,11 @@ static void join_around(struct tsl_memory_map *map, size_t index)
 void tsl_map_join_all(struct tsl_memory_map *map)
 {
     size_t kept = 0;
-    for (size_t i = 1; i < map->count; i++) {
-        if (belong_together(&map->ranges[kept], &map->ranges[i])) {
+    for (size_t i = 1; i < map->count; i++)
+        if (belong_together(&map->ranges[kept], &map->ranges[i]))
             map->ranges[kept].end = map->ranges[i].end;
-        } else {
+        else
             map->ranges[++kept] = map->ranges[i];
-        }
-    }
     map->count = map->count == 0 ? 0 : kept + 1;
 }
 
@@ -97,9 +92,8 @@ static bool join_reservations(struct tsl_memory_map *map, tsl_paddr keep)
         const struct tsl_memory_range *low = &map->ranges[i];
         const struct tsl_memory_range *high = low + 1;
         bool around_keep = low->end <= keep && keep < high->start;
-        if (low->type == TSL_MEMORY_USABLE || high->type == TSL_MEMORY_USABLE || around_keep) {
+        if (low->type == TSL_MEMORY_USABLE || high->type == TSL_MEMORY_USABLE || around_keep)
             continue;
-        }
         tsl_paddr cost = high->start - low->end;
         cost += is_kernels_own(low->type) || is_kernels_own(high->type) ? TSL_MAP_TOP : 0;
         if (best == map->count || cost < best_cost) {
@@ -107,9 +101,8 @@ static bool join_reservations(struct tsl_memory_map *map, tsl_paddr keep)
             best_cost = cost;
         }
     }
-    if (best == map->count) {
+    if (best == map->count)
         return false;
-    }
     struct tsl_memory_range *low = &map->ranges[best];
     enum tsl_memory_type type = low->type > low[1].type ? low->type : low[1].type;
     low->type = type > TSL_MEMORY_RESERVED ? type : TSL_MEMORY_RESERVED;
@@ -144,9 +137,8 @@ static bool drop_smallest_usable(struct tsl_memory_map *map, uint64_t most)
             best_bytes = bytes;
         }
     }
-    if (best == map->count) {
+    if (best == map->count)
         return false;
-    }
     count_given_up(map, map->ranges[best].start, map->ranges[best].end);
     tsl_map_remove(map, best);
     return true;
@@ -184,9 +176,8 @@ static tsl_paddr fill_gap(struct tsl_memory_map *map, size_t i, tsl_paddr at, ts
         make_room(map, at);
         return at;
     }
-    if (join_reservations(map, at) || drop_smallest_usable(map, stop - at)) {
+    if (join_reservations(map, at) || drop_smallest_usable(map, stop - at))
         return at;
-    }
     count_given_up(map, at, stop);
     return stop;
 }

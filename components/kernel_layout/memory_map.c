@@ -44,18 +44,16 @@ static enum tsl_status check_entry(struct tsl_memory_map *map, tsl_paddr start, 
         return tsl_refuse(&map->refusals, TSL_INVALID, "memory map: entry at 0x%llx is empty",
                           (unsigned long long)start);
     }
-    if (!tsl_checked_last_paddr(start, bytes, last)) {
+    if (!tsl_checked_last_paddr(start, bytes, last))
         return tsl_map_refuse_wrapping(map, start, bytes);
-    }
     return TSL_OK;
 }
 
 /* Usable bytes are missed by people, reserved ones are not. */
 static void count_above_limit(struct tsl_memory_map *map, uint64_t bytes, enum tsl_memory_type type)
 {
-    if (type == TSL_MEMORY_USABLE) {
+    if (type == TSL_MEMORY_USABLE)
         map->counters.above_limit_bytes = sum_saturating(map->counters.above_limit_bytes, bytes);
-    }
 }
 
 enum tsl_status tsl_map_add(struct tsl_memory_map *map, tsl_paddr start, uint64_t bytes,
@@ -63,9 +61,8 @@ enum tsl_status tsl_map_add(struct tsl_memory_map *map, tsl_paddr start, uint64_
 {
     tsl_paddr last = start;
     enum tsl_status status = check_entry(map, start, bytes, type, &last);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     if (start >= map->limit) {
         map->counters.ignored++;
         count_above_limit(map, bytes, type);
@@ -107,17 +104,15 @@ enum tsl_status tsl_map_reserve(struct tsl_memory_map *map, tsl_paddr start, uin
 uint64_t tsl_map_limit(struct tsl_memory_map *map, tsl_paddr end)
 {
     end = tsl_align_down_paddr(end, TSL_PAGE_BYTES);
-    if (end >= map->limit) {
+    if (end >= map->limit)
         return 0;
-    }
     uint64_t lost = 0;
     map->limit = end;
     while (map->count > 0 && map->ranges[map->count - 1].end > end) {
         struct tsl_memory_range *top = &map->ranges[map->count - 1];
         tsl_paddr from = top->start > end ? top->start : end;
-        if (top->type == TSL_MEMORY_USABLE) {
+        if (top->type == TSL_MEMORY_USABLE)
             lost += top->end - from;
-        }
         if (top->start >= end) {
             map->counters.ignored++;
             map->count--;
@@ -141,11 +136,9 @@ enum tsl_status tsl_map_reclaim(struct tsl_memory_map *map, enum tsl_memory_type
         return tsl_refuse(&map->refusals, TSL_INVALID,
                           "memory map: memory of type %u cannot be reclaimed", (unsigned)type);
     }
-    for (size_t i = 0; i < map->count; i++) {
-        if (map->ranges[i].type == type) {
+    for (size_t i = 0; i < map->count; i++)
+        if (map->ranges[i].type == type)
             map->ranges[i].type = TSL_MEMORY_USABLE;
-        }
-    }
     tsl_map_join_all(map);
     return TSL_OK;
 }

@@ -190,10 +190,9 @@ static struct tsl_defect check_counts(const struct visit *self)
     const struct tsl_table_counters *counted = &self->table->counters;
     if (self->found.tables != counted->tables)
         return broken(RULE_TABLE_ONCE, (uintptr_t)self->found.tables);
-    for (unsigned level = 0; level < self->table->format->levels; level++) {
+    for (unsigned level = 0; level < self->table->format->levels; level++)
         if (self->found.pages[level] != counted->pages[level])
             return broken(RULE_PAGE_COUNTS, level);
-    }
     return TSL_NO_DEFECT;
 }
 
@@ -206,14 +205,13 @@ static struct tsl_defect verify_locked(struct tsl_table *self)
         return broken(RULE_ROOT, (uintptr_t)self->root);
     visit.memory[top] = self->root_memory;
     visit.found.tables = 1;
-    while (defect.rule == 0) {
+    while (defect.rule == 0)
         if (visit.index[visit.level] < tsl_table_entries(self->format, visit.level))
             defect = check_entry(&visit);
         else if (visit.level < top)
             defect = leave_table(&visit);
         else
             break;
-    }
     if (defect.rule == 0)
         defect = check_counts(&visit);
     if (defect.rule == 0)

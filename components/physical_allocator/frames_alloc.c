@@ -34,9 +34,8 @@ static bool take_in_words(struct search *search, struct frames_slot *slot, unsig
     for (unsigned i = from; i < to; i++) {
         tsl_word value = tsl_atomic_load(&words[i]);
         while (value != 0) {
-            if (!word_swap(&words[i], &value, value & (value - 1))) {
+            if (!word_swap(&words[i], &value, value & (value - 1)))
                 continue;
-            }
             if (TSL_UNLIKELY((entry_load(search->self, slot->area) & ENTRY_HUGE) != 0)) {
                 word_or(&words[i], value & -value);
                 tsl_frames_publish(search->self, slot->area);
@@ -53,9 +52,8 @@ static bool take_in_words(struct search *search, struct frames_slot *slot, unsig
 
 static bool take_in_slot(struct search *search, struct frames_slot *slot)
 {
-    if (slot->area < search->first_area || slot->area >= search->end_area) {
+    if (slot->area < search->first_area || slot->area >= search->end_area)
         return false;
-    }
     unsigned start = slot->word;
     /* Others may have freed frames below `start` meanwhile: once round. */
     return take_in_words(search, slot, start, AREA_WORDS) || take_in_words(search, slot, 0, start);
@@ -69,11 +67,10 @@ static tsl_word find_roomy(struct search *search)
     while (area != FRAMES_NONE) {
         unsigned entry = entry_load(self, area);
         if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES ||
-            !tsl_frames_area_has_free(self, area)) {
+            !tsl_frames_area_has_free(self, area))
             tsl_frames_withdraw(self, &self->roomy, area);
-        } else if ((entry & ENTRY_CLAIMED) == 0) {
+        else if ((entry & ENTRY_CLAIMED) == 0)
             return area;
-        }
         area = tsl_frames_tree_find(&self->roomy, area + 1, search->end_area);
     }
     return FRAMES_NONE;
@@ -85,9 +82,8 @@ static tsl_word find_any(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->any, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_has_free(self, area)) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_has_free(self, area))
             return area;
-        }
         tsl_frames_withdraw(self, &self->any, area);
         area = tsl_frames_tree_find(&self->any, area + 1, search->end_area);
     }
@@ -98,24 +94,21 @@ static bool take_one(struct search *search)
 {
     struct tsl_frames *self = search->self;
     struct frames_slot *slot = &search->cpu->slot[search->zone];
-    if (TSL_LIKELY(take_in_slot(search, slot))) {
+    if (TSL_LIKELY(take_in_slot(search, slot)))
         return true;
-    }
     tsl_word area = find_roomy(search);
     tsl_word next = search->first_area;
     for (;;) {
         if (area == FRAMES_NONE) {
             area = find_any(search, next);
-            if (area == FRAMES_NONE) {
+            if (area == FRAMES_NONE)
                 return false;
-            }
             next = area + 1;
         }
         tsl_frames_slot_leave(self, search->zone, slot);
         tsl_frames_slot_enter(self, slot, area);
-        if (take_in_slot(search, slot)) {
+        if (take_in_slot(search, slot))
             return true;
-        }
         area = FRAMES_NONE;
     }
 }
@@ -132,18 +125,16 @@ static bool take_in_word(struct search *search, tsl_word area, unsigned word)
     tsl_word *place = &area_words(search->self, area)[word];
     for (;;) {
         int bit = tsl_bits_find_run(tsl_atomic_load(place), count, count);
-        if (bit < 0) {
+        if (bit < 0)
             return false;
-        }
         tsl_word mask = tsl_bits_mask((unsigned)bit, count);
         if (tsl_frames_bits_take(search->self, area, word, mask)) {
             set_found(search, area, word * TSL_WORD_BITS + (unsigned)bit);
             tsl_frames_account(search->self, search->cpu, area, -(int)count);
             return true;
         }
-        if ((entry_load(search->self, area) & ENTRY_HUGE) != 0) {
+        if ((entry_load(search->self, area) & ENTRY_HUGE) != 0)
             return false;
-        }
     }
 }
 
@@ -151,15 +142,12 @@ static bool take_in_word(struct search *search, tsl_word area, unsigned word)
 static bool take_in_area(struct search *search, tsl_word area)
 {
     unsigned count = 1u << search->order;
-    if (area == FRAMES_NONE || (entry_load(search->self, area) & ENTRY_HUGE) != 0) {
+    if (area == FRAMES_NONE || (entry_load(search->self, area) & ENTRY_HUGE) != 0)
         return false;
-    }
     if (count <= TSL_WORD_BITS) {
-        for (unsigned word = 0; word < AREA_WORDS; word++) {
-            if (take_in_word(search, area, word)) {
+        for (unsigned word = 0; word < AREA_WORDS; word++)
+            if (take_in_word(search, area, word))
                 return true;
-            }
-        }
         return false;
     }
     for (unsigned from = 0; from < TSL_FRAMES_PER_AREA; from += count) {
@@ -180,13 +168,11 @@ static bool take_in_used_area(struct search *search)
     tsl_word area = search->first_area;
     for (unsigned tries = 0; tries < BLOCK_TRIES; tries++) {
         area = tsl_frames_tree_find(&self->any, area, search->end_area);
-        if (area == FRAMES_NONE) {
+        if (area == FRAMES_NONE)
             return false;
-        }
         if (entry_count(entry_load(self, area)) < (int)TSL_FRAMES_PER_AREA &&
-            take_in_area(search, area)) {
+            take_in_area(search, area))
             return true;
-        }
         area++;
     }
     return false;
@@ -198,10 +184,8 @@ static tsl_word find_whole(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->whole, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 &&
-            tsl_frames_area_is_full_free(self, area)) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_is_full_free(self, area))
             return area;
-        }
         tsl_frames_withdraw(self, &self->whole, area);
         area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
     }
@@ -212,24 +196,20 @@ static bool take_block(struct search *search)
 {
     tsl_word present = search->cpu->slot[search->zone].area;
     if (present >= search->first_area && present < search->end_area &&
-        take_in_area(search, present)) {
+        take_in_area(search, present))
         return true;
-    }
-    if (take_in_used_area(search)) {
+    if (take_in_used_area(search))
         return true;
-    }
     tsl_word area = find_whole(search, search->first_area);
     while (area != FRAMES_NONE) {
-        if (take_in_area(search, area)) {
+        if (take_in_area(search, area))
             return true;
-        }
         area = find_whole(search, area + 1);
     }
     area = find_any(search, search->first_area);
     while (area != FRAMES_NONE) {
-        if (take_in_area(search, area)) {
+        if (take_in_area(search, area))
             return true;
-        }
         area = find_any(search, area + 1);
     }
     return false;
@@ -258,12 +238,10 @@ static bool take_two_huge(struct search *search)
     for (; area != FRAMES_NONE; area = find_whole(search, area + 1)) {
         tsl_word number = area * AREA_FRAMES + tsl_frames_shift_of(self, area);
         if (number % (2 * AREA_FRAMES) != 0 || find_whole(search, area + 1) != area + 1 ||
-            tsl_frames_shift_of(self, area + 1) != tsl_frames_shift_of(self, area)) {
+            tsl_frames_shift_of(self, area + 1) != tsl_frames_shift_of(self, area))
             continue;
-        }
-        if (!tsl_frames_huge_take(self, search->cpu, area)) {
+        if (!tsl_frames_huge_take(self, search->cpu, area))
             continue;
-        }
         if (tsl_frames_huge_take(self, search->cpu, area + 1)) {
             set_found(search, area, 0);
             return true;
@@ -292,15 +270,13 @@ static bool take_below(struct search *search, tsl_word limit)
 {
     for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
         const struct frames_zone *place = &search->self->zone[zone];
-        if (place->first_area == place->end_area || place->first_area >= limit) {
+        if (place->first_area == place->end_area || place->first_area >= limit)
             continue;
-        }
         search->zone = zone;
         search->first_area = place->first_area;
         search->end_area = place->end_area < limit ? place->end_area : limit;
-        if (take_in_zone(search)) {
+        if (take_in_zone(search))
             return true;
-        }
     }
     return false;
 }
@@ -312,9 +288,8 @@ static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu
     struct frames_slot *slot = &cpu->slot[self->top_zone];
     tsl_word *place = &slot->words[slot->word];
     tsl_word value = tsl_atomic_load(place);
-    if (TSL_UNLIKELY(value == 0 || !word_swap(place, &value, value & (value - 1)))) {
+    if (TSL_UNLIKELY(value == 0 || !word_swap(place, &value, value & (value - 1))))
         return 0;
-    }
     if (TSL_UNLIKELY((entry_load(self, slot->area) & ENTRY_HUGE) != 0)) {
         word_or(place, value & -value);
         tsl_frames_publish(self, slot->area);
@@ -347,21 +322,18 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
                           TSL_FRAMES_MAX_ORDER);
     }
     enum tsl_status status = tsl_frames_check_flags(self, flags);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     struct tsl_frame frame = {0};
     if (tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
         tsl_pin pin = tsl_port_pin();
         frame.number = take_slow(self, this_cpu(self), order, tsl_frames_flag_limit(self, flags));
         tsl_port_unpin(pin);
     }
-    if (frame.number == 0) {
+    if (frame.number == 0)
         return fail(self, order);
-    }
-    if ((flags & TSL_FRAMES_ZERO) != 0) {
+    if ((flags & TSL_FRAMES_ZERO) != 0)
         tsl_frames_fill_zero(frame, (tsl_word)1 << order);
-    }
     *out = frame;
     return TSL_OK;
 }
@@ -369,19 +341,16 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
 enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
                                  struct tsl_frame *out)
 {
-    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER || self->has_reserves)) {
+    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER || self->has_reserves))
         return alloc_special(self, order, flags, out);
-    }
     tsl_pin pin = tsl_port_pin();
     struct frames_cpu *cpu = this_cpu(self);
     tsl_word number = order == 0 ? take_fast(self, cpu) : 0;
-    if (TSL_UNLIKELY(number == 0)) {
+    if (TSL_UNLIKELY(number == 0))
         number = take_slow(self, cpu, order, self->area_count);
-    }
     tsl_port_unpin(pin);
-    if (TSL_UNLIKELY(number == 0)) {
+    if (TSL_UNLIKELY(number == 0))
         return fail(self, order);
-    }
     out->number = number;
     return TSL_OK;
 }

@@ -34,9 +34,8 @@ static bool entry_swap(struct tsl_frames *self, tsl_word area, unsigned *expecte
     uint32_t before = tsl_atomic_load_u32(place);
     while (((before >> shift) & 0xffffu) == *expected) {
         uint32_t after = (before & ~((uint32_t)0xffffu << shift)) | ((uint32_t)desired << shift);
-        if (tsl_atomic_compare_exchange_u32(place, &before, after)) {
+        if (tsl_atomic_compare_exchange_u32(place, &before, after))
             return true;
-        }
     }
     *expected = (before >> shift) & 0xffffu;
     return false;
@@ -46,9 +45,8 @@ bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
     tsl_word all = WORD_FULL;
-    for (unsigned i = 0; i < AREA_WORDS; i++) {
+    for (unsigned i = 0; i < AREA_WORDS; i++)
         all &= tsl_atomic_load(&words[i]);
-    }
     return all == WORD_FULL;
 }
 
@@ -56,25 +54,21 @@ bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
     tsl_word some = 0;
-    for (unsigned i = 0; i < AREA_WORDS; i++) {
+    for (unsigned i = 0; i < AREA_WORDS; i++)
         some |= tsl_atomic_load(&words[i]);
-    }
     return some != 0;
 }
 
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
 {
     unsigned entry = entry_load(self, area);
-    if ((entry & ENTRY_HUGE) != 0 || !tsl_frames_area_has_free(self, area)) {
+    if ((entry & ENTRY_HUGE) != 0 || !tsl_frames_area_has_free(self, area))
         return;
-    }
     tsl_frames_tree_add(&self->any, area);
-    if (entry_count(entry) >= (int)ROOMY_FRAMES) {
+    if (entry_count(entry) >= (int)ROOMY_FRAMES)
         tsl_frames_tree_add(&self->roomy, area);
-    }
-    if (tsl_frames_area_is_full_free(self, area)) {
+    if (tsl_frames_area_is_full_free(self, area))
         tsl_frames_tree_add(&self->whole, area);
-    }
 }
 
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
@@ -87,9 +81,8 @@ void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_wo
 static void note_peak(struct tsl_frames *self)
 {
     tsl_word used = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         used += self->zone[zone].total - tsl_atomic_load(&self->zone[zone].free);
-    }
     tsl_word peak = tsl_atomic_load(&self->peak);
     while ((intptr_t)used > (intptr_t)peak && !word_swap(&self->peak, &peak, used)) {
     }
@@ -98,17 +91,15 @@ static void note_peak(struct tsl_frames *self)
 static void zone_add(struct tsl_frames *self, unsigned zone, int change)
 {
     (void)word_add(&self->zone[zone].free, (tsl_word)change);
-    if (change < 0) {
+    if (change < 0)
         note_peak(self);
-    }
 }
 
 unsigned tsl_frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     int change = (int)slot->area_delta;
-    if (change == 0) {
+    if (change == 0)
         return entry_load(self, slot->area);
-    }
     tsl_atomic_store_u32(&slot->area_delta, 0);
     zone_add(self, zone, change);
     return tsl_frames_entry_add(self, slot->area, change);
@@ -136,18 +127,16 @@ void tsl_frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_wor
         return;
     }
     unsigned entry = tsl_frames_entry_add(self, area, change);
-    if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && !tree_has(&self->roomy, area)) {
+    if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && !tree_has(&self->roomy, area))
         tsl_frames_tree_add(&self->roomy, area);
-    }
     zone_account(self, zone, slot, change);
 }
 
 void tsl_frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     tsl_word area = slot->area;
-    if (area == FRAMES_NONE) {
+    if (area == FRAMES_NONE)
         return;
-    }
     unsigned entry = tsl_frames_slot_flush(self, zone, slot);
     tsl_atomic_store(&slot->area, FRAMES_NONE);
     slot->words = &self->nothing;
@@ -181,9 +170,8 @@ bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     do {
         /* With a count of 512 the look at the bits can wait until the flag is set. */
         if ((entry & ENTRY_HUGE) != 0 || (entry_count(entry) != (int)TSL_FRAMES_PER_AREA &&
-                                          !tsl_frames_area_is_full_free(self, area))) {
+                                          !tsl_frames_area_is_full_free(self, area)))
             return false;
-        }
     } while (!entry_swap(self, area, &entry, entry + ENTRY_HUGE - (unsigned)TSL_FRAMES_PER_AREA));
     if (TSL_UNLIKELY(!tsl_frames_area_is_full_free(self, area))) {
         (void)tsl_frames_entry_add(self, area, (int)TSL_FRAMES_PER_AREA - (int)ENTRY_HUGE);
@@ -198,9 +186,8 @@ bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
 {
     unsigned entry = entry_load(self, area);
     do {
-        if ((entry & ENTRY_HUGE) == 0) {
+        if ((entry & ENTRY_HUGE) == 0)
             return false;
-        }
     } while (!entry_swap(self, area, &entry, entry - ENTRY_HUGE + (unsigned)TSL_FRAMES_PER_AREA));
     account_huge(self, cpu, area, (int)TSL_FRAMES_PER_AREA);
     tsl_frames_tree_add(&self->any, area);
@@ -216,9 +203,8 @@ static bool word_split(struct tsl_frames *self, tsl_word area, tsl_word *word)
 {
     tsl_word expected = WORD_FULL;
     while (!word_swap(word, &expected, 0)) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0) {
+        if ((entry_load(self, area) & ENTRY_HUGE) == 0)
             return false;
-        }
         expected = WORD_FULL;
     }
     return true;
@@ -231,14 +217,11 @@ bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
     tsl_word *words = area_words(self, area);
     unsigned entry = entry_load(self, area);
     unsigned done = 0;
-    while ((entry & ENTRY_HUGE) != 0 && done < AREA_WORDS && word_split(self, area, &words[done])) {
+    while ((entry & ENTRY_HUGE) != 0 && done < AREA_WORDS && word_split(self, area, &words[done]))
         done++;
-    }
-    while (done == AREA_WORDS && (entry & ENTRY_HUGE) != 0) {
-        if (entry_swap(self, area, &entry, entry - ENTRY_HUGE)) {
+    while (done == AREA_WORDS && (entry & ENTRY_HUGE) != 0)
+        if (entry_swap(self, area, &entry, entry - ENTRY_HUGE))
             return true;
-        }
-    }
     while (done > 0) {
         done--;
         word_or(&words[done], WORD_FULL);
@@ -252,9 +235,8 @@ bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word,
     tsl_word *place = &area_words(self, area)[word];
     tsl_word value = tsl_atomic_load(place);
     do {
-        if ((value & mask) != mask) {
+        if ((value & mask) != mask)
             return false;
-        }
     } while (!word_swap(place, &value, value & ~mask));
     if (TSL_UNLIKELY((entry_load(self, area) & ENTRY_HUGE) != 0)) {
         word_or(place, mask);
@@ -269,9 +251,8 @@ bool tsl_frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word,
     tsl_word *place = &area_words(self, area)[word];
     tsl_word value = tsl_atomic_load(place);
     do {
-        if ((value & mask) != 0) {
+        if ((value & mask) != 0)
             return false;
-        }
     } while (!word_swap(place, &value, value | mask));
     bits_given(self, area, value | mask);
     return true;
@@ -292,9 +273,8 @@ bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     unsigned first = from / TSL_WORD_BITS;
     unsigned last = (from + count - 1) / TSL_WORD_BITS;
     for (unsigned word = first; word <= last; word++) {
-        if (tsl_frames_bits_take(self, area, word, part_mask(word, from, count))) {
+        if (tsl_frames_bits_take(self, area, word, part_mask(word, from, count)))
             continue;
-        }
         while (word > first) {
             word--;
             /* Ours: nobody else can have freed them. */
@@ -320,8 +300,7 @@ bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
         }
         given += tsl_bits_count(mask);
     }
-    if (given > 0) {
+    if (given > 0)
         tsl_frames_account(self, cpu, area, (int)given);
-    }
     return is_whole;
 }

@@ -55,9 +55,8 @@ static bool next_piece(const struct plan *plan, struct cursor *cursor, struct fr
             cursor->from = plan->hole_end;
             continue;
         }
-        if (plan->hole_start > start && plan->hole_start < end) {
+        if (plan->hole_start > start && plan->hole_start < end)
             end = plan->hole_start;
-        }
         cursor->from = end;
         out->first = (tsl_word)(start >> TSL_PAGE_SHIFT);
         out->end = (tsl_word)(end >> TSL_PAGE_SHIFT);
@@ -182,9 +181,8 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan)
         tsl_bits_set_range(self->words, piece.first - piece.shift, piece.end - piece.first);
         self->spans[self->span_count] = piece;
         const struct frames_span *main = &self->spans[self->main_span];
-        if (piece.end - piece.first > main->end - main->first) {
+        if (piece.end - piece.first > main->end - main->first)
             self->main_span = self->span_count;
-        }
         self->span_count++;
     }
     self->main = self->spans[self->main_span];
@@ -214,9 +212,8 @@ static tsl_word smaller(tsl_word a, tsl_word b)
 static void fill_zones(struct tsl_frames *self)
 {
     tsl_word high = self->area_count;
-    if (self->direct_end != 0) {
+    if (self->direct_end != 0)
         high = tsl_frames_area_limit(self, number_of(self->direct_end));
-    }
     self->dma_limit = tsl_frames_area_limit(self, number_of(DMA_END));
     self->dma32_limit = tsl_frames_area_limit(self, number_of(DMA32_END));
     tsl_word dma32_end = sizeof(tsl_word) == 8 ? self->dma32_limit : self->dma_limit;
@@ -238,13 +235,11 @@ static void fill_zones(struct tsl_frames *self)
 static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
 {
     tsl_paddr end = reach_end;
-    if (self->direct_end != 0 && self->direct_end < end) {
+    if (self->direct_end != 0 && self->direct_end < end)
         end = self->direct_end;
-    }
     tsl_word limit = tsl_frames_area_limit(self, number_of(end));
-    if (limit > tsl_atomic_load(&self->low_limit)) {
+    if (limit > tsl_atomic_load(&self->low_limit))
         tsl_atomic_store(&self->low_limit, limit);
-    }
 }
 
 static void build(struct tsl_frames *self, const struct plan *plan)
@@ -268,9 +263,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     fill_spans(self, plan);
     fill_zones(self);
     fill_entries(self);
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         self->zone[zone].free = self->zone[zone].total;
-    }
     set_low_limit(self, config->reach_end);
     self->magic = FRAMES_MAGIC;
 }
@@ -287,9 +281,8 @@ static void report_ignored(const struct plan *plan)
 
 static enum tsl_status check_config(const struct tsl_frames_config *config)
 {
-    if (config->map == NULL || config->reach_end == 0) {
+    if (config->map == NULL || config->reach_end == 0)
         return tsl_refuse(NULL, TSL_INVALID, "frames: no memory map, or no reach_end");
-    }
     struct tsl_defect defect = tsl_map_verify(config->map);
     if (defect.rule != 0) {
         return tsl_refuse(NULL, TSL_INVALID, "frames: the map is not in order (%s)",
@@ -301,27 +294,23 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
 enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct tsl_frames **out)
 {
     enum tsl_status status = check_config(config);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     struct plan plan = {.config = config, .ram_end = TSL_MAP_TOP};
-    if (config->ram_end != 0 && config->ram_end < plan.ram_end) {
+    if (config->ram_end != 0 && config->ram_end < plan.ram_end)
         plan.ram_end = tsl_align_down_paddr(config->ram_end, TSL_PAGE_BYTES);
-    }
     survey(&plan);
     report_ignored(&plan);
-    if (plan.frames == 0) {
+    if (plan.frames == 0)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the map has no usable frame");
-    }
     size_t bytes = metadata_bytes(&plan);
     if (!place_metadata(&plan, bytes)) {
         return tsl_refuse(NULL, TSL_NO_MEMORY,
                           "frames: no room for %lu bytes of metadata below %#llx",
                           (unsigned long)bytes, (unsigned long long)config->reach_end);
     }
-    if (plan.frames == bytes / TSL_PAGE_BYTES) {
+    if (plan.frames == bytes / TSL_PAGE_BYTES)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
-    }
     struct tsl_frames *self = tsl_port_phys_to_virt(plan.hole_start);
     if (self == NULL) {
         return tsl_refuse(NULL, TSL_INVALID, "frames: %#llx is below reach_end but not reachable",

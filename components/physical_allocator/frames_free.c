@@ -30,9 +30,8 @@ TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, const struct cla
 static bool locate(const struct tsl_frames *self, struct claim *claim)
 {
     const struct frames_span *span = tsl_frames_span_of(self, claim->number);
-    if (span == NULL || span->end - claim->number < claim->count) {
+    if (span == NULL || span->end - claim->number < claim->count)
         return false;
-    }
     claim->index = claim->number - span->shift;
     return true;
 }
@@ -40,9 +39,8 @@ static bool locate(const struct tsl_frames *self, struct claim *claim)
 static enum tsl_status give_checked(struct tsl_frames *self, const struct claim *claim)
 {
     enum tsl_status status = tsl_frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
-    if (status == TSL_OK) {
+    if (status == TSL_OK)
         status = tsl_frames_range_give(self, claim->index, claim->count, RANGE_HUGE);
-    }
     return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
 }
 
@@ -58,12 +56,10 @@ static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsi
 {
     tsl_word count = (tsl_word)1 << order;
     const struct frames_span *span = &self->main;
-    if (TSL_UNLIKELY(number < span->first || number >= span->end)) {
+    if (TSL_UNLIKELY(number < span->first || number >= span->end))
         span = tsl_frames_span_of(self, number);
-    }
-    if (TSL_UNLIKELY(span == NULL || span->end - number < count)) {
+    if (TSL_UNLIKELY(span == NULL || span->end - number < count))
         return FAST_ELSEWHERE;
-    }
     tsl_word index = number - span->shift;
     tsl_word area = index / AREA_FRAMES;
     tsl_word *place = &self->words[index / TSL_WORD_BITS];
@@ -100,15 +96,12 @@ TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct ts
                           order, TSL_FRAMES_MAX_ORDER);
     }
     claim.count = (tsl_word)1 << order;
-    if ((frame.number & (claim.count - 1)) != 0) {
+    if ((frame.number & (claim.count - 1)) != 0)
         return refuse(self, &claim, TSL_MISALIGNED);
-    }
-    if (!locate(self, &claim)) {
+    if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
-    }
-    if (fast != FAST_REFUSED) {
+    if (fast != FAST_REFUSED)
         return give_checked(self, &claim);
-    }
     enum tsl_status status = tsl_frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
     /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
     return refuse(self, &claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
@@ -117,21 +110,18 @@ TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct ts
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     enum fast fast = FAST_ELSEWHERE;
-    if (TSL_LIKELY(order <= WORD_ORDER && (frame.number & (((tsl_word)1 << order) - 1)) == 0)) {
+    if (TSL_LIKELY(order <= WORD_ORDER && (frame.number & (((tsl_word)1 << order) - 1)) == 0))
         fast = give_fast(self, frame.number, order);
-    }
     return TSL_LIKELY(fast == FAST_GIVEN) ? TSL_OK : free_slow(self, frame, order, fast);
 }
 
 enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first, tsl_word count)
 {
     struct claim claim = {.number = first.number, .count = count, .what = "free of a run"};
-    if (count == 0) {
+    if (count == 0)
         return refuse(self, &claim, TSL_INVALID);
-    }
-    if (!locate(self, &claim)) {
+    if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
-    }
     return give_checked(self, &claim);
 }
 
@@ -146,22 +136,17 @@ static bool split_area(struct tsl_frames *self, tsl_word area)
 enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     struct claim claim = {.number = frame.number, .what = "split"};
-    if (order != TSL_FRAMES_HUGE_ORDER && order != TSL_FRAMES_HUGE_ORDER + 1) {
+    if (order != TSL_FRAMES_HUGE_ORDER && order != TSL_FRAMES_HUGE_ORDER + 1)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: split of order %u", order);
-    }
     claim.count = (tsl_word)1 << order;
-    if ((frame.number & (claim.count - 1)) != 0) {
+    if ((frame.number & (claim.count - 1)) != 0)
         return refuse(self, &claim, TSL_MISALIGNED);
-    }
-    if (!locate(self, &claim)) {
+    if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
-    }
     enum tsl_status status = tsl_frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
-    for (tsl_word done = 0; status == TSL_OK && done < claim.count; done += AREA_FRAMES) {
-        if (!split_area(self, (claim.index + done) / AREA_FRAMES)) {
+    for (tsl_word done = 0; status == TSL_OK && done < claim.count; done += AREA_FRAMES)
+        if (!split_area(self, (claim.index + done) / AREA_FRAMES))
             status = TSL_DOUBLE_FREE; /* another CPU was faster */
-        }
-    }
     return status == TSL_OK ? TSL_OK : refuse(self, &claim, status);
 }
 

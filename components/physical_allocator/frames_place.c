@@ -11,21 +11,19 @@
 const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number)
 {
     const struct frames_span *span = &self->main;
-    if (TSL_LIKELY(number >= span->first && number < span->end)) {
+    if (TSL_LIKELY(number >= span->first && number < span->end))
         return span;
-    }
     tsl_word low = 0;
     tsl_word high = self->span_count;
     while (low < high) {
         tsl_word middle = low + (high - low) / 2;
         span = &self->spans[middle];
-        if (number < span->first) {
+        if (number < span->first)
             high = middle;
-        } else if (number >= span->end) {
+        else if (number >= span->end)
             low = middle + 1;
-        } else {
+        else
             return span;
-        }
     }
     return NULL;
 }
@@ -34,20 +32,18 @@ tsl_word tsl_frames_shift_of(const struct tsl_frames *self, tsl_word area)
 {
     const struct frames_span *span = &self->main;
     if (TSL_LIKELY(area >= (span->first - span->shift) / AREA_FRAMES &&
-                   area <= (span->end - 1 - span->shift) / AREA_FRAMES)) {
+                   area <= (span->end - 1 - span->shift) / AREA_FRAMES))
         return span->shift;
-    }
     tsl_word low = 0;
     tsl_word high = self->span_count - 1;
     while (low < high) {
         /* The first span that ends in this area or behind it. */
         tsl_word middle = low + (high - low) / 2;
         span = &self->spans[middle];
-        if ((span->end - 1 - span->shift) / AREA_FRAMES < area) {
+        if ((span->end - 1 - span->shift) / AREA_FRAMES < area)
             low = middle + 1;
-        } else {
+        else
             high = middle;
-        }
     }
     return self->spans[low].shift;
 }
@@ -59,15 +55,13 @@ tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number)
     while (low < high) {
         /* The first span that ends above `number`. */
         tsl_word middle = low + (high - low) / 2;
-        if (self->spans[middle].end <= number) {
+        if (self->spans[middle].end <= number)
             low = middle + 1;
-        } else {
+        else
             high = middle;
-        }
     }
-    if (low == self->span_count) {
+    if (low == self->span_count)
         return self->area_count;
-    }
     const struct frames_span *span = &self->spans[low];
     tsl_word first = span->first > number ? span->first : number;
     return (first - span->shift) / AREA_FRAMES;
@@ -76,15 +70,12 @@ tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number)
 tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned flags)
 {
     tsl_word limit = self->area_count;
-    if ((flags & TSL_FRAMES_LOW) != 0) {
+    if ((flags & TSL_FRAMES_LOW) != 0)
         limit = tsl_atomic_load(&self->low_limit);
-    }
-    if ((flags & TSL_FRAMES_DMA32) != 0 && self->dma32_limit < limit) {
+    if ((flags & TSL_FRAMES_DMA32) != 0 && self->dma32_limit < limit)
         limit = self->dma32_limit;
-    }
-    if ((flags & TSL_FRAMES_DMA) != 0 && self->dma_limit < limit) {
+    if ((flags & TSL_FRAMES_DMA) != 0 && self->dma_limit < limit)
         limit = self->dma_limit;
-    }
     return limit;
 }
 
@@ -92,9 +83,8 @@ enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
 {
     const unsigned known = TSL_FRAMES_LOW | TSL_FRAMES_DMA | TSL_FRAMES_DMA32 | TSL_FRAMES_RECLAIM |
                            TSL_FRAMES_EXIT | TSL_FRAMES_ZERO;
-    if ((flags & ~known) != 0) {
+    if ((flags & ~known) != 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: unknown flags %#x", flags);
-    }
     if ((flags & TSL_FRAMES_ZERO) != 0 && (flags & TSL_FRAMES_LOW) == 0) {
         return tsl_refuse(&self->refusals, TSL_INVALID,
                           "frames: only low frames can be zeroed (flags %#x)", flags);
@@ -105,14 +95,12 @@ enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
     tsl_word kept = self->reserve_exit;
-    if ((flags & TSL_FRAMES_EXIT) != 0) {
+    if ((flags & TSL_FRAMES_EXIT) != 0)
         kept = 0;
-    } else if ((flags & TSL_FRAMES_RECLAIM) == 0) {
+    else if ((flags & TSL_FRAMES_RECLAIM) == 0)
         kept += self->reserve_reclaim;
-    }
-    if (TSL_LIKELY(kept == 0)) {
+    if (TSL_LIKELY(kept == 0))
         return true;
-    }
     tsl_word free = tsl_frames_free_count(self);
     return free >= kept && free - kept >= count;
 }

@@ -74,9 +74,8 @@ enum tsl_status tsl_frames_range_give(struct tsl_frames *self, tsl_word index, t
 {
     for (tsl_word done = 0; done < count;) {
         struct part part = part_of(index + done, count - done);
-        if (!give_part(self, &part, huge)) {
+        if (!give_part(self, &part, huge))
             return TSL_DOUBLE_FREE;
-        }
         done += part.count;
     }
     return TSL_OK;
@@ -109,9 +108,8 @@ enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word i
         free += is_huge ? 0 : free_bits_in(self, &part);
         done += part.count;
     }
-    if (free == count) {
+    if (free == count)
         return TSL_DOUBLE_FREE;
-    }
     return free > 0 || is_other_size ? TSL_WRONG_SIZE : TSL_OK;
 }
 
@@ -122,9 +120,8 @@ tsl_word tsl_frames_range_free(const struct tsl_frames *self, tsl_word index, ts
         tsl_word at = index + done;
         unsigned offset = (unsigned)(at % TSL_WORD_BITS);
         bool is_new_area = done == 0 || at % AREA_FRAMES == 0;
-        if (is_new_area && (entry_load(self, at / AREA_FRAMES) & ENTRY_HUGE) != 0) {
+        if (is_new_area && (entry_load(self, at / AREA_FRAMES) & ENTRY_HUGE) != 0)
             return done;
-        }
         tsl_word taken = ~tsl_atomic_load(&self->words[at / TSL_WORD_BITS]) >> offset;
         if (taken != 0) {
             done += tsl_bits_lowest(taken);

@@ -27,9 +27,8 @@ static tsl_word skip_used_areas(const struct tsl_frames *self, const struct fram
     tsl_word area = (number - span->shift) / AREA_FRAMES;
     tsl_word last = (end - 1 - span->shift) / AREA_FRAMES;
     tsl_word found = tsl_frames_tree_find(&self->any, area, last + 1);
-    if (found == area) {
+    if (found == area)
         return number;
-    }
     return found == FRAMES_NONE ? end : found * AREA_FRAMES + span->shift;
 }
 
@@ -49,9 +48,8 @@ static bool take_in_span(struct tsl_frames *self, const struct frames_span *span
     tsl_word number = span->first > window->first ? span->first : window->first;
     while (number < end) {
         tsl_word start = align_number(skip_used_areas(self, span, number, end), align);
-        if (start < number || start >= end || end - start < run->count) {
+        if (start < number || start >= end || end - start < run->count)
             return false;
-        }
         tsl_word index = start - span->shift;
         tsl_word free = tsl_frames_range_free(self, index, run->count);
         if (free == run->count && tsl_frames_range_take(self, index, run->count, RANGE_HUGE)) {
@@ -70,9 +68,8 @@ static bool take_in_window(struct tsl_frames *self, const struct window *window,
     for (tsl_word i = 0; i < self->span_count; i++) {
         const struct frames_span *span = &self->spans[i];
         if (span->end > window->first && span->first < window->end &&
-            take_in_span(self, span, window, run, out)) {
+            take_in_span(self, span, window, run, out))
             return true;
-        }
     }
     return false;
 }
@@ -88,18 +85,15 @@ static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, 
     tsl_word limit = tsl_frames_flag_limit(self, run->flags);
     struct window window = {0, limit == self->area_count ? WORD_FULL : area_number(self, limit)};
     tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
-    if (run->limit != 0 && limit_frame < window.end) {
+    if (run->limit != 0 && limit_frame < window.end)
         window.end = (tsl_word)limit_frame;
-    }
     for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
         const struct frames_zone *place = &self->zone[zone];
-        if (place->first_area == place->end_area || place->first_area >= limit) {
+        if (place->first_area == place->end_area || place->first_area >= limit)
             continue;
-        }
         window.first = area_number(self, place->first_area);
-        if (window.first < window.end && take_in_window(self, &window, run, out)) {
+        if (window.first < window.end && take_in_window(self, &window, run, out))
             return true;
-        }
     }
     return false;
 }
@@ -107,27 +101,24 @@ static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, 
 enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
                                      struct tsl_frame *out)
 {
-    if (run->count == 0) {
+    if (run->count == 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: a run of no frames");
-    }
     if ((run->align_frames & (run->align_frames - 1)) != 0) {
         return tsl_refuse(&self->refusals, TSL_INVALID,
                           "frames: a run's alignment of %lu frames is no power of two",
                           (unsigned long)run->align_frames);
     }
     enum tsl_status status = tsl_frames_check_flags(self, run->flags);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     struct tsl_frame frame;
     if (!tsl_frames_reserve_allows(self, run->count, run->flags) ||
         !take_run(self, run, &frame.number)) {
         (void)tsl_atomic_add(&self->run_failures, 1);
         return TSL_NO_MEMORY;
     }
-    if ((run->flags & TSL_FRAMES_ZERO) != 0) {
+    if ((run->flags & TSL_FRAMES_ZERO) != 0)
         tsl_frames_fill_zero(frame, run->count);
-    }
     *out = frame;
     return TSL_OK;
 }
@@ -137,9 +128,8 @@ static enum tsl_status window_of(struct tsl_frames *self, tsl_paddr start, uint6
                                  struct window *out)
 {
     tsl_paddr last;
-    if (bytes == 0) {
+    if (bytes == 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: a range of 0 bytes");
-    }
     if (!tsl_checked_last_paddr(start, bytes, &last)) {
         return tsl_refuse(&self->refusals, TSL_OUT_OF_RANGE, "frames: range %#llx + %#llx wraps",
                           (unsigned long long)start, (unsigned long long)bytes);
@@ -157,9 +147,8 @@ static bool clip(const struct frames_span *span, const struct window *window, ts
 {
     tsl_word first = span->first > window->first ? span->first : window->first;
     tsl_word end = span->end < window->end ? span->end : window->end;
-    if (first >= end) {
+    if (first >= end)
         return false;
-    }
     *index = first - span->shift;
     *count = end - first;
     return true;
@@ -170,9 +159,8 @@ static void undo_reserve(struct tsl_frames *self, const struct window *window, t
 {
     for (tsl_word i = 0; i < end_span; i++) {
         tsl_word index, count;
-        if (clip(&self->spans[i], window, &index, &count)) {
+        if (clip(&self->spans[i], window, &index, &count))
             TSL_ASSERT(tsl_frames_range_give(self, index, count, RANGE_BITS) == TSL_OK);
-        }
     }
 }
 
@@ -182,9 +170,8 @@ static enum tsl_status reserve_window(struct tsl_frames *self, const struct wind
     tsl_word total = 0;
     for (tsl_word i = 0; i < self->span_count; i++) {
         tsl_word index, count;
-        if (!clip(&self->spans[i], window, &index, &count)) {
+        if (!clip(&self->spans[i], window, &index, &count))
             continue;
-        }
         if (tsl_frames_range_free(self, index, count) != count ||
             !tsl_frames_range_take(self, index, count, RANGE_BITS)) {
             undo_reserve(self, window, i);
@@ -201,9 +188,8 @@ enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uin
     struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     status = reserve_window(self, &window, &count);
     if (status != TSL_OK) {
         return tsl_refuse(&self->refusals, status, "frames: cannot reserve %#llx + %#llx",
@@ -220,19 +206,16 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
     tsl_word total = 0;
     for (tsl_word i = 0; i < self->span_count; i++) {
         tsl_word index, count;
-        if (!clip(&self->spans[i], window, &index, &count)) {
+        if (!clip(&self->spans[i], window, &index, &count))
             continue;
-        }
         enum tsl_status status = tsl_frames_range_check(self, index, count, RANGE_BITS);
-        if (status != TSL_OK) {
+        if (status != TSL_OK)
             return status;
-        }
         total += count;
     }
     *out = total;
-    if (total > tsl_atomic_load(&self->reserved)) {
+    if (total > tsl_atomic_load(&self->reserved))
         return TSL_WRONG_SIZE;
-    }
     return total == 0 ? TSL_NOT_FOUND : TSL_OK;
 }
 
@@ -241,15 +224,13 @@ enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uin
     struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     status = check_release(self, &window, &count);
     for (tsl_word i = 0; status == TSL_OK && i < self->span_count; i++) {
         tsl_word index, part;
-        if (clip(&self->spans[i], &window, &index, &part)) {
+        if (clip(&self->spans[i], &window, &index, &part))
             status = tsl_frames_range_give(self, index, part, RANGE_BITS);
-        }
     }
     if (status != TSL_OK) {
         return tsl_refuse(&self->refusals, status, "frames: cannot release %#llx + %#llx",

@@ -20,58 +20,49 @@ static tsl_word zone_free(const struct tsl_frames *self, unsigned zone)
         free += (tsl_word)held;
     }
     /* Read while others write, the sum may be off by a batch: keep it a number of frames. */
-    if ((intptr_t)free < 0) {
+    if ((intptr_t)free < 0)
         return 0;
-    }
     return free < self->zone[zone].total ? free : self->zone[zone].total;
 }
 
 tsl_word tsl_frames_free_count(const struct tsl_frames *self)
 {
     tsl_word free = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
-        if (self->zone[zone].total != 0) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+        if (self->zone[zone].total != 0)
             free += zone_free(self, zone);
-        }
-    }
     return free;
 }
 
 void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *out)
 {
     *out = (struct tsl_frames_stats){0};
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         out->total += self->zone[zone].total;
-    }
     out->free = tsl_frames_free_count(self);
     out->used = out->total - out->free;
     out->peak = tsl_atomic_load(&self->peak);
-    if ((intptr_t)out->peak < (intptr_t)out->used) {
+    if ((intptr_t)out->peak < (intptr_t)out->used)
         out->peak = out->used;
-    }
     out->reserved = tsl_atomic_load(&self->reserved);
     out->metadata_bytes = self->metadata_frames * TSL_PAGE_BYTES;
     out->ignored = self->ignored;
-    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
         out->failures[order] = tsl_atomic_load(&self->failures[order]);
-    }
     out->run_failures = tsl_atomic_load(&self->run_failures);
-    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++) {
+    for (unsigned i = 0; i < TSL_STATUS_COUNT; i++)
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
-    }
 }
 
 enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *self, enum tsl_frames_zone zone,
                                       struct tsl_frames_zone_stats *out)
 {
-    if ((unsigned)zone >= TSL_ZONE_COUNT) {
+    if ((unsigned)zone >= TSL_ZONE_COUNT)
         return tsl_refuse(NULL, TSL_INVALID, "frames: zone %u does not exist", (unsigned)zone);
-    }
     const struct frames_zone *place = &self->zone[zone];
     *out = (struct tsl_frames_zone_stats){.name = zone_names[zone]};
-    if (place->first_area == place->end_area) {
+    if (place->first_area == place->end_area)
         return TSL_OK;
-    }
     tsl_word first = place->first_area * AREA_FRAMES + tsl_frames_shift_of(self, place->first_area);
     tsl_word last =
         place->end_area * AREA_FRAMES - 1 + tsl_frames_shift_of(self, place->end_area - 1);

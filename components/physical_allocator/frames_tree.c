@@ -17,9 +17,8 @@ static void add_from(struct area_tree *tree, unsigned level, tsl_word position)
     for (; level < tree->levels; level++) {
         tsl_word *word = &tree->level[level][position / TSL_WORD_BITS];
         tsl_word bit = (tsl_word)1 << (position % TSL_WORD_BITS);
-        if ((tsl_atomic_load(word) & bit) != 0) {
+        if ((tsl_atomic_load(word) & bit) != 0)
             return;
-        }
         word_or(word, bit);
         position /= TSL_WORD_BITS;
     }
@@ -43,9 +42,8 @@ void tsl_frames_tree_remove(struct area_tree *tree, tsl_word area)
                 return;
             }
         }
-        if (tsl_atomic_load(word) != 0) {
+        if (tsl_atomic_load(word) != 0)
             return;
-        }
         position /= TSL_WORD_BITS;
     }
 }
@@ -55,9 +53,8 @@ static tsl_word find_in_word(const struct area_tree *tree, unsigned level, tsl_w
 {
     tsl_word word = tsl_atomic_load(&tree->level[level][position / TSL_WORD_BITS]);
     word &= WORD_FULL << (position % TSL_WORD_BITS);
-    if (word == 0) {
+    if (word == 0)
         return FRAMES_NONE;
-    }
     return position - position % TSL_WORD_BITS + tsl_bits_lowest(word);
 }
 
@@ -68,9 +65,8 @@ tsl_word tsl_frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_w
     while (position < tree->bits[level]) {
         tsl_word found = find_in_word(tree, level, position);
         if (found == FRAMES_NONE) {
-            if (level + 1 == tree->levels) {
+            if (level + 1 == tree->levels)
                 return FRAMES_NONE;
-            }
             position = position / TSL_WORD_BITS + 1;
             level++;
         } else if (level == 0) {

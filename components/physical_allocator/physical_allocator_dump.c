@@ -16,12 +16,10 @@
 /* '.' free, '1'..'9' tenths used, '#' full. */
 static char letter_of(tsl_word free, tsl_word total)
 {
-    if (free >= total) {
+    if (free >= total)
         return '.';
-    }
-    if (free == 0) {
+    if (free == 0)
         return '#';
-    }
     tsl_word tenths = (total - free) * 10 / total;
     return (char)('0' + (tenths < 1 ? 1 : tenths));
 }
@@ -32,13 +30,11 @@ static char letter_at(const struct tsl_frames *self, tsl_word area, tsl_word cou
     tsl_word free = 0;
     tsl_word huge = 0;
     for (tsl_word i = area; i < area + count; i++) {
-        if ((entry_load(self, i) & ENTRY_HUGE) != 0) {
+        if ((entry_load(self, i) & ENTRY_HUGE) != 0)
             huge++;
-        } else {
-            for (unsigned word = 0; word < AREA_WORDS; word++) {
+        else
+            for (unsigned word = 0; word < AREA_WORDS; word++)
                 free += tsl_bits_count(tsl_atomic_load(&area_words(self, i)[word]));
-            }
-        }
     }
     return huge == count ? 'H' : letter_of(free, count * AREA_FRAMES);
 }
@@ -47,9 +43,8 @@ static char letter_at(const struct tsl_frames *self, tsl_word area, tsl_word cou
 static tsl_word areas_a_letter(const struct tsl_frames *self)
 {
     tsl_word fold = 1;
-    while (self->area_count / fold > LINE_LETTERS * MAP_LINES) {
+    while (self->area_count / fold > LINE_LETTERS * MAP_LINES)
         fold *= 2;
-    }
     return fold;
 }
 
@@ -64,9 +59,8 @@ static tsl_word dump_line(const struct tsl_frames *self, const struct tsl_sink *
     while (letters < LINE_LETTERS && area < end && tsl_frames_shift_of(self, area) == shift) {
         tsl_word count = 1;
         while (count < fold && area + count < end &&
-               tsl_frames_shift_of(self, area + count) == shift) {
+               tsl_frames_shift_of(self, area + count) == shift)
             count++;
-        }
         line[letters++] = letter_at(self, area, count);
         area += count;
     }
@@ -79,16 +73,14 @@ static void dump_zone(const struct tsl_frames *self, const struct tsl_sink *sink
 {
     struct tsl_frames_zone_stats stats;
     if (tsl_frames_zone_stats(self, (enum tsl_frames_zone)zone, &stats) != TSL_OK ||
-        stats.start == stats.end) {
+        stats.start == stats.end)
         return;
-    }
     tsl_word fold = areas_a_letter(self);
     tsl_print(sink, "%s: %lu of %lu frames free; a letter is %lu MiB\n", stats.name,
               (unsigned long)stats.free, (unsigned long)stats.total, (unsigned long)(fold * 2));
     tsl_word area = self->zone[zone].first_area;
-    while (area < self->zone[zone].end_area) {
+    while (area < self->zone[zone].end_area)
         area = dump_line(self, sink, area, self->zone[zone].end_area, fold);
-    }
 }
 
 void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
@@ -111,7 +103,6 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
                       (unsigned long)stats.failures[order]);
         }
     }
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         dump_zone(self, sink, zone);
-    }
 }

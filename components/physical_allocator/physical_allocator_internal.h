@@ -143,20 +143,18 @@ static inline bool word_swap(tsl_word *place, tsl_word *expected, tsl_word desir
 
 static inline void word_or(tsl_word *place, tsl_word mask)
 {
-    if (TSL_CPUS == 1) {
+    if (TSL_CPUS == 1)
         tsl_atomic_store(place, tsl_atomic_load(place) | mask);
-    } else {
+    else
         (void)tsl_atomic_or(place, mask);
-    }
 }
 
 static inline void word_and(tsl_word *place, tsl_word mask)
 {
-    if (TSL_CPUS == 1) {
+    if (TSL_CPUS == 1)
         tsl_atomic_store(place, tsl_atomic_load(place) & mask);
-    } else {
+    else
         (void)tsl_atomic_and(place, mask);
-    }
 }
 
 /* Returns the new value. */
@@ -201,9 +199,8 @@ static inline bool tree_has(const struct area_tree *tree, tsl_word area)
 static inline unsigned zone_of(const struct tsl_frames *self, tsl_word area)
 {
     unsigned zone = TSL_ZONE_COUNT - 1;
-    while (area < self->zone[zone].first_area) {
+    while (area < self->zone[zone].first_area)
         zone--;
-    }
     return zone;
 }
 
@@ -253,9 +250,8 @@ static inline void slot_account(struct tsl_frames *self, unsigned zone, struct f
 {
     uint32_t delta = slot->area_delta + (uint32_t)change;
     tsl_atomic_store_u32(&slot->area_delta, delta);
-    if (TSL_UNLIKELY(slot_reached_batch(delta))) {
+    if (TSL_UNLIKELY(slot_reached_batch(delta)))
         (void)tsl_frames_slot_flush(self, zone, slot);
-    }
 }
 
 /* Adds to an entry; returns it afterwards. */
@@ -280,12 +276,10 @@ bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word,
 /* Bits of an area came back and the word is now `value`: the trees that must know it. */
 static inline void bits_given(struct tsl_frames *self, tsl_word area, tsl_word value)
 {
-    if (TSL_UNLIKELY(!tree_has(&self->any, area))) {
+    if (TSL_UNLIKELY(!tree_has(&self->any, area)))
         tsl_frames_tree_add(&self->any, area);
-    }
-    if (TSL_UNLIKELY(value == WORD_FULL) && !tree_has(&self->whole, area)) {
+    if (TSL_UNLIKELY(value == WORD_FULL) && !tree_has(&self->whole, area))
         tsl_frames_publish(self, area);
-    }
 }
 
 /* Frees these bits of one word; false, with nothing changed, if one is free. Not booked. */

@@ -34,9 +34,8 @@ static struct tsl_defect check_spans(const struct tsl_frames *self)
                        (i == 0 || self->spans[i - 1].end <= span->first);
         tsl_word area = (span->first - span->shift) / AREA_FRAMES;
         bool is_shared = i > 0 && area + 1 == next_area && self->spans[i - 1].shift == span->shift;
-        if (!is_good || (area != next_area && !is_shared)) {
+        if (!is_good || (area != next_area && !is_shared))
             return broken(2, i, "spans are sorted, apart, and fill the row of areas");
-        }
         next_area = (span->end - 1 - span->shift) / AREA_FRAMES + 1;
     }
     const struct frames_span *main = &self->spans[self->main_span];
@@ -53,15 +52,12 @@ static struct tsl_defect check_holes(const struct tsl_frames *self)
     tsl_word next = 0; /* the first index that no span so far has */
     for (tsl_word i = 0; i <= self->span_count; i++) {
         tsl_word index = self->area_count * AREA_FRAMES;
-        if (i < self->span_count) {
+        if (i < self->span_count)
             index = self->spans[i].first - self->spans[i].shift;
-        }
-        if (!tsl_bits_all_clear(self->words, next, index - next)) {
+        if (!tsl_bits_all_clear(self->words, next, index - next))
             return broken(3, i, "a frame outside of all spans is not free");
-        }
-        if (i < self->span_count) {
+        if (i < self->span_count)
             next = self->spans[i].end - self->spans[i].shift;
-        }
     }
     return TSL_NO_DEFECT;
 }
@@ -87,15 +83,13 @@ static struct tsl_defect check_area(const struct tsl_frames *self, unsigned zone
     unsigned entry = entry_load(self, area);
     bool is_huge = (entry & ENTRY_HUGE) != 0;
     size_t ones = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
-    if (is_huge && ones != AREA_FRAMES) {
+    if (is_huge && ones != AREA_FRAMES)
         return broken(4, area, "the bits of a huge block are all 1");
-    }
     int held = 0;
     bool is_used = is_present(self, zone, area, &held);
     size_t expected = is_huge ? 0 : ones;
-    if (entry_count(entry) + held != (int)expected) {
+    if (entry_count(entry) + held != (int)expected)
         return broken(5, area, "an area's count, with what the CPUs hold, is its free frames");
-    }
     *free += expected;
     bool is_missing = (expected > 0 && !tree_has(&self->any, area)) ||
                       (expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
@@ -111,25 +105,22 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
     for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
         const struct frames_zone *place = &self->zone[zone];
         if (place->first_area != next_area || place->end_area < next_area ||
-            place->end_area > self->area_count) {
+            place->end_area > self->area_count)
             return broken(7, zone, "zones divide the row of areas");
-        }
         next_area = place->end_area;
         tsl_word free = 0;
         for (tsl_word area = place->first_area; area < place->end_area; area++) {
             struct tsl_defect defect = check_area(self, zone, area, &free);
-            if (defect.rule != 0) {
+            if (defect.rule != 0)
                 return defect;
-            }
         }
         tsl_word booked = place->free;
         for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
             const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
             booked += (tsl_word)((int)slot->area_delta + (int)slot->zone_delta);
         }
-        if (booked != free || free > place->total) {
+        if (booked != free || free > place->total)
             return broken(8, zone, "a zone's count, with what the CPUs hold, is its free frames");
-        }
     }
     return next_area == self->area_count
                ? TSL_NO_DEFECT
@@ -140,11 +131,9 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
 static struct tsl_defect check_tree(const struct area_tree *tree, unsigned which)
 {
     for (unsigned level = 1; level < tree->levels; level++) {
-        for (tsl_word i = 0; i < tree->bits[level]; i++) {
-            if (tree->level[level - 1][i] != 0 && !tsl_bits_test(tree->level[level], i)) {
+        for (tsl_word i = 0; i < tree->bits[level]; i++)
+            if (tree->level[level - 1][i] != 0 && !tsl_bits_test(tree->level[level], i))
                 return broken(9, which, "a search tree shows every word that is not 0");
-            }
-        }
     }
     return TSL_NO_DEFECT;
 }
@@ -157,9 +146,8 @@ static struct tsl_defect check_slots(const struct tsl_frames *self)
             const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
             const struct frames_zone *place = &self->zone[zone];
             if (slot->area == FRAMES_NONE) {
-                if (slot->area_delta == 0 && slot->words == &self->nothing && slot->word == 0) {
+                if (slot->area_delta == 0 && slot->words == &self->nothing && slot->word == 0)
                     continue;
-                }
             } else if (slot->area >= place->first_area && slot->area < place->end_area &&
                        slot->word < AREA_WORDS && slot->words == area_words(self, slot->area) &&
                        slot->number ==
@@ -177,12 +165,10 @@ static struct tsl_defect check_totals(const struct tsl_frames *self)
 {
     tsl_word managed = 0;
     tsl_word total = 0;
-    for (tsl_word i = 0; i < self->span_count; i++) {
+    for (tsl_word i = 0; i < self->span_count; i++)
         managed += self->spans[i].end - self->spans[i].first;
-    }
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         total += self->zone[zone].total;
-    }
     tsl_word used = total - tsl_frames_free_count(self);
     return managed == total && self->reserved <= used
                ? TSL_NO_DEFECT
@@ -192,21 +178,16 @@ static struct tsl_defect check_totals(const struct tsl_frames *self)
 struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
 {
     struct tsl_defect defect = check_header(self);
-    if (defect.rule == 0) {
+    if (defect.rule == 0)
         defect = check_spans(self);
-    }
-    if (defect.rule == 0) {
+    if (defect.rule == 0)
         defect = check_holes(self);
-    }
-    if (defect.rule == 0) {
+    if (defect.rule == 0)
         defect = check_slots(self);
-    }
-    if (defect.rule == 0) {
+    if (defect.rule == 0)
         defect = check_zones(self);
-    }
     const struct area_tree *const trees[] = {&self->any, &self->roomy, &self->whole};
-    for (unsigned i = 0; defect.rule == 0 && i < TSL_COUNT_OF(trees); i++) {
+    for (unsigned i = 0; defect.rule == 0 && i < TSL_COUNT_OF(trees); i++)
         defect = check_tree(trees[i], i);
-    }
     return defect.rule == 0 ? check_totals(self) : defect;
 }

@@ -135,10 +135,9 @@ static bool windows(void)
 static const struct tsl_memory_range *range_above_4g(void)
 {
     const struct tsl_memory_map *map = platform_memory_map();
-    for (size_t i = 0; i < map->count; i++) {
+    for (size_t i = 0; i < map->count; i++)
         if (map->ranges[i].type == TSL_MEMORY_USABLE && map->ranges[i].start >> 32)
             return &map->ranges[i];
-    }
     return NULL;
 }
 

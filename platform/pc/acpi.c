@@ -41,9 +41,8 @@ static bool sums_to_zero(const uint8_t *bytes, size_t count)
 {
     uint8_t sum = 0;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         sum = (uint8_t)(sum + bytes[i]);
-    }
     return sum == 0;
 }
 
@@ -55,9 +54,8 @@ static const uint8_t *show(tsl_paddr start, size_t bytes)
     size_t offset = start % TSL_PAGE_BYTES;
     unsigned pages = (unsigned)((offset + bytes + TSL_PAGE_BYTES - 1) / TSL_PAGE_BYTES);
 
-    if (start == 0 || start >= physical_end || bytes > TABLE_MAX || physical_end - start < bytes) {
+    if (start == 0 || start >= physical_end || bytes > TABLE_MAX || physical_end - start < bytes)
         return NULL;
-    }
     for (unsigned i = 0; i < pages || i < pages_shown; i++) {
         early_map_device(window + i * TSL_PAGE_BYTES, start - offset + i * TSL_PAGE_BYTES,
                          i < pages ? EARLY_FIRMWARE : EARLY_NOTHING);
@@ -104,13 +102,11 @@ static struct root find_root(const uint8_t *bytes, size_t count)
     for (size_t i = 0; i + RSDP_BYTES <= count; i += 16) {
         const uint8_t *rsdp = bytes + i;
 
-        if (!same_bytes(rsdp, "RSD PTR ", 8) || !sums_to_zero(rsdp, RSDP_BYTES)) {
+        if (!same_bytes(rsdp, "RSD PTR ", 8) || !sums_to_zero(rsdp, RSDP_BYTES))
             continue;
-        }
         if (rsdp[15] >= 2 && i + RSDP_BYTES_2 <= count && get32(rsdp + 20) == RSDP_BYTES_2 &&
-            sums_to_zero(rsdp, RSDP_BYTES_2) && get64(rsdp + 24) != 0) {
+            sums_to_zero(rsdp, RSDP_BYTES_2) && get64(rsdp + 24) != 0)
             return (struct root){get64(rsdp + 24), 8};
-        }
         return (struct root){get32(rsdp + 16), 4};
     }
     return none;
@@ -122,9 +118,8 @@ static struct root search_root(void)
     tsl_paddr area = (tsl_paddr)get16(low + EBDA_SEGMENT) << 4;
     struct root root = {0, 0};
 
-    if (area >= 0x80000 && area <= 0xA0000 - EBDA_BYTES) {
+    if (area >= 0x80000 && area <= 0xA0000 - EBDA_BYTES)
         root = find_root(low + area, EBDA_BYTES);
-    }
     return root.pointer_bytes != 0 ? root : find_root(low + BIOS_START, BIOS_END - BIOS_START);
 }
 
@@ -135,13 +130,11 @@ static unsigned list_tables(const struct root *root, tsl_paddr *tables)
     const uint8_t *table = show_table(root->table, &bytes);
     unsigned count = 0;
 
-    if (table == NULL) {
+    if (table == NULL)
         return 0;
-    }
     for (size_t i = HEADER_BYTES; i + root->pointer_bytes <= bytes && count < TABLES_MAX;
-         i += root->pointer_bytes) {
+         i += root->pointer_bytes)
         tables[count++] = root->pointer_bytes == 8 ? get64(table + i) : get32(table + i);
-    }
     return count;
 }
 
@@ -150,16 +143,14 @@ static void read_table(tsl_paddr start)
     size_t bytes;
     const uint8_t *table = show_table(start, &bytes);
 
-    if (table == NULL) {
+    if (table == NULL)
         return;
-    }
-    if (same_bytes(table, "APIC", 4)) {
+    if (same_bytes(table, "APIC", 4))
         acpi_read_madt(table, bytes, &info);
-    } else if (same_bytes(table, "SRAT", 4)) {
+    else if (same_bytes(table, "SRAT", 4))
         acpi_read_srat(table, bytes, &info);
-    } else if (same_bytes(table, "FACP", 4) && bytes >= 68 && get32(table + 64) <= UINT16_MAX) {
+    else if (same_bytes(table, "FACP", 4) && bytes >= 68 && get32(table + 64) <= UINT16_MAX)
         info.pm1a_control = (uint16_t)get32(table + 64);
-    }
 }
 
 void acpi_read(void)
@@ -175,13 +166,11 @@ void acpi_read(void)
     }
     tsl_arch_features(&features);
     physical_end = (tsl_paddr)1 << features.physical_bits;
-    if (platform_boot()->format_name[0] == '2') {
+    if (platform_boot()->format_name[0] == '2')
         physical_end = (tsl_paddr)1 << 32;
-    }
     count = list_tables(&root, tables);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         read_table(tables[i]);
-    }
     acpi_join_nodes(&info);
     (void)show(TSL_PAGE_BYTES, 0);
 }

@@ -31,11 +31,9 @@ static inline uint64_t get64(const uint8_t *at)
 
 static inline bool same_bytes(const uint8_t *at, const char *text, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (at[i] != (uint8_t)text[i]) {
+    for (size_t i = 0; i < count; i++)
+        if (at[i] != (uint8_t)text[i])
             return false;
-        }
-    }
     return true;
 }
 

@@ -30,9 +30,8 @@ static void add_cpu(struct acpi_info *out, uint32_t apic_id, uint32_t flags)
 {
     bool is_known = false;
 
-    for (unsigned i = 0; i < out->cpu_count; i++) {
+    for (unsigned i = 0; i < out->cpu_count; i++)
         is_known = is_known || out->cpus[i].apic_id == apic_id;
-    }
     if (!(flags & ENTRY_ENABLED) || apic_id >= APIC_BROADCAST || is_known ||
         out->cpu_count == ACPI_MAX_CPUS) {
         out->cpus_ignored++;
@@ -45,9 +44,8 @@ static void add_cpu(struct acpi_info *out, uint32_t apic_id, uint32_t flags)
  * then unreadable. */
 static const uint8_t *entry_at(const uint8_t *table, size_t bytes, size_t at)
 {
-    if (bytes - at < 2 || table[at + 1] < 2 || table[at + 1] > bytes - at) {
+    if (bytes - at < 2 || table[at + 1] < 2 || table[at + 1] > bytes - at)
         return NULL;
-    }
     return table + at;
 }
 
@@ -55,19 +53,16 @@ void acpi_read_madt(const uint8_t *table, size_t bytes, struct acpi_info *out)
 {
     const uint8_t *entry;
 
-    if (bytes < MADT_ENTRIES) {
+    if (bytes < MADT_ENTRIES)
         return;
-    }
     out->local_apic = get32(table + MADT_LOCAL_APIC);
-    for (size_t at = MADT_ENTRIES; (entry = entry_at(table, bytes, at)) != NULL; at += entry[1]) {
-        if (entry[0] == MADT_TYPE_APIC && entry[1] >= 8) {
+    for (size_t at = MADT_ENTRIES; (entry = entry_at(table, bytes, at)) != NULL; at += entry[1])
+        if (entry[0] == MADT_TYPE_APIC && entry[1] >= 8)
             add_cpu(out, entry[3], get32(entry + 4));
-        } else if (entry[0] == MADT_TYPE_X2APIC && entry[1] >= 16) {
+        else if (entry[0] == MADT_TYPE_X2APIC && entry[1] >= 16)
             add_cpu(out, get32(entry + 4), get32(entry + 8));
-        } else if (entry[0] == MADT_TYPE_ADDRESS && entry[1] >= 12) {
+        else if (entry[0] == MADT_TYPE_ADDRESS && entry[1] >= 12)
             out->local_apic = get64(entry + 4);
-        }
-    }
 }
 
 static void add_range(struct acpi_info *out, const uint8_t *entry)
@@ -75,9 +70,8 @@ static void add_range(struct acpi_info *out, const uint8_t *entry)
     tsl_paddr start = get64(entry + 8), bytes = get64(entry + 16);
     uint32_t flags = get32(entry + 28);
 
-    if (!(flags & ENTRY_ENABLED)) {
+    if (!(flags & ENTRY_ENABLED))
         return;
-    }
     if (bytes == 0 || start + bytes < start || out->range_count == ACPI_MAX_NODE_RANGES) {
         out->ranges_ignored++;
         return;
@@ -94,34 +88,28 @@ static void add_place(const uint8_t *entry)
     uint32_t node =
         entry[2] | (uint32_t)entry[9] << 8 | (uint32_t)entry[10] << 16 | (uint32_t)entry[11] << 24;
 
-    if ((get32(entry + 4) & ENTRY_ENABLED) && place_count < ACPI_MAX_CPUS) {
+    if ((get32(entry + 4) & ENTRY_ENABLED) && place_count < ACPI_MAX_CPUS)
         places[place_count++] = (struct acpi_cpu){.apic_id = entry[3], .node = node};
-    }
 }
 
 void acpi_read_srat(const uint8_t *table, size_t bytes, struct acpi_info *out)
 {
     const uint8_t *entry;
 
-    if (bytes < SRAT_ENTRIES) {
+    if (bytes < SRAT_ENTRIES)
         return;
-    }
-    for (size_t at = SRAT_ENTRIES; (entry = entry_at(table, bytes, at)) != NULL; at += entry[1]) {
-        if (entry[0] == SRAT_TYPE_MEMORY && entry[1] >= 40) {
+    for (size_t at = SRAT_ENTRIES; (entry = entry_at(table, bytes, at)) != NULL; at += entry[1])
+        if (entry[0] == SRAT_TYPE_MEMORY && entry[1] >= 40)
             add_range(out, entry);
-        } else if (entry[0] == SRAT_TYPE_APIC && entry[1] >= 16) {
+        else if (entry[0] == SRAT_TYPE_APIC && entry[1] >= 16)
             add_place(entry);
-        }
-    }
 }
 
 void acpi_join_nodes(struct acpi_info *info)
 {
     for (unsigned i = 0; i < info->cpu_count; i++) {
-        for (unsigned k = 0; k < place_count; k++) {
-            if (places[k].apic_id == info->cpus[i].apic_id) {
+        for (unsigned k = 0; k < place_count; k++)
+            if (places[k].apic_id == info->cpus[i].apic_id)
                 info->cpus[i].node = places[k].node;
-            }
-        }
     }
 }

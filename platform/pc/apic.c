@@ -49,9 +49,8 @@ bool apic_present(void)
 void apic_map(tsl_paddr address)
 {
     if (address == 0 || address % TSL_PAGE_BYTES != 0 || address > UINT32_MAX || !x86_has_cpuid() ||
-        !(x86_cpuid(1, 0).edx >> 9 & 1)) {
+        !(x86_cpuid(1, 0).edx >> 9 & 1))
         return;
-    }
     early_map_device(DEVICES_START + DEVICE_PAGE_APIC * TSL_PAGE_BYTES, address, EARLY_REGISTERS);
     is_mapped = true;
 }
@@ -80,9 +79,8 @@ void apic_end_of_interrupt(void)
 static bool wait_sent(void)
 {
     for (unsigned i = 0; i < SEND_TRIES; i++) {
-        if (!(*reg(REGISTER_COMMAND) & COMMAND_PENDING)) {
+        if (!(*reg(REGISTER_COMMAND) & COMMAND_PENDING))
             return true;
-        }
         x86_pause();
     }
     return false;

@@ -51,9 +51,8 @@ static const void *reach(tsl_paddr start, size_t bytes)
 {
     tsl_paddr end;
 
-    if (start == 0 || !tsl_checked_add_paddr(start, bytes, &end) || end > boot.reach_end) {
+    if (start == 0 || !tsl_checked_add_paddr(start, bytes, &end) || end > boot.reach_end)
         return NULL;
-    }
     return tsl_port_phys_to_virt(start);
 }
 
@@ -62,9 +61,8 @@ static void copy_command_line(tsl_paddr start)
     for (size_t i = 0; i + 1 < sizeof(command_line); i++) {
         const char *c = reach(start + i, 1);
 
-        if (c == NULL || *c == '\0') {
+        if (c == NULL || *c == '\0')
             return; /* the rest is zero from the start */
-        }
         command_line[i] = *c;
     }
 }
@@ -125,9 +123,8 @@ static const char *find_option(const char *name, size_t *length)
             }
             return text + 1;
         }
-        while (*word != '\0' && *word != ' ') {
+        while (*word != '\0' && *word != ' ')
             word++;
-        }
         word += *word == ' ';
     }
     return NULL;
@@ -138,12 +135,10 @@ bool platform_option(const char *name, char *out, size_t size)
     size_t length = 0;
     const char *value = find_option(name, &length);
 
-    if (value == NULL || length + 1 > size) {
+    if (value == NULL || length + 1 > size)
         return false;
-    }
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0; i < length; i++)
         out[i] = value[i];
-    }
     out[length] = '\0';
     return true;
 }
@@ -152,22 +147,19 @@ static enum tsl_status import(struct tsl_memory_map *map)
 {
     enum tsl_status status;
 
-    if (!information_is_good) {
+    if (!information_is_good)
         return TSL_NOT_FOUND;
-    }
     if (information.map != 0) {
         const void *data = reach(information.map, information.map_bytes);
 
         return data == NULL ? TSL_NOT_FOUND
                             : tsl_map_import_multiboot1(map, data, information.map_bytes);
     }
-    if (information.upper_bytes == 0) {
+    if (information.upper_bytes == 0)
         return TSL_NOT_FOUND;
-    }
     status = tsl_map_add(map, 0, information.lower_bytes, TSL_MEMORY_USABLE);
-    if (status != TSL_OK) {
+    if (status != TSL_OK)
         return status;
-    }
     return tsl_map_add(map, 1 << 20, information.upper_bytes, TSL_MEMORY_USABLE);
 }
 
@@ -179,9 +171,8 @@ static enum tsl_status reserve_low_memory(struct tsl_memory_map *map)
     tsl_paddr area = segment == NULL ? 0 : (tsl_paddr)((segment[0] | segment[1] << 8) << 4);
     enum tsl_status status = tsl_map_reserve(map, 0, REAL_MODE_RESERVED_END, TSL_MEMORY_RESERVED);
 
-    if (status != TSL_OK || area < REAL_MODE_RESERVED_END || area >= LOW_RAM_END) {
+    if (status != TSL_OK || area < REAL_MODE_RESERVED_END || area >= LOW_RAM_END)
         return status;
-    }
     return tsl_map_reserve(map, area, LOW_RAM_END - area, TSL_MEMORY_RESERVED);
 }
 
@@ -190,12 +181,10 @@ static enum tsl_status reserve_modules(struct tsl_memory_map *map)
     size_t bytes;
     const void *data;
 
-    if (information.module_count == 0) {
+    if (information.module_count == 0)
         return TSL_OK;
-    }
-    if (!tsl_checked_mul(information.module_count, MODULE_BYTES, &bytes)) {
+    if (!tsl_checked_mul(information.module_count, MODULE_BYTES, &bytes))
         return TSL_CORRUPT;
-    }
     data = reach(information.modules, bytes);
     if (data == NULL) {
         return TSL_CORRUPT; /* where the modules are is then unknown, and what is unknown must not
@@ -209,15 +198,13 @@ enum tsl_status platform_import_map(struct tsl_memory_map *map)
     enum tsl_status status = import(map);
     tsl_paddr start = boot.image.text.start - boot.image.offset;
 
-    if (status == TSL_OK) {
+    if (status == TSL_OK)
         status = reserve_low_memory(map);
-    }
     if (status == TSL_OK) {
         status = tsl_map_reserve(map, start, boot.image.bss.end - boot.image.text.start,
                                  TSL_MEMORY_KERNEL);
     }
-    if (status == TSL_OK) {
+    if (status == TSL_OK)
         status = reserve_modules(map);
-    }
     return status;
 }

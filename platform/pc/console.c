@@ -47,11 +47,9 @@ void console_start(void)
 
 static void wait_for(uint8_t status)
 {
-    for (unsigned i = 0; i < WAIT_TRIES; i++) {
-        if (x86_in8(UART_STATUS) & status) {
+    for (unsigned i = 0; i < WAIT_TRIES; i++)
+        if (x86_in8(UART_STATUS) & status)
             return;
-        }
-    }
 }
 
 static void send(char c)
@@ -63,9 +61,8 @@ static void send(char c)
 static void lock(void)
 {
     for (unsigned i = 0; i < LOCK_TRIES && !owned_by_panic; i++) {
-        if (tsl_atomic_exchange_u32(&console_lock, 1) == 0) {
+        if (tsl_atomic_exchange_u32(&console_lock, 1) == 0)
             return;
-        }
         x86_pause();
     }
 }
@@ -76,9 +73,8 @@ void platform_console_write(const char *text, size_t length)
 
     lock();
     for (size_t i = 0; i < length; i++) {
-        if (text[i] == '\n') {
+        if (text[i] == '\n')
             send('\r');
-        }
         send(text[i]);
     }
     tsl_atomic_store_release_u32(&console_lock, 0);
@@ -143,9 +139,8 @@ size_t platform_console_read_line(char *line, size_t size)
     for (;;) {
         char c = read_character();
 
-        if (c == '\r' || c == '\n') {
+        if (c == '\r' || c == '\n')
             break;
-        }
         if (c == 0x03) { /* Ctrl-C */
             length = 0;
             platform_console_write("^C", 2);
@@ -154,9 +149,8 @@ size_t platform_console_read_line(char *line, size_t size)
         if (c == '\b' || c == 0x7F) {
             erase(&length);
         } else if (c == 0x15) { /* Ctrl-U */
-            while (length > 0) {
+            while (length > 0)
                 erase(&length);
-            }
         } else if (c >= ' ' && c < 0x7F && length + 1 < size) {
             line[length++] = c;
             platform_console_write(&c, 1);
@@ -166,8 +160,7 @@ size_t platform_console_read_line(char *line, size_t size)
     }
     x86_out8(UART_INTERRUPTS, 0);
     platform_console_write("\n", 1);
-    if (size > 0) {
+    if (size > 0)
         line[length] = '\0';
-    }
     return length;
 }

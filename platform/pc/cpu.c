@@ -94,9 +94,8 @@ bool cpu_stack_contains(uintptr_t address, size_t bytes)
                   fault = (uintptr_t)cpu_areas[i].fault_stack;
 
         if ((address >= stack && address - stack <= CPU_STACK_BYTES - bytes) ||
-            (address >= fault && address - fault <= CPU_FAULT_STACK_BYTES - bytes)) {
+            (address >= fault && address - fault <= CPU_FAULT_STACK_BYTES - bytes))
             return true;
-        }
     }
     return false;
 }
@@ -105,9 +104,8 @@ bool platform_guard_page(unsigned index, tsl_vaddr *out)
 {
     struct cpu_area *area;
 
-    if (index >= 2 * PLATFORM_CPUS) {
+    if (index >= 2 * PLATFORM_CPUS)
         return false;
-    }
     area = &cpu_areas[index / 2];
     *out = (tsl_vaddr)(index % 2 == 0 ? area->fault_guard : area->guard);
     return true;
@@ -129,17 +127,15 @@ void cpus_list(void)
             platform_cpus[0].node = listed->node;
             continue;
         }
-        if (cpus_known == PLATFORM_CPUS || !apic_present()) {
+        if (cpus_known == PLATFORM_CPUS || !apic_present())
             continue;
-        }
         cpu = &platform_cpus[cpus_known];
         *cpu = (struct platform_cpu){
             .self = cpu, .id = cpus_known, .apic_id = listed->apic_id, .node = listed->node};
         cpus_known++;
     }
-    if (!apic_present() && acpi->cpu_count > 1) {
+    if (!apic_present() && acpi->cpu_count > 1)
         tsl_log(TSL_LOG_WARNING, "cpu: no local APIC; CPU 0 works alone");
-    }
     if (platform_cpus_listed() > PLATFORM_CPUS) {
         tsl_log(TSL_LOG_WARNING, "cpu: %u CPUs are there, this kernel uses %u",
                 platform_cpus_listed(), (unsigned)PLATFORM_CPUS);
@@ -157,9 +153,8 @@ unsigned platform_cpu_count(void)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < known(); i++) {
+    for (unsigned i = 0; i < known(); i++)
         count += tsl_atomic_load_acquire_u32(&platform_cpus[i].online);
-    }
     return count;
 }
 
@@ -219,9 +214,8 @@ static bool wait_online(struct platform_cpu *cpu, uint64_t timeout_us)
     uint64_t start = platform_now_us();
 
     while (!tsl_atomic_load_acquire_u32(&cpu->online)) {
-        if (platform_now_us() - start >= timeout_us) {
+        if (platform_now_us() - start >= timeout_us)
             return false;
-        }
         answer_flushes();
         x86_pause();
     }
@@ -235,9 +229,8 @@ static void start_cpu(unsigned number)
     apic_send(cpu->apic_id, APIC_INIT);
     platform_delay_us(INIT_WAIT_US);
     apic_send(cpu->apic_id, APIC_STARTUP | TRAMPOLINE_ADDRESS >> TSL_PAGE_SHIFT);
-    if (wait_online(cpu, SIPI_WAIT_US)) {
+    if (wait_online(cpu, SIPI_WAIT_US))
         return;
-    }
     apic_send(cpu->apic_id, APIC_STARTUP | TRAMPOLINE_ADDRESS >> TSL_PAGE_SHIFT);
     if (!wait_online(cpu, START_TIMEOUT_US)) {
         /* It may still come to life later and use the trampoline and its stack: both stay its own.
@@ -250,17 +243,15 @@ unsigned platform_start_cpus(void)
 {
     char *page = tsl_port_phys_to_virt(TRAMPOLINE_ADDRESS);
 
-    if (start_was_tried) {
+    if (start_was_tried)
         return platform_cpu_count();
-    }
     start_was_tried = true;
     start_root = tsl_arch_root();
     for (unsigned i = 1; i < known(); i++) {
         fill_trampoline(page, i);
         start_cpu(i);
-        if (!tsl_atomic_load_acquire_u32(&platform_cpus[i].online)) {
+        if (!tsl_atomic_load_acquire_u32(&platform_cpus[i].online))
             break; /* the trampoline is taken, see start_cpu() */
-        }
     }
     return platform_cpu_count();
 }
@@ -289,9 +280,8 @@ TSL_NORETURN void cpu_idle(void)
 
 void cpu_interrupt(unsigned cpu, unsigned vector)
 {
-    if (!apic_send(platform_cpus[cpu].apic_id, vector)) {
+    if (!apic_send(platform_cpus[cpu].apic_id, vector))
         tsl_port_panic("the local APIC does not send: an interrupt between CPUs is lost");
-    }
 }
 
 bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argument)
@@ -299,14 +289,12 @@ bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argum
     struct platform_cpu *target;
     uint32_t expected = JOB_NONE;
 
-    if (cpu >= known() || cpu == platform_cpu_id() || cpu == 0) {
+    if (cpu >= known() || cpu == platform_cpu_id() || cpu == 0)
         return false;
-    }
     target = &platform_cpus[cpu];
     if (!tsl_atomic_load_acquire_u32(&target->online) ||
-        !tsl_atomic_compare_exchange_u32(&target->job, &expected, JOB_BEING_POSTED)) {
+        !tsl_atomic_compare_exchange_u32(&target->job, &expected, JOB_BEING_POSTED))
         return false;
-    }
     target->job_function = function;
     target->job_argument = argument;
     tsl_atomic_store_release_u32(&target->job, JOB_POSTED);
@@ -318,13 +306,11 @@ bool platform_wait_for(unsigned cpu, uint64_t timeout_us)
 {
     uint64_t start = platform_now_us();
 
-    if (cpu >= known()) {
+    if (cpu >= known())
         return false;
-    }
     while (tsl_atomic_load_acquire_u32(&platform_cpus[cpu].job) != JOB_NONE) {
-        if (platform_now_us() - start >= timeout_us) {
+        if (platform_now_us() - start >= timeout_us)
             return false;
-        }
         answer_flushes();
         x86_pause();
     }
@@ -338,20 +324,17 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
     bool all = true;
 
     for (unsigned i = 0; i < known(); i++) {
-        if (i == self || !tsl_atomic_load_acquire_u32(&platform_cpus[i].online)) {
+        if (i == self || !tsl_atomic_load_acquire_u32(&platform_cpus[i].online))
             continue;
-        }
-        if (platform_run_on(i, function, argument)) {
+        if (platform_run_on(i, function, argument))
             tsl_cpu_set_add(&asked, i);
-        } else {
+        else
             all = false;
-        }
     }
     function(argument);
     for (unsigned i = tsl_cpu_set_next(&asked, 0); i < TSL_CPUS;
-         i = tsl_cpu_set_next(&asked, i + 1)) {
+         i = tsl_cpu_set_next(&asked, i + 1))
         all = platform_wait_for(i, timeout_us) && all;
-    }
     return all;
 }
 
@@ -369,9 +352,8 @@ static void stop_started(unsigned self)
             any = true;
         }
     }
-    if (any) {
+    if (any)
         platform_delay_us(1000); /* they take the NMI at once, whatever they do */
-    }
 }
 
 void platform_halt_others(void)
@@ -379,11 +361,10 @@ void platform_halt_others(void)
     uint32_t self = 1 + (uint32_t)this_cpu()->id, owner = 0;
 
     x86_interrupts_off();
-    if (tsl_atomic_compare_exchange_u32(&stop_owner, &owner, self)) {
+    if (tsl_atomic_compare_exchange_u32(&stop_owner, &owner, self))
         stop_started(self - 1);
-    } else if (owner != self) {
+    else if (owner != self)
         cpu_halt_for_good();
-    }
     console_take_over();
 }
 

@@ -32,11 +32,10 @@ extern union early_table early_image_tables, early_device_table;
 
 static void write_entry(union early_table *table, size_t index, uint64_t entry, tsl_vaddr page)
 {
-    if (boot_format == FORMAT_2LEVEL) {
+    if (boot_format == FORMAT_2LEVEL)
         table->narrow[index] = (uint32_t)entry;
-    } else {
+    else
         table->wide[index] = entry;
-    }
     tsl_arch_flush_page(page);
 }
 
@@ -45,9 +44,8 @@ static void protect(const struct platform_range *range, tsl_vaddr offset, uint64
     for (tsl_vaddr page = range->start; page < range->end; page += TSL_PAGE_BYTES) {
         size_t index = (page - offset) / TSL_PAGE_BYTES;
 
-        if (index < TABLE_ENTRIES) {
+        if (index < TABLE_ENTRIES)
             write_entry(&early_image_tables, index, (tsl_paddr)(page - offset) | flags, page);
-        }
     }
 }
 
@@ -80,14 +78,12 @@ void early_map_device(tsl_vaddr at, tsl_paddr target, enum early_device kind)
     size_t index = (at - DEVICES_START) / TSL_PAGE_BYTES;
     uint64_t entry = 0;
 
-    if (index >= DEVICE_TABLE_ENTRIES) {
+    if (index >= DEVICE_TABLE_ENTRIES)
         tsl_port_panic("early_map_device: outside of the boot tables' device page table");
-    }
-    if (kind == EARLY_REGISTERS) {
+    if (kind == EARLY_REGISTERS)
         entry = target | ENTRY_PRESENT | ENTRY_WRITE | ENTRY_UNCACHED | ENTRY_WRITE_THROUGH;
-    } else if (kind == EARLY_FIRMWARE) {
+    else if (kind == EARLY_FIRMWARE)
         entry = target | ENTRY_PRESENT;
-    }
     write_entry(&early_device_table, index, entry, at);
 }
 

@@ -52,15 +52,12 @@ static const char *vector_name(uintptr_t vector)
 /* The reserved bit first: with it, QEMU says "not present" where hardware says "present". */
 static const char *page_fault_reason(uintptr_t error)
 {
-    if (error & PLATFORM_FAULT_RESERVED) {
+    if (error & PLATFORM_FAULT_RESERVED)
         return "a reserved bit is set in a table entry";
-    }
-    if (!(error & PLATFORM_FAULT_PRESENT)) {
+    if (!(error & PLATFORM_FAULT_PRESENT))
         return "nothing is mapped there";
-    }
-    if (error & PLATFORM_FAULT_EXECUTE) {
+    if (error & PLATFORM_FAULT_EXECUTE)
         return "the page is not executable";
-    }
     return error & PLATFORM_FAULT_WRITE ? "the page is not writable"
                                         : "the page is not for this mode";
 }
@@ -106,13 +103,11 @@ void backtrace(uintptr_t bp)
         const uintptr_t *frame = (const uintptr_t *)bp;
 
         if (bp % sizeof(uintptr_t) != 0 || !cpu_stack_contains(bp, 2 * sizeof(uintptr_t)) ||
-            frame[1] == 0) {
+            frame[1] == 0)
             break;
-        }
         tsl_print(platform_console(), " %#lx", (unsigned long)frame[1]);
-        if (frame[0] <= bp) {
+        if (frame[0] <= bp)
             break;
-        }
         bp = frame[0];
     }
     tsl_print(platform_console(), "\n");
@@ -144,9 +139,8 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
     }
     print_registers(frame, sp);
     backtrace(frame->bp);
-    if (fatal_hook != NULL) {
+    if (fatal_hook != NULL)
         fatal_hook(&fault);
-    }
     exit_with(EARLY_EXIT_PANIC);
 }
 
@@ -155,9 +149,8 @@ static bool recover(struct interrupt_frame *frame)
 {
     struct platform_cpu *cpu = this_cpu();
 
-    if (cpu->recovery == 0 || frame->vector == PLATFORM_VECTOR_DOUBLE_FAULT) {
+    if (cpu->recovery == 0 || frame->vector == PLATFORM_VECTOR_DOUBLE_FAULT)
         return false;
-    }
     cpu->fault = describe(frame);
     frame->ip = (uintptr_t)try_resume;
     return true;
@@ -181,22 +174,18 @@ void platform_interrupt(struct interrupt_frame *frame)
         interrupt(frame->vector);
         return;
     }
-    if (frame->vector == PLATFORM_VECTOR_NMI && cpu_is_stopped()) {
+    if (frame->vector == PLATFORM_VECTOR_NMI && cpu_is_stopped())
         cpu_halt_for_good();
-    }
-    if (frame->vector == PLATFORM_VECTOR_NMI || !recover(frame)) {
+    if (frame->vector == PLATFORM_VECTOR_NMI || !recover(frame))
         exception_fatal(frame, frame_stack_pointer(frame));
-    }
 }
 
 bool platform_try(void (*function)(void *argument), void *argument, struct platform_fault *out)
 {
-    if (try_enter(function, argument) == 0) {
+    if (try_enter(function, argument) == 0)
         return true;
-    }
-    if (out != NULL) {
+    if (out != NULL)
         *out = this_cpu()->fault;
-    }
     return false;
 }
 

@@ -50,12 +50,10 @@ void legacy_end_of_interrupt(unsigned line)
         uint16_t command = line < 8 ? MASTER_COMMAND : SLAVE_COMMAND;
 
         x86_out8(command, READ_IN_SERVICE);
-        if (!(x86_in8(command) & 0x80)) {
+        if (!(x86_in8(command) & 0x80))
             return;
-        }
     }
-    if (line >= 8) {
+    if (line >= 8)
         x86_out8(SLAVE_COMMAND, END_OF_INTERRUPT);
-    }
     x86_out8(MASTER_COMMAND, END_OF_INTERRUPT);
 }

@@ -34,10 +34,9 @@ static bool is_same(const char *a, const char *b)
 
 static const struct tsl_table_format *format_named(const char *name)
 {
-    for (size_t i = 0; tsl_arch_formats[i]; i++) {
+    for (size_t i = 0; tsl_arch_formats[i]; i++)
         if (is_same(tsl_arch_formats[i]->name, name))
             return tsl_arch_formats[i];
-    }
     return NULL;
 }
 

@@ -30,11 +30,10 @@ tsl_pin tsl_port_pin(void)
 /* 2. */
 void tsl_port_unpin(tsl_pin pin)
 {
-    if (pin & X86_FLAG_INTERRUPTS) {
+    if (pin & X86_FLAG_INTERRUPTS)
         x86_interrupts_on();
-    } else {
+    else
         __asm__ volatile("" ::: "memory");
-    }
 }
 
 /* 3. One load from the CPU's own area. */
@@ -63,11 +62,9 @@ void tsl_port_flush_others(const struct tsl_cpu_set *cpus)
 {
     unsigned cpu;
 
-    for (cpu = tsl_cpu_set_next(cpus, 0); cpu < TSL_CPUS; cpu = tsl_cpu_set_next(cpus, cpu + 1)) {
-        if (cpu < PLATFORM_CPUS && cpu != platform_cpu_id()) {
+    for (cpu = tsl_cpu_set_next(cpus, 0); cpu < TSL_CPUS; cpu = tsl_cpu_set_next(cpus, cpu + 1))
+        if (cpu < PLATFORM_CPUS && cpu != platform_cpu_id())
             cpu_interrupt(cpu, VECTOR_FLUSH);
-        }
-    }
 }
 
 /* 6. "# " makes the line a comment for whoever reads the console as TAP. */

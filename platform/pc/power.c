@@ -27,12 +27,10 @@ TSL_NORETURN void platform_power_off(void)
 
     console_drain();
     platform_halt_others();
-    if (port != 0) {
+    if (port != 0)
         x86_out16(port, SLEEP_TYPE_OFF | SLEEP_ENABLE);
-    }
-    for (;;) {
+    for (;;)
         x86_halt();
-    }
 }
 
 TSL_NORETURN void exit_with(uint32_t code)

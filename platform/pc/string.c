@@ -36,9 +36,8 @@ void *memmove(void *to, const void *from, size_t bytes)
     unsigned char *target = to;
     const unsigned char *source = from;
 
-    if ((uintptr_t)to - (uintptr_t)from >= bytes) {
+    if ((uintptr_t)to - (uintptr_t)from >= bytes)
         return memcpy(to, from, bytes);
-    }
     target += bytes - 1;
     source += bytes - 1;
     __asm__ volatile("std\n\trep movsb\n\tcld"
@@ -65,10 +64,8 @@ int memcmp(const void *left, const void *right, size_t bytes)
     const unsigned char *a = left;
     const unsigned char *b = right;
 
-    for (size_t i = 0; i < bytes; i++) {
-        if (a[i] != b[i]) {
+    for (size_t i = 0; i < bytes; i++)
+        if (a[i] != b[i])
             return a[i] < b[i] ? -1 : 1;
-        }
-    }
     return 0;
 }

@@ -50,9 +50,8 @@ static uint64_t timer_us(void)
     uint64_t total;
     uint16_t now;
 
-    while (tsl_atomic_exchange_u32(&timer_lock, 1) != 0) {
+    while (tsl_atomic_exchange_u32(&timer_lock, 1) != 0)
         x86_pause();
-    }
     now = timer_read();
     timer_total += (uint16_t)(timer_last - now);
     timer_last = now;
@@ -70,11 +69,9 @@ static void calibrate(void)
     uint16_t first = timer_read();
     uint64_t counts;
 
-    for (unsigned i = 0; i < CALIBRATION_TRIES; i++) {
-        if ((uint16_t)(first - timer_read()) >= CALIBRATION_TICKS) {
+    for (unsigned i = 0; i < CALIBRATION_TRIES; i++)
+        if ((uint16_t)(first - timer_read()) >= CALIBRATION_TICKS)
             break;
-        }
-    }
     tsc_start = x86_read_tsc();
     counts = tsc_start - before;
     if (counts > CALIBRATION_US && counts < UINT32_MAX) {
@@ -89,18 +86,16 @@ void time_start(void)
     x86_out8(TIMER_COUNTER, 0);
     x86_out8(TIMER_COUNTER, 0);
     timer_last = timer_read();
-    if (x86_has_cpuid() && (x86_cpuid(1, 0).edx >> 4 & 1)) {
+    if (x86_has_cpuid() && (x86_cpuid(1, 0).edx >> 4 & 1))
         calibrate();
-    }
 }
 
 uint64_t platform_now_us(void)
 {
     uint64_t counts;
 
-    if (!has_tsc) {
+    if (!has_tsc)
         return timer_us();
-    }
     counts = x86_read_tsc() - tsc_start;
     return (counts >> 32) * tsc_us_32 + (((counts & UINT32_MAX) * tsc_us_32) >> 32);
 }
@@ -109,7 +104,6 @@ void platform_delay_us(uint64_t us)
 {
     uint64_t start = platform_now_us();
 
-    while (platform_now_us() - start < us) {
+    while (platform_now_us() - start < us)
         x86_pause();
-    }
 }

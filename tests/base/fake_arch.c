@@ -54,33 +54,29 @@ unsigned fake_flush_alls(unsigned cpu)
 void tsl_arch_flush_page(tsl_vaddr address)
 {
     unsigned page = (unsigned)(address >> TSL_PAGE_SHIFT);
-    if (page < FAKE_PAGES) {
+    if (page < FAKE_PAGES)
         fake_tlb_set(tsl_port_cpu_id(), page, 0);
-    }
 }
 
 void tsl_arch_flush_all(bool global_too)
 {
     unsigned cpu = tsl_port_cpu_id();
     (void)tsl_atomic_add_u32(&flush_alls[cpu], 1);
-    for (unsigned page = 0; page < (global_too ? FAKE_PAGES : FAKE_FIRST_GLOBAL); page++) {
+    for (unsigned page = 0; page < (global_too ? FAKE_PAGES : FAKE_FIRST_GLOBAL); page++)
         fake_tlb_set(cpu, page, 0);
-    }
 }
 
 void tsl_arch_flush(const struct tsl_flush *request)
 {
-    if (fake_before_flush != NULL) {
+    if (fake_before_flush != NULL)
         fake_before_flush();
-    }
     (void)tsl_atomic_add_u32(&flushes[tsl_port_cpu_id()], 1);
     if (request->all) {
         tsl_arch_flush_all(request->global);
         return;
     }
-    for (unsigned i = 0; i < request->count; i++) {
+    for (unsigned i = 0; i < request->count; i++)
         tsl_arch_flush_page(request->page[i]);
-    }
 }
 
 void tsl_arch_relax(void)

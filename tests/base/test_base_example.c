@@ -15,26 +15,23 @@ static tsl_word mine;          /* this CPU's copy; pinned while it is used */
 
 static int get(void)
 {
-    if (mine == 0) {
+    if (mine == 0)
         mine = tsl_bits_claim(&shared);
-    }
     return tsl_bits_take(&mine);
 }
 
 static enum tsl_status put_from_elsewhere(struct tsl_refusals *refusals, unsigned thing)
 {
-    if (tsl_bits_give(&shared, (tsl_word)1 << thing) != 0) {
+    if (tsl_bits_give(&shared, (tsl_word)1 << thing) != 0)
         return tsl_refuse(refusals, TSL_DOUBLE_FREE, "example: thing %u is free", thing);
-    }
     return TSL_OK;
 }
 
 static void hands_out_eight_things(void)
 {
     struct tsl_refusals refusals = {{0}};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         CHECK_EQ(get(), i);
-    }
     CHECK_EQ(get(), -1);
     CHECK_STATUS(put_from_elsewhere(&refusals, 5), TSL_OK);
     CHECK_STATUS(put_from_elsewhere(&refusals, 5), TSL_DOUBLE_FREE);

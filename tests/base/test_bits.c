@@ -36,9 +36,8 @@ static void masks(void)
         for (unsigned count = 1; first + count <= TSL_WORD_BITS; count++) {
             tsl_word mask = tsl_bits_mask(first, count);
             bool right = true;
-            for (unsigned i = 0; i < TSL_WORD_BITS; i++) {
+            for (unsigned i = 0; i < TSL_WORD_BITS; i++)
                 right = right && bit(mask, i) == (i >= first && i < first + count);
-            }
             CHECK(right);
         }
     }
@@ -69,11 +68,9 @@ static void counts_and_ends(void)
 
 static int slow_find_run(tsl_word word, unsigned count, unsigned align)
 {
-    for (unsigned at = 0; at + count <= TSL_WORD_BITS; at += align) {
-        if ((word & tsl_bits_mask(at, count)) == tsl_bits_mask(at, count)) {
+    for (unsigned at = 0; at + count <= TSL_WORD_BITS; at += align)
+        if ((word & tsl_bits_mask(at, count)) == tsl_bits_mask(at, count))
             return (int)at;
-        }
-    }
     return -1;
 }
 
@@ -82,11 +79,9 @@ static void finds_runs_in_a_word(void)
     struct rng rng = rng_start(2);
     for (unsigned round = 0; round < tap_rounds(300); round++) {
         tsl_word word = clustered(&rng);
-        for (unsigned count = 1; count <= TSL_WORD_BITS; count++) {
-            for (unsigned align = 1; align <= TSL_WORD_BITS; align *= 2) {
+        for (unsigned count = 1; count <= TSL_WORD_BITS; count++)
+            for (unsigned align = 1; align <= TSL_WORD_BITS; align *= 2)
                 CHECK_EQ(tsl_bits_find_run(word, count, align), slow_find_run(word, count, align));
-            }
-        }
     }
     CHECK_EQ(tsl_bits_find_run(~(tsl_word)0, TSL_WORD_BITS, TSL_WORD_BITS), 0);
     CHECK_EQ(tsl_bits_find_run(~(tsl_word)1, TSL_WORD_BITS, 1), -1);
@@ -158,30 +153,25 @@ static struct {
 static void fill_array(struct rng *rng)
 {
     tsl_word flip = rng_once_in(rng, 2) ? ~(tsl_word)0 : 0;
-    for (unsigned i = 0; i < WORDS; i++) {
+    for (unsigned i = 0; i < WORDS; i++)
         array.words[i] = rng_once_in(rng, 3) ? flip : clustered(rng);
-    }
-    for (size_t i = 0; i < TSL_COUNT_OF(array.model); i++) {
+    for (size_t i = 0; i < TSL_COUNT_OF(array.model); i++)
         array.model[i] = bit(array.words[i / TSL_WORD_BITS], (unsigned)(i % TSL_WORD_BITS));
-    }
 }
 
 static size_t model_ones(size_t first, size_t count)
 {
     size_t ones = 0;
-    for (size_t i = first; i < first + count; i++) {
+    for (size_t i = first; i < first + count; i++)
         ones += array.model[i];
-    }
     return ones;
 }
 
 static bool array_is_model(void)
 {
-    for (size_t i = 0; i < TSL_COUNT_OF(array.model); i++) {
-        if (tsl_bits_test(array.words, i) != array.model[i]) {
+    for (size_t i = 0; i < TSL_COUNT_OF(array.model); i++)
+        if (tsl_bits_test(array.words, i) != array.model[i])
             return false;
-        }
-    }
     return true;
 }
 
@@ -197,9 +187,8 @@ static void ranges(void)
         CHECK_EQ(tsl_bits_all_set(array.words, first, count), ones == count);
         CHECK_EQ(tsl_bits_all_clear(array.words, first, count), ones == 0);
         bool value = rng_once_in(&rng, 2);
-        for (size_t i = first; i < first + count; i++) {
+        for (size_t i = first; i < first + count; i++)
             array.model[i] = value;
-        }
         (value ? tsl_bits_set_range : tsl_bits_clear_range)(array.words, first, count);
         CHECK(array_is_model());
         CHECK_EQ(tsl_bits_all_set(array.words, first, count), value || count == 0);
@@ -209,11 +198,9 @@ static void ranges(void)
 
 static size_t slow_find(size_t from, bool value)
 {
-    for (size_t i = from; i < NBITS; i++) {
-        if (array.model[i] == value) {
+    for (size_t i = from; i < NBITS; i++)
+        if (array.model[i] == value)
             return i;
-        }
-    }
     return TSL_BITS_NONE;
 }
 
@@ -230,11 +217,9 @@ static void finds_ones_and_zeros(void)
 
 static size_t slow_find_set_run(size_t from, size_t count, size_t align)
 {
-    for (size_t at = from; at + count <= NBITS; at++) {
-        if (at % align == 0 && model_ones(at, count) == count) {
+    for (size_t at = from; at + count <= NBITS; at++)
+        if (at % align == 0 && model_ones(at, count) == count)
             return at;
-        }
-    }
     return TSL_BITS_NONE;
 }
 

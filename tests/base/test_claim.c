@@ -56,11 +56,10 @@ static void free_thing(struct worker *self, uint32_t thing)
     tsl_word mask = (tsl_word)1 << (thing % TSL_WORD_BITS);
     payload[thing]++;
     CHECK_EQ(tsl_atomic_exchange_u32(&taken[thing], 0), 1);
-    if (thing / TSL_WORD_BITS == self->word && rng_once_in(&self->rng, 2)) {
+    if (thing / TSL_WORD_BITS == self->word && rng_once_in(&self->rng, 2))
         CHECK_EQ(tsl_bits_give_own(&self->copy, mask), 0);
-    } else {
+    else
         CHECK_EQ(tsl_bits_give(&shared[thing / TSL_WORD_BITS], mask), 0);
-    }
 }
 
 static uint32_t pick(struct worker *self)
@@ -83,9 +82,8 @@ static void swap_with_others(struct worker *self)
 {
     uint32_t outgoing = pick(self) + 1;
     uint32_t incoming = tsl_atomic_exchange_u32(&slots[rng_below(&self->rng, SLOTS)], outgoing);
-    if (incoming != 0) {
+    if (incoming != 0)
         self->mine[self->count++] = incoming - 1;
-    }
 }
 
 static void work(unsigned cpu)
@@ -93,19 +91,17 @@ static void work(unsigned cpu)
     struct worker self = {.rng = rng_start(cpu)};
     for (unsigned i = 0; i < tap_rounds(20000); i++) {
         uint32_t what = rng_below(&self.rng, 100);
-        if (what < 45 && self.count < MINE) {
+        if (what < 45 && self.count < MINE)
             take_one(&self);
-        } else if (what < 80 && self.count > 0) {
+        else if (what < 80 && self.count > 0)
             free_thing(&self, pick(&self));
-        } else if (what < 95 && self.count > 0) {
+        else if (what < 95 && self.count > 0)
             swap_with_others(&self);
-        } else if (what >= 95) {
+        else if (what >= 95)
             claim_another(&self);
-        }
     }
-    while (self.count > 0) {
+    while (self.count > 0)
         free_thing(&self, pick(&self));
-    }
     CHECK_EQ(tsl_bits_unclaim(&self.copy, &shared[self.word]), 0);
 }
 
@@ -113,9 +109,8 @@ static void work(unsigned cpu)
 static void no_thing_is_lost_or_handed_out_twice(void)
 {
     struct worker last = {.rng = rng_start(99)};
-    for (unsigned i = 0; i < WORDS; i++) {
+    for (unsigned i = 0; i < WORDS; i++)
         shared[i] = ~(tsl_word)0;
-    }
     run_threads(THREADS, work);
     for (unsigned i = 0; i < SLOTS; i++) {
         if (slots[i] != 0) {
@@ -130,9 +125,8 @@ static void no_thing_is_lost_or_handed_out_twice(void)
         CHECK_EQ(payload[i] % 2, 0);
         uses += payload[i];
     }
-    for (unsigned i = 0; i < WORDS; i++) {
+    for (unsigned i = 0; i < WORDS; i++)
         CHECK_EQ(shared[i], ~(tsl_word)0);
-    }
     CHECK(uses > 1000); /* it was not idle */
 }
 
@@ -172,9 +166,8 @@ static void free_remotely(unsigned cpu)
 
 static void remote_frees_come_back(void)
 {
-    if (TSL_CPUS < 2) {
+    if (TSL_CPUS < 2)
         SKIP("too few CPUs configured");
-    }
     shared[0] = ~(tsl_word)0;
     run_threads(2, free_remotely);
     CHECK_EQ(shared[0], ~(tsl_word)0);

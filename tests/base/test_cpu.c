@@ -15,9 +15,8 @@ static bool model[TSL_CPUS];
 
 static unsigned model_next(unsigned from)
 {
-    while (from < TSL_CPUS && !model[from]) {
+    while (from < TSL_CPUS && !model[from])
         from++;
-    }
     return from < TSL_CPUS ? from : TSL_CPUS;
 }
 
@@ -25,9 +24,8 @@ static void behaves_as_the_model(void)
 {
     struct rng rng = rng_start(1);
     struct tsl_cpu_set set = {{0}};
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
         model[cpu] = false;
-    }
     CHECK(tsl_cpu_set_is_empty(&set));
     for (unsigned round = 0; round < tap_rounds(500); round++) {
         unsigned cpu = rng_below(&rng, TSL_CPUS);

@@ -49,9 +49,8 @@ static void try_two_heaps(void *context)
 
 static void wrong_order_names_both_ranks(void)
 {
-    if (!TSL_LOCK_CHECKS) {
+    if (!TSL_LOCK_CHECKS)
         SKIP("lock checks are off");
-    }
     CHECK_PANICS(take_space_under_heap, NULL, "lock order: space taken while heap is held");
     CHECK_PANICS(take_two_heaps, NULL, "lock order: heap taken while heap is held");
     CHECK_PANICS(try_two_heaps, NULL, "lock order: heap taken while heap is held");
@@ -91,9 +90,8 @@ static void remove_between_overwritten_links(void *context)
     struct tsl_list list;
     struct tsl_list nodes[3];
     tsl_list_init(&list);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         tsl_list_push_back(&list, &nodes[i]);
-    }
     nodes[2].prev = &list;
     tsl_list_remove(&nodes[1]);
 }
@@ -116,9 +114,8 @@ static void assert_something_false(void *context)
 static void refuse_with_ok(void *context)
 {
     (void)context;
-    if (tsl_refuse(NULL, TSL_OK, "not a refusal") == TSL_OK) {
+    if (tsl_refuse(NULL, TSL_OK, "not a refusal") == TSL_OK)
         return;
-    }
 }
 
 static void assertions_tell_where_and_what(void)

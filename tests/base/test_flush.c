@@ -28,11 +28,9 @@ static void start(void)
         host_port_set_cpu(cpu);
         tsl_cpu_join();
     }
-    for (unsigned cpu = 0; cpu < FEW; cpu++) {
-        for (unsigned page = 0; page < FAKE_PAGES; page++) {
+    for (unsigned cpu = 0; cpu < FEW; cpu++)
+        for (unsigned page = 0; page < FAKE_PAGES; page++)
             fake_tlb_set(cpu, page, 1);
-        }
-    }
 }
 
 static void stop(void)
@@ -56,9 +54,8 @@ static struct tsl_cpu_set set_of(unsigned a, unsigned b, unsigned c)
 static unsigned held(unsigned cpu)
 {
     unsigned count = 0;
-    for (unsigned page = 0; page < FAKE_PAGES; page++) {
+    for (unsigned page = 0; page < FAKE_PAGES; page++)
         count += fake_tlb_get(cpu, page) != 0;
-    }
     return count;
 }
 
@@ -103,9 +100,8 @@ static void requests_merge(void)
 
 static void reaches_the_members_and_only_them(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     struct tsl_cpu_set cpus = set_of(0, 1, 3);
     struct tsl_flush request = page_request(7);
@@ -121,9 +117,8 @@ static void reaches_the_members_and_only_them(void)
 
 static void a_request_is_run_once(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     struct tsl_cpu_set cpus = set_of(1, 2, 3);
     struct tsl_flush request = page_request(7);
@@ -138,9 +133,8 @@ static void a_request_is_run_once(void)
 
 static void the_caller_need_not_be_a_member(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     struct tsl_cpu_set cpus = set_of(1, 2, 3);
     struct tsl_flush request = page_request(7);
@@ -152,9 +146,8 @@ static void the_caller_need_not_be_a_member(void)
 
 static void all_spares_global_pages_unless_asked(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     struct tsl_cpu_set cpus = set_of(0, 1, 1);
     struct tsl_flush request = {.all = true};
@@ -200,9 +193,8 @@ static void an_empty_request_does_nothing(void)
 
 static void who_left_is_not_waited_for_and_joins_empty(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     host_port_set_cpu(2);
     tsl_cpu_leave();
@@ -224,9 +216,8 @@ static void who_left_is_not_waited_for_and_joins_empty(void)
 
 static void counts_what_it_does(void)
 {
-    if (TSL_CPUS < 4) {
+    if (TSL_CPUS < 4)
         SKIP("too few CPUs configured");
-    }
     start();
     struct tsl_flush_counters before;
     struct tsl_flush_counters after;

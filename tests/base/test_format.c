@@ -87,13 +87,11 @@ static void never_writes_past_the_end(void)
 {
     for (size_t size = 0; size < 12; size++) {
         char out[16];
-        for (size_t i = 0; i < sizeof(out); i++) {
+        for (size_t i = 0; i < sizeof(out); i++)
             out[i] = '#';
-        }
         CHECK_EQ(tsl_format(out, size, "%s-%d", "abcde", 123), 9);
-        for (size_t i = size; i < sizeof(out); i++) {
+        for (size_t i = size; i < sizeof(out); i++)
             CHECK_EQ(out[i], '#');
-        }
         for (size_t i = 0; i < size; i++) {
             size_t last = size <= 9 ? size - 1 : 9;
             CHECK(i > last || out[i] == (i == last ? '\0' : "abcde-123"[i]));

@@ -21,15 +21,12 @@ static char theirs[400];
 static char *put_options(struct rng *rng, char *at, bool numeric)
 {
     *at++ = '%';
-    if (rng_once_in(rng, 3)) {
+    if (rng_once_in(rng, 3))
         *at++ = numeric ? "-0#"[rng_below(rng, 3)] : '-';
-    }
-    if (rng_once_in(rng, 2)) {
+    if (rng_once_in(rng, 2))
         at += sprintf(at, "%u", 1 + rng_below(rng, 40));
-    }
-    if (rng_once_in(rng, 3)) {
+    if (rng_once_in(rng, 3))
         at += sprintf(at, ".%u", rng_below(rng, 30));
-    }
     return at;
 }
 
@@ -46,9 +43,8 @@ static uint64_t some_value(struct rng *rng)
 static void compare(const char *format, size_t our_length, int their_length)
 {
     CHECK_EQ(our_length, their_length);
-    if (strcmp(ours, theirs) != 0) {
+    if (strcmp(ours, theirs) != 0)
         tap_note("format %s", format);
-    }
     CHECK_STRING(ours, theirs);
 }
 
@@ -58,9 +54,9 @@ static void compare_number(struct rng *rng, size_t size)
     char *at = put_options(rng, format, true);
     uint64_t value = some_value(rng);
     char letter = "duxXi"[rng_below(rng, 5)];
-    if (memchr(format, '#', (size_t)(at - format)) != NULL && (letter == 'd' || letter == 'u' || letter == 'i')) {
+    if (memchr(format, '#', (size_t)(at - format)) != NULL &&
+        (letter == 'd' || letter == 'u' || letter == 'i'))
         letter = 'x'; /* elsewhere # is undefined */
-    }
     switch (rng_below(rng, 4)) {
     case 0:
         (void)sprintf(at, "%c", letter);

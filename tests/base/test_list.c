@@ -16,9 +16,8 @@ static struct tsl_list nodes[5];
 static void start(void)
 {
     tsl_list_init(&head);
-    for (size_t i = 0; i < TSL_COUNT_OF(nodes); i++) {
+    for (size_t i = 0; i < TSL_COUNT_OF(nodes); i++)
         tsl_list_init(&nodes[i]);
-    }
 }
 
 /* The list holds exactly the nodes whose indexes are the digits of `digits`, seen from both ends.
@@ -28,19 +27,15 @@ static bool is(const char *digits)
     const struct tsl_list *node = head.next;
     size_t length = 0;
     for (; digits[length] != '\0'; length++) {
-        if (node != &nodes[digits[length] - '0']) {
+        if (node != &nodes[digits[length] - '0'])
             return false;
-        }
         node = node->next;
     }
-    if (node != &head) {
+    if (node != &head)
         return false;
-    }
-    for (node = head.prev; length > 0; node = node->prev) {
-        if (node != &nodes[digits[--length] - '0']) {
+    for (node = head.prev; length > 0; node = node->prev)
+        if (node != &nodes[digits[--length] - '0'])
             return false;
-        }
-    }
     return node == &head;
 }
 
@@ -107,9 +102,8 @@ static void visits(void)
     struct tsl_list *following;
     unsigned order = 0;
     start();
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
         tsl_list_push_back(&head, &nodes[i]);
-    }
     TSL_LIST_EACH(node, &head)
     {
         order = order * 10 + (unsigned)(node - nodes);
@@ -117,9 +111,8 @@ static void visits(void)
     CHECK_EQ(order, 123);
     TSL_LIST_EACH_SAFE(node, following, &head)
     {
-        if (node == &nodes[0] || node == &nodes[2]) {
+        if (node == &nodes[0] || node == &nodes[2])
             tsl_list_remove(node);
-        }
     }
     CHECK(is("13"));
 }

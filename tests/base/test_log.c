@@ -30,9 +30,8 @@ static void levels_above_the_configured_are_dropped(void)
 
 static void long_lines_are_cut(void)
 {
-    if (TSL_LOG_LEVEL < 1) {
+    if (TSL_LOG_LEVEL < 1)
         SKIP("the log is silent");
-    }
     host_port_log_clear();
     tsl_log(TSL_LOG_ERROR, "%300d", 1);
     CHECK_EQ(strlen(host_port_log_last()), TSL_LOG_LINE_BYTES - 1);
@@ -40,9 +39,8 @@ static void long_lines_are_cut(void)
 
 static void refusals_are_logged_ever_more_rarely(void)
 {
-    if (TSL_LOG_LEVEL < 2) {
+    if (TSL_LOG_LEVEL < 2)
         SKIP("refusals are not logged at this level");
-    }
     struct tsl_refusals refusals = {{0}};
     host_port_log_clear();
     for (unsigned number = 1; number <= 1000; number++) {
@@ -62,13 +60,11 @@ static void refusals_are_logged_ever_more_rarely(void)
 
 static void refusals_without_a_counter_are_always_logged(void)
 {
-    if (TSL_LOG_LEVEL < 2) {
+    if (TSL_LOG_LEVEL < 2)
         SKIP("refusals are not logged at this level");
-    }
     host_port_log_clear();
-    for (unsigned number = 1; number <= 7; number++) {
+    for (unsigned number = 1; number <= 7; number++)
         CHECK_STATUS(tsl_refuse(NULL, TSL_FOREIGN, "test"), TSL_FOREIGN);
-    }
     CHECK_EQ(host_port_log_lines(), 7);
 }
 

@@ -25,9 +25,8 @@ static void names_are_distinct(void)
 {
     for (int i = 0; i < TSL_STATUS_COUNT; i++) {
         CHECK(differ(tsl_status_name((enum tsl_status)i), "unknown"));
-        for (int j = 0; j < i; j++) {
+        for (int j = 0; j < i; j++)
             CHECK(differ(tsl_status_name((enum tsl_status)i), tsl_status_name((enum tsl_status)j)));
-        }
     }
     CHECK_STRING(tsl_status_name(TSL_OK), "ok");
     CHECK_STRING(tsl_status_name(TSL_DOUBLE_FREE), "double free");
@@ -40,9 +39,8 @@ static void refusals_count_by_status(void)
 {
     struct tsl_refusals refusals = {{0}};
     CHECK_EQ(tsl_refusals_total(&refusals), 0);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         CHECK_STATUS(tsl_refuse(&refusals, TSL_BUSY, "test: refused on purpose"), TSL_BUSY);
-    }
     CHECK_STATUS(tsl_refuse(&refusals, TSL_FOREIGN, "test: refused on purpose"), TSL_FOREIGN);
     CHECK_EQ(tsl_refusals_of(&refusals, TSL_BUSY), 5);
     CHECK_EQ(tsl_refusals_of(&refusals, TSL_FOREIGN), 1);

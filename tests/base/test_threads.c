@@ -28,9 +28,8 @@ static void raise_flag(uint32_t *flag)
 
 static void await(const uint32_t *flag)
 {
-    while (tsl_atomic_load_acquire_u32(flag) == 0) {
+    while (tsl_atomic_load_acquire_u32(flag) == 0)
         tsl_arch_relax();
-    }
 }
 
 static void lower_flags(void)
@@ -96,9 +95,8 @@ static void hold_or_try(unsigned cpu)
 
 static void try_fails_while_another_holds(void)
 {
-    if (TSL_CPUS < 2) {
+    if (TSL_CPUS < 2)
         SKIP("too few CPUs configured");
-    }
     lower_flags();
     run_threads(2, hold_or_try);
 }
@@ -122,9 +120,8 @@ static void flush_under_the_lock_or_spin_for_it(unsigned cpu)
     }
     tsl_pin pin = tsl_lock_acquire(&tables);
     raise_flag(&flag_a);
-    while (tsl_atomic_load_u32(&tables.next) - tsl_atomic_load_u32(&tables.serving) < 2) {
+    while (tsl_atomic_load_u32(&tables.next) - tsl_atomic_load_u32(&tables.serving) < 2)
         tsl_arch_relax();
-    }
     unsigned taken = host_port_kicks_taken();
     flush_page_of(1, 5);
     CHECK_EQ(fake_tlb_get(1, 5), 0);
@@ -135,9 +132,8 @@ static void flush_under_the_lock_or_spin_for_it(unsigned cpu)
 
 static void a_spinning_cpu_answers(void)
 {
-    if (TSL_CPUS < 2) {
+    if (TSL_CPUS < 2)
         SKIP("too few CPUs configured");
-    }
     lower_flags();
     run_threads(2, flush_under_the_lock_or_spin_for_it);
 }
@@ -147,9 +143,8 @@ static void flush_everybody(unsigned cpu)
 {
     tsl_cpu_join();
     (void)tsl_atomic_add_u32(&flag_a, 1);
-    while (tsl_atomic_load_u32(&flag_a) < THREADS) {
+    while (tsl_atomic_load_u32(&flag_a) < THREADS)
         tsl_arch_relax();
-    }
     tsl_pin pin = tsl_port_pin();
     for (unsigned i = 0; i < tap_rounds(500); i++) {
         struct tsl_flush request = {0};
@@ -174,17 +169,14 @@ static void waiting_cpus_answer_each_other(void)
  */
 static void let_another_post(void)
 {
-    if (tsl_port_cpu_id() != 1 || tsl_atomic_load_u32(&flag_a) != 0) {
+    if (tsl_port_cpu_id() != 1 || tsl_atomic_load_u32(&flag_a) != 0)
         return;
-    }
     uint32_t posted = tsl_flush_posted(1);
     raise_flag(&flag_a);
-    while (tsl_flush_posted(1) == posted) {
+    while (tsl_flush_posted(1) == posted)
         tsl_arch_relax();
-    }
-    for (unsigned i = 0; i < LONG_ENOUGH; i++) {
+    for (unsigned i = 0; i < LONG_ENOUGH; i++)
         tsl_arch_relax();
-    }
     CHECK_EQ(tsl_atomic_load_u32(&flag_b), 0);
     /* The entry of the second request comes into the buffer again before the first is done. */
     fake_tlb_set(1, 8, 1);
@@ -194,9 +186,8 @@ static void post_while_another_is_run(unsigned cpu)
 {
     tsl_cpu_join();
     if (cpu == 0) {
-        while (fake_tlb_get(1, 7) == 0) { /* until CPU 1 has joined */
+        while (fake_tlb_get(1, 7) == 0) /* until CPU 1 has joined */
             tsl_arch_relax();
-        }
         flush_page_of(1, 7);
         CHECK_EQ(fake_tlb_get(1, 7), 0);
         await(&flag_b);
@@ -217,9 +208,8 @@ static void post_while_another_is_run(unsigned cpu)
 
 static void a_post_during_a_flush_is_run_afterwards(void)
 {
-    if (TSL_CPUS < 3) {
+    if (TSL_CPUS < 3)
         SKIP("too few CPUs configured");
-    }
     lower_flags();
     fake_before_flush = let_another_post;
     run_threads(3, post_while_another_is_run);
@@ -233,16 +223,14 @@ static void post_more_than_fits(unsigned cpu)
     tsl_cpu_join();
     if (cpu == 1) {
         tsl_pin pin = tsl_port_pin();
-        for (unsigned page = 0; page < FAKE_PAGES; page++) {
+        for (unsigned page = 0; page < FAKE_PAGES; page++)
             fake_tlb_set(1, page, 1);
-        }
         uint32_t posted = tsl_flush_posted(1);
         unsigned flushes = fake_flushes(1);
         unsigned alls = fake_flush_alls(1);
         raise_flag(&flag_a);
-        while (tsl_flush_posted(1) != posted + 2) {
+        while (tsl_flush_posted(1) != posted + 2)
             tsl_arch_relax();
-        }
         tsl_port_unpin(pin);
         CHECK_EQ(fake_flushes(1), flushes + 1);
         CHECK_EQ(fake_flush_alls(1), alls + 1);
@@ -252,22 +240,19 @@ static void post_more_than_fits(unsigned cpu)
     struct tsl_flush request = {.global = cpu == 2};
     struct tsl_cpu_set cpus = {{0}};
     tsl_cpu_set_add(&cpus, 1);
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 10; i++)
         tsl_flush_add(&request, fake_address(10 * cpu + i));
-    }
     await(&flag_a);
     tsl_flush_cpus(&cpus, &request);
-    for (unsigned page = 0; page < FAKE_PAGES; page++) {
+    for (unsigned page = 0; page < FAKE_PAGES; page++)
         CHECK_EQ(fake_tlb_get(1, page), 0);
-    }
     tsl_cpu_leave();
 }
 
 static void posts_that_meet_become_one(void)
 {
-    if (TSL_CPUS < 3) {
+    if (TSL_CPUS < 3)
         SKIP("too few CPUs configured");
-    }
     lower_flags();
     unsigned sent = host_port_kicks_sent();
     run_threads(3, post_more_than_fits);
@@ -281,9 +266,8 @@ static void leave_or_wait(unsigned cpu)
     if (cpu == 1) {
         tsl_pin pin = tsl_port_pin();
         raise_flag(&flag_a);
-        while (tsl_flush_posted(1) == tsl_flush_done(1)) {
+        while (tsl_flush_posted(1) == tsl_flush_done(1))
             tsl_arch_relax();
-        }
         tsl_port_unpin(pin);
     } else {
         await(&flag_a);
@@ -295,9 +279,8 @@ static void leave_or_wait(unsigned cpu)
 
 static void leaving_owes_nothing(void)
 {
-    if (TSL_CPUS < 2) {
+    if (TSL_CPUS < 2)
         SKIP("too few CPUs configured");
-    }
     lower_flags();
     run_threads(2, leave_or_wait);
     CHECK_EQ(tsl_flush_done(1), tsl_flush_posted(1));
@@ -341,9 +324,8 @@ static void change_pages(struct rng *rng)
         tsl_flush_add(&request, fake_address(pages[i]));
     }
     tsl_flush_cpus(tsl_cpus_online(), &request);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         check_nobody_is_behind(pages[i], written[i]);
-    }
     tsl_lock_release(&tables, pin);
 }
 
@@ -356,9 +338,8 @@ static void live_as(unsigned cpu)
         for (unsigned i = rng_below(&rng, 20); i > 0; i--) {
             use_pages(&rng, cpu);
             host_port_poll();
-            if (rng_once_in(&rng, 3)) {
+            if (rng_once_in(&rng, 3))
                 change_pages(&rng);
-            }
         }
         /* Off first: a fence must keep later stores, of translations, from being seen before. */
         (void)tsl_atomic_exchange_u32(&is_using[cpu], 0);
@@ -368,13 +349,11 @@ static void live_as(unsigned cpu)
 
 static void no_stale_translation_survives(void)
 {
-    for (unsigned page = 0; page < FAKE_PAGES; page++) {
+    for (unsigned page = 0; page < FAKE_PAGES; page++)
         version[page] = 1;
-    }
     run_threads(THREADS, live_as);
-    for (unsigned cpu = 0; cpu < THREADS; cpu++) {
+    for (unsigned cpu = 0; cpu < THREADS; cpu++)
         CHECK(!tsl_cpu_set_has(tsl_cpus_online(), cpu));
-    }
 }
 
 TAP_SUITE(threads, TAP_TEST(one_holder_at_a_time), TAP_TEST(try_fails_while_another_holds),

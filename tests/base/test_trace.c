@@ -24,12 +24,10 @@ static struct {
 static tsl_word number_in(const char *line)
 {
     tsl_word value = 0;
-    while (*line != 'x') {
+    while (*line != 'x')
         line++;
-    }
-    for (line++; *line != ' '; line++) {
+    for (line++; *line != ' '; line++)
         value = value * 16 + (tsl_word)(*line <= '9' ? *line - '0' : *line - 'a' + 10);
-    }
     return value;
 }
 
@@ -42,9 +40,8 @@ static void look(void *context, const char *text, size_t length)
             continue;
         }
         tsl_word a = number_in(seen.text);
-        if (seen.lines == 0) {
+        if (seen.lines == 0)
             seen.first_a = a;
-        }
         CHECK_EQ(a, seen.first_a + seen.lines);
         seen.lines++;
         seen.length = 0;
@@ -65,14 +62,12 @@ static void keeps_the_last(void)
 {
     CHECK_STATUS(tsl_trace_attach(ring, 8), TSL_OK);
     CHECK_EQ(dump(), 0);
-    for (tsl_word i = 100; i < 105; i++) {
+    for (tsl_word i = 100; i < 105; i++)
         tsl_trace("test", i, 7);
-    }
     CHECK_EQ(dump(), 5);
     CHECK_EQ(seen.first_a, 100);
-    for (tsl_word i = 105; i < 121; i++) {
+    for (tsl_word i = 105; i < 121; i++)
         tsl_trace("test", i, 7);
-    }
     CHECK_EQ(dump(), 8);
     CHECK_EQ(seen.first_a, 113);
     CHECK_STATUS(tsl_trace_attach(NULL, 0), TSL_OK);
@@ -82,9 +77,8 @@ static void an_unfinished_event_is_left_out(void)
 {
     CHECK_STATUS(tsl_trace_attach(ring, 8), TSL_OK);
     tsl_trace("test", 1, 0);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         ring[i].sequence = 0;
-    }
     tsl_trace("test", 2, 0);
     CHECK_EQ(dump(), 1);
     CHECK_EQ(seen.first_a, 2);
@@ -96,9 +90,8 @@ static void records_nothing_when_stopped(void)
     CHECK_STATUS(tsl_trace_attach(ring, 8), TSL_OK);
     CHECK_STATUS(tsl_trace_attach(NULL, 0), TSL_OK);
     ring[0].sequence = 99;
-    for (tsl_word i = 0; i < 20; i++) {
+    for (tsl_word i = 0; i < 20; i++)
         tsl_trace("test", i, 0);
-    }
     CHECK_EQ(dump(), 0);
     CHECK_EQ(ring[0].sequence, 99);
 }

@@ -46,12 +46,10 @@ static int compare(const void *key, const struct tsl_tree_node *node)
 static uint32_t greatest_of(const struct item *item)
 {
     uint32_t greatest = item->own;
-    if (item->node.left != NULL && item_of(item->node.left)->greatest > greatest) {
+    if (item->node.left != NULL && item_of(item->node.left)->greatest > greatest)
         greatest = item_of(item->node.left)->greatest;
-    }
-    if (item->node.right != NULL && item_of(item->node.right)->greatest > greatest) {
+    if (item->node.right != NULL && item_of(item->node.right)->greatest > greatest)
         greatest = item_of(item->node.right)->greatest;
-    }
     return greatest;
 }
 
@@ -83,21 +81,17 @@ static void start(const struct tsl_tree_ops *use)
 
 static struct tsl_tree_node *model_next(uint32_t from)
 {
-    for (uint32_t i = from; i < KEYS; i++) {
-        if (present[i]) {
+    for (uint32_t i = from; i < KEYS; i++)
+        if (present[i])
             return &items[i].node;
-        }
-    }
     return NULL;
 }
 
 static struct tsl_tree_node *model_prev(uint32_t end)
 {
-    for (uint32_t i = end; i > 0; i--) {
-        if (present[i - 1]) {
+    for (uint32_t i = end; i > 0; i--)
+        if (present[i - 1])
             return &items[i - 1].node;
-        }
-    }
     return NULL;
 }
 
@@ -119,9 +113,8 @@ static void compare_with_model(void)
     CHECK_EQ(tree.count, count);
     CHECK_SAME(tsl_tree_first(&tree), model_next(0));
     CHECK_SAME(tsl_tree_last(&tree), model_prev(KEYS));
-    if (tree.root != NULL && tree.ops->augment != NULL) {
+    if (tree.root != NULL && tree.ops->augment != NULL)
         CHECK_EQ(item_of(tree.root)->greatest, greatest);
-    }
 }
 
 /* Few values of `own`, so that a summary often stays the same and repairs stop early. */
@@ -150,9 +143,8 @@ static void behaves_as_the_model(void)
         /* Up and down, so that the tree is now full, now empty. */
         step(&rng, (round / 250) % 2 == 0 ? 80 : 20);
         CHECK_SOUND(tsl_tree_verify(&tree));
-        if (round % 16 == 0) {
+        if (round % 16 == 0)
             compare_with_model();
-        }
     }
 }
 
@@ -194,16 +186,13 @@ static void refuses_an_equal_key(void)
 static void stays_shallow(void)
 {
     start(&ops);
-    for (uint32_t i = 0; i < KEYS; i++) {
+    for (uint32_t i = 0; i < KEYS; i++)
         CHECK_STATUS(tsl_tree_insert(&tree, &items[i].node), TSL_OK);
-    }
     unsigned deepest = 0;
     for (uint32_t i = 0; i < KEYS; i++) {
         unsigned depth = 0;
-        for (const struct tsl_tree_node *at = &items[i].node; at != NULL;
-             at = tsl_tree_parent(at)) {
+        for (const struct tsl_tree_node *at = &items[i].node; at != NULL; at = tsl_tree_parent(at))
             depth++;
-        }
         deepest = depth > deepest ? depth : deepest;
     }
     CHECK(deepest <= 14); /* 2 * log2(96 + 1) = 13.2 */
@@ -212,9 +201,8 @@ static void stays_shallow(void)
 static void replaces_in_place(void)
 {
     start(&ops);
-    for (uint32_t i = 0; i < 40; i++) {
+    for (uint32_t i = 0; i < 40; i++)
         CHECK_STATUS(tsl_tree_insert(&tree, &items[i].node), TSL_OK);
-    }
     for (uint32_t i = 0; i < 40; i++) {
         struct item *fresh = &items[40 + i];
         fresh->key = i;
@@ -236,9 +224,8 @@ static void start_seven(void)
 {
     static const uint8_t order[] = {3, 1, 5, 0, 2, 4, 6};
     start(&ops);
-    for (size_t i = 0; i < sizeof(order); i++) {
+    for (size_t i = 0; i < sizeof(order); i++)
         CHECK_STATUS(tsl_tree_insert(&tree, &items[order[i]].node), TSL_OK);
-    }
     CHECK_SOUND(tsl_tree_verify(&tree));
 }
 

@@ -33,9 +33,8 @@ static void *thread_main(void *context)
     const struct thread_start *start = context;
     host_port_set_cpu(start->cpu);
     (void)tsl_atomic_sub_u32(start->missing, 1);
-    while (tsl_atomic_load_u32(start->missing) != 0) {
+    while (tsl_atomic_load_u32(start->missing) != 0)
         (void)sched_yield();
-    }
     start->run(start->cpu);
     return NULL;
 }
@@ -53,9 +52,8 @@ static inline void run_threads(unsigned count, void (*run)(unsigned cpu))
         starts[cpu] = (struct thread_start){run, &missing, cpu};
         TSL_ASSERT(pthread_create(&threads[cpu], NULL, thread_main, &starts[cpu]) == 0);
     }
-    for (unsigned cpu = 0; cpu < count; cpu++) {
+    for (unsigned cpu = 0; cpu < count; cpu++)
         TSL_ASSERT(pthread_join(threads[cpu], NULL) == 0);
-    }
     host_port_set_kicks(HOST_PORT_KICKS_RUN);
     (void)alarm(0);
 }

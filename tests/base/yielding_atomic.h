@@ -19,9 +19,8 @@ static inline void yield_now_and_then(void)
 {
     static _Thread_local uint32_t state = 1;
     state = state * 1664525u + 1013904223u;
-    if (state >> 29 == 0) { /* once in 8 */
+    if (state >> 29 == 0) /* once in 8 */
         (void)sched_yield();
-    }
 }
 
 #define tsl_atomic_load(place)            (yield_now_and_then(), tsl_atomic_load(place))

@@ -54,9 +54,8 @@ static void give(uint32_t number)
 static void fill(void)
 {
     struct tsl_frame frame;
-    while (tsl_frames_alloc(frames, 0, TSL_FRAMES_HIGH, &frame) == TSL_OK) {
+    while (tsl_frames_alloc(frames, 0, TSL_FRAMES_HIGH, &frame) == TSL_OK)
         live[live_count++] = (uint32_t)frame.number;
-    }
 }
 
 /* Frees random frames until `percent` of what the allocator manages is live. */
@@ -66,9 +65,8 @@ static void thin_to(unsigned percent)
     tsl_frames_stats(frames, &stats);
     uint32_t target = (uint32_t)(stats.total * percent / 100);
     bench_shuffle(live, live_count, &seed);
-    while (live_count > target) {
+    while (live_count > target)
         give(live[--live_count]);
-    }
 }
 
 static void measure_bulk(void)
@@ -82,9 +80,8 @@ static void measure_bulk(void)
         bench_shuffle(live, live_count, &seed);
         start = bench_now();
         uint32_t count = live_count;
-        while (live_count > 0) {
+        while (live_count > 0)
             give(live[--live_count]);
-        }
         bench_add(&release, start, count);
     }
     bench_row("frames.bulk_alloc", &alloc);
@@ -97,12 +94,10 @@ static void measure_hot(const char *name, unsigned order, unsigned pairs)
     for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
         struct tsl_frame frame;
         double start = bench_now();
-        for (unsigned pair = 0; pair < pairs; pair++) {
+        for (unsigned pair = 0; pair < pairs; pair++)
             if (tsl_frames_alloc(frames, order, TSL_FRAMES_HIGH, &frame) != TSL_OK ||
-                tsl_frames_free(frames, frame, order) != TSL_OK) {
+                tsl_frames_free(frames, frame, order) != TSL_OK)
                 bench_require(0, "a hot pair failed");
-            }
-        }
         bench_add(&samples, start, pairs);
     }
     bench_row(name, &samples);

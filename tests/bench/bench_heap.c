@@ -38,9 +38,8 @@ static void *get_pages(void *context, size_t pages)
         kept[pages] = run->next;
         return run;
     }
-    if (pages > (WINDOW_BYTES - window_used) / TSL_PAGE_BYTES) {
+    if (pages > (WINDOW_BYTES - window_used) / TSL_PAGE_BYTES)
         return NULL;
-    }
     void *start = window + window_used;
     window_used += pages * TSL_PAGE_BYTES;
     return start;

@@ -57,9 +57,8 @@ static void bench_churn(const char *name, uint32_t count)
     uint64_t seed = 0x9e3779b97f4a7c15ull;
     void **live = malloc(count * sizeof(*live));
     bench_require(live != NULL, "memory for the list of blocks");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         live[i] = bench_alloc_touched(&seed);
-    }
     for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
         double start = bench_now();
         for (unsigned pair = 0; pair < BENCH_PAIRS; pair++) {
@@ -69,9 +68,8 @@ static void bench_churn(const char *name, uint32_t count)
         }
         bench_add(&samples, start, BENCH_PAIRS);
     }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         bench_free(live[i]);
-    }
     free(live);
     bench_row(name, &samples);
 }

@@ -37,9 +37,8 @@ static uint32_t instructions(void)
 
 static bool nothing(unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         __asm__ volatile("" : : : "memory");
-    }
     return true;
 }
 
@@ -47,12 +46,10 @@ static bool frame_pairs(unsigned count, unsigned order)
 {
     struct tsl_frames *frames = tsl_system()->frames;
     struct tsl_frame frame;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         if (tsl_frames_alloc(frames, order, TSL_FRAMES_HIGH, &frame) != TSL_OK ||
-            tsl_frames_free(frames, frame, order) != TSL_OK) {
+            tsl_frames_free(frames, frame, order) != TSL_OK)
             return false;
-        }
-    }
     return true;
 }
 
@@ -70,9 +67,8 @@ static bool kmalloc_pairs(unsigned count, size_t bytes)
 {
     for (unsigned i = 0; i < count; i++) {
         void *object = kmalloc(bytes);
-        if (!object) {
+        if (!object)
             return false;
-        }
         kfree(object);
     }
     return true;
@@ -97,18 +93,16 @@ static bool kmalloc_batch(unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         batch[i] = kmalloc(64);
-        if (!batch[i]) {
+        if (!batch[i])
             return false;
-        }
     }
     return true;
 }
 
 static bool kfree_batch(unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         kfree(batch[order_of_frees[i]]);
-    }
     return true;
 }
 
@@ -116,9 +110,8 @@ static bool valloc_pairs(unsigned count, size_t bytes)
 {
     for (unsigned i = 0; i < count; i++) {
         void *memory = valloc(bytes, VM_READ | VM_WRITE);
-        if (!memory) {
+        if (!memory)
             return false;
-        }
         vfree(memory);
     }
     return true;
@@ -171,9 +164,8 @@ static bool row(const char *name, operation run, unsigned count)
     tsl_pin pin = tsl_port_pin();
     bool good = measure(run, count, &values[0]);
     tsl_flush_counters(&before);
-    for (unsigned i = 0; good && i < SAMPLES; i++) {
+    for (unsigned i = 0; good && i < SAMPLES; i++)
         good = measure(run, count, &values[i]);
-    }
     tsl_flush_counters(&after);
     tsl_port_unpin(pin);
     if (!good) {
@@ -196,9 +188,8 @@ static bool batch_rows(void)
     uint32_t allocs[SAMPLES], frees[SAMPLES];
     tsl_pin pin = tsl_port_pin();
     bool good = measure(kmalloc_batch, BATCH, &allocs[0]) && measure(kfree_batch, BATCH, &frees[0]);
-    for (unsigned i = 0; good && i < SAMPLES; i++) {
+    for (unsigned i = 0; good && i < SAMPLES; i++)
         good = measure(kmalloc_batch, BATCH, &allocs[i]) && measure(kfree_batch, BATCH, &frees[i]);
-    }
     tsl_port_unpin(pin);
     if (good) {
         print_row("kmalloc.batch64", allocs, BATCH);
@@ -212,9 +203,8 @@ static bool batch_rows(void)
 static void shuffle_frees(void)
 {
     uint32_t seed = 12345;
-    for (unsigned i = 0; i < BATCH; i++) {
+    for (unsigned i = 0; i < BATCH; i++)
         order_of_frees[i] = (unsigned short)i;
-    }
     for (unsigned i = BATCH; i > 1; i--) {
         seed = seed * 1664525u + 1013904223u;
         unsigned other = (seed >> 8) % i;

@@ -358,10 +358,9 @@ static void work(void *unused)
         }
         drop(one);
     }
-    for (size_t i = 0; i < TSL_COUNT_OF(thing); i++) {
+    for (size_t i = 0; i < TSL_COUNT_OF(thing); i++)
         if (thing[i].kind != NOTHING)
             drop(&thing[i]);
-    }
 }
 
 static void all_cpus_at_once_keep_apart(void)

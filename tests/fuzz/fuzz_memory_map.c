@@ -34,9 +34,8 @@ void tsl_port_panic(const char *message)
 
 static void demand(bool holds)
 {
-    if (!holds) {
+    if (!holds)
         abort();
-    }
 }
 
 static enum tsl_status import_limine_pointers(struct tsl_memory_map *map, const uint8_t *data,
@@ -44,9 +43,8 @@ static enum tsl_status import_limine_pointers(struct tsl_memory_map *map, const 
 {
     const void *pointers[32];
     size_t count = bytes / 24 < 32 ? bytes / 24 : 32;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         pointers[i] = data[24 * i + 23] == 0xff ? NULL : data + 24 * i;
-    }
     return tsl_map_import_limine_pointers(map, pointers, count);
 }
 
@@ -80,13 +78,11 @@ static void read_information(const uint8_t *data, size_t bytes)
 {
     struct tsl_boot_info untouched = {.map = 7, .module_count = 9};
     struct tsl_boot_info info = untouched;
-    if (tsl_boot_read_multiboot1(data, bytes, &info) != TSL_OK) {
+    if (tsl_boot_read_multiboot1(data, bytes, &info) != TSL_OK)
         demand(memcmp(&info, &untouched, sizeof info) == 0);
-    }
     info = untouched;
-    if (tsl_boot_read_pvh(data, bytes, &info) != TSL_OK) {
+    if (tsl_boot_read_pvh(data, bytes, &info) != TSL_OK)
         demand(memcmp(&info, &untouched, sizeof info) == 0);
-    }
 }
 
 /*
@@ -126,14 +122,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
     struct tsl_memory_map map;
-    if (size < 4) {
+    if (size < 4)
         return 0;
-    }
     size_t bytes = size - 4;
     uint8_t *exact = malloc(bytes);
-    if (exact == NULL) {
+    if (exact == NULL)
         return 0;
-    }
     memset(storage, 0, sizeof storage);
     memcpy(exact, input + 4, bytes);
     size_t capacity = TSL_MAP_MIN_CAPACITY + input[2] % (MOST_RANGES - TSL_MAP_MIN_CAPACITY + 1);

@@ -23,9 +23,8 @@ static void begin(void)
     parked_large = tsl_heap_alloc(heap, 80000);
     void *gone = tsl_heap_alloc(heap, 64);
     CHECK_STATUS(tsl_heap_free(heap, gone), TSL_OK);
-    for (unsigned i = 0; i < heap->classes[HEAP_CLASSES - 1].slab_blocks; i++) {
+    for (unsigned i = 0; i < heap->classes[HEAP_CLASSES - 1].slab_blocks; i++)
         CHECK(tsl_heap_alloc(heap, heap->largest) != NULL);
-    }
     CHECK_STATUS(tsl_heap_free_flags(heap, parked_large, TSL_HEAP_NO_WAIT), TSL_OK);
     CHECK(!tsl_list_is_empty(&heap->classes[HEAP_CLASSES - 1].slabs[HEAP_FULL]));
     CHECK_SOUND(tsl_heap_verify(heap));

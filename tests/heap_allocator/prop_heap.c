@@ -51,11 +51,9 @@ static void stamp(struct block *block)
 
 static bool is_stamped(const struct block *block, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        if (block->start[i] != block->stamp) {
+    for (size_t i = 0; i < bytes; i++)
+        if (block->start[i] != block->stamp)
             return false;
-        }
-    }
     return true;
 }
 
@@ -145,9 +143,8 @@ static void step(struct tsl_heap *heap, unsigned fullness)
     struct block *block = &blocks[rng_below(&chance, BLOCKS)];
 
     if (block->start == NULL) {
-        if (rng_below(&chance, 10) < fullness) {
+        if (rng_below(&chance, 10) < fullness)
             step_alloc(heap, block);
-        }
     } else if (rng_below(&chance, 10) >= fullness) {
         step_free(heap, block);
     } else if (rng_once_in(&chance, 3)) {
@@ -155,9 +152,8 @@ static void step(struct tsl_heap *heap, unsigned fullness)
     } else if (rng_once_in(&chance, 5)) {
         step_misuse(heap, block);
     }
-    if (rng_once_in(&chance, 200)) {
+    if (rng_once_in(&chance, 200))
         (void)tsl_heap_trim(heap);
-    }
 }
 
 static void free_all(struct tsl_heap *heap)

@@ -28,11 +28,9 @@ static size_t largest_class(const struct tsl_heap *heap)
 
 static bool is_filled(const void *block, unsigned char value, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        if (((const unsigned char *)block)[i] != value) {
+    for (size_t i = 0; i < bytes; i++)
+        if (((const unsigned char *)block)[i] != value)
             return false;
-        }
-    }
     return true;
 }
 
@@ -47,9 +45,8 @@ static void each_size_is_usable_and_aligned(void)
         CHECK(blocks[i] != NULL);
         CHECK((uintptr_t)blocks[i] % TSL_HEAP_ALIGN == 0);
         CHECK(tsl_heap_usable(heap, blocks[i]) >= sizes[i]);
-        if (tsl_is_power_of_two(sizes[i]) && sizes[i] <= natural) {
+        if (tsl_is_power_of_two(sizes[i]) && sizes[i] <= natural)
             CHECK((uintptr_t)blocks[i] % sizes[i] == 0);
-        }
         memset(blocks[i], (int)i, tsl_heap_usable(heap, blocks[i]));
         CHECK_SOUND(tsl_heap_verify(heap));
     }
@@ -71,9 +68,8 @@ static void powers_of_two_keep_natural_alignment_in_number(void)
             blocks[i] = tsl_heap_alloc(heap, bytes);
             CHECK(blocks[i] != NULL && (uintptr_t)blocks[i] % bytes == 0);
         }
-        for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++) {
+        for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++)
             CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
-        }
     }
     test_heap_end(heap, &source);
 }
@@ -314,17 +310,15 @@ static void empty_slabs_return_with_hysteresis(void)
     CHECK(stats.empty_bytes > 0 && stats.live_blocks == 0);
     /* One block to and fro does not call the source: the class kept an empty slab. */
     size_t calls = source.calls;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100)), TSL_OK);
-    }
     CHECK_EQ(source.calls, calls);
     /* Nor does a large block call it for more than its own pages: a record page was kept. */
     (void)tsl_heap_trim(heap);
     CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100000)), TSL_OK);
     calls = source.calls;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, 100000)), TSL_OK);
-    }
     CHECK_EQ(source.calls, calls + 100);
     CHECK(tsl_heap_trim(heap) > 0);
     CHECK_EQ(tsl_heap_trim(heap), 0);
@@ -501,9 +495,8 @@ static void figures_add_up(void)
     CHECK_EQ(pool.slabs, 1);
     CHECK_STATUS(tsl_heap_class_stats(heap, tsl_heap_class_count(), &pool), TSL_OUT_OF_RANGE);
     CHECK_EQ(pool.slabs, 1);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 3; i++)
         CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
-    }
     tsl_heap_stats(heap, &stats);
     CHECK_EQ(stats.live_bytes, 0);
     CHECK_EQ(stats.peak_bytes, 32 + 3 * 65536);
@@ -523,9 +516,8 @@ static void collect(void *context, const char *bytes, size_t length)
 {
     struct text *text = context;
 
-    for (size_t i = 0; i < length && text->length + 1 < sizeof text->bytes; i++) {
+    for (size_t i = 0; i < length && text->length + 1 < sizeof text->bytes; i++)
         text->bytes[text->length++] = bytes[i];
-    }
     text->bytes[text->length] = 0;
 }
 
@@ -533,12 +525,10 @@ static bool has_text(const struct text *text, const char *part)
 {
     for (size_t i = 0; i < text->length; i++) {
         size_t same = 0;
-        while (part[same] != 0 && text->bytes[i + same] == part[same]) {
+        while (part[same] != 0 && text->bytes[i + same] == part[same])
             same++;
-        }
-        if (part[same] == 0) {
+        if (part[same] == 0)
             return true;
-        }
     }
     return false;
 }

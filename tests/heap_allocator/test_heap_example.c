@@ -18,16 +18,14 @@ static char early[64 * 1024];
 static void first_blocks(void)
 {
     struct tsl_heap *heap;
-    if (tsl_heap_create_fixed(early, sizeof early, &heap) != TSL_OK) {
+    if (tsl_heap_create_fixed(early, sizeof early, &heap) != TSL_OK)
         return;
-    }
     unsigned *table = tsl_heap_alloc_array(heap, 100, sizeof *table);
     if (table != NULL && tsl_heap_free(heap, table) == TSL_OK) {
         /* 100 zeroed numbers came and went. */
     }
-    if (tsl_heap_destroy(heap) != TSL_OK) {
+    if (tsl_heap_destroy(heap) != TSL_OK)
         return; /* some block is still live */
-    }
 }
 /* ---- */
 

@@ -65,9 +65,8 @@ static void every_call_fails_once(void)
 
     run(0, false, &all);
     CHECK(all > 30);
-    for (size_t n = 1; n <= all; n++) {
+    for (size_t n = 1; n <= all; n++)
         run(n, false, &calls);
-    }
 }
 
 static void every_call_fails_from_there_on(void)
@@ -75,9 +74,8 @@ static void every_call_fails_from_there_on(void)
     size_t all, calls;
 
     run(0, false, &all);
-    for (size_t n = 1; n <= all; n++) {
+    for (size_t n = 1; n <= all; n++)
         run(n, true, &calls);
-    }
 }
 
 /* What the other CPU does while a call of the page source is under way. */
@@ -106,21 +104,18 @@ static void *racing_get(void *context, size_t pages)
 {
     bool is_time = raced != NULL && ++race_calls == race_at;
 
-    if (is_time && !race_behind) {
+    if (is_time && !race_behind)
         race();
-    }
     void *start = test_source_get(context, pages);
-    if (is_time && race_behind) {
+    if (is_time && race_behind)
         race();
-    }
     return start;
 }
 
 static void racing_put(void *context, void *start, size_t pages)
 {
-    if (raced != NULL && ++race_calls == race_at) {
+    if (raced != NULL && ++race_calls == race_at)
         race();
-    }
     test_source_put(context, start, pages);
 }
 

@@ -22,11 +22,9 @@ static TSL_ALIGNED(TSL_PAGE_BYTES) unsigned char storage[GUARD + BYTES + 2 * GUA
 
 static bool is_untouched(size_t from, size_t to)
 {
-    for (size_t i = from; i < to; i++) {
-        if (storage[i] != 0xEE) {
+    for (size_t i = from; i < to; i++)
+        if (storage[i] != 0xEE)
             return false;
-        }
-    }
     return true;
 }
 
@@ -88,9 +86,8 @@ static void sizes_from_nothing_up(void)
         (void)try_array(GUARD + 1, sizes[i]);
     }
     CHECK(!try_array(GUARD, 0) && !try_array(GUARD, 1) && !try_array(GUARD, 4096));
-    for (size_t bytes = 4096; bytes <= BYTES && least == 0; bytes += 509) {
+    for (size_t bytes = 4096; bytes <= BYTES && least == 0; bytes += 509)
         least = try_array(GUARD, bytes) ? bytes : 0;
-    }
     tap_note("the smallest array with a heap has %zu bytes", least);
     CHECK(least != 0 && least <= 24 * 1024);
     CHECK(try_array(GUARD, BYTES));

@@ -121,12 +121,10 @@ static void interior_pointer(void)
         size_t bytes = tsl_heap_usable(heap, block);
 
         memset(block, 0x3C, bytes);
-        if (bytes > 16) {
+        if (bytes > 16)
             check_refused(block + 16, TSL_INVALID, "inside a block, not at its start", bytes, heap);
-        }
-        for (size_t inside = 16; inside < bytes; inside = inside * 3 / 16 * 16 + 16) {
+        for (size_t inside = 16; inside < bytes; inside = inside * 3 / 16 * 16 + 16)
             CHECK_STATUS(tsl_heap_free(heap, block + inside), TSL_INVALID);
-        }
         CHECK(block[0] == 0x3C && block[bytes - 1] == 0x3C);
         CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
         test_heap_end(heap, &source);
@@ -141,9 +139,8 @@ static void behind_the_last_block_of_a_slab(void)
     for (size_t i = 0; i < tsl_heap_class_count(); i++) {
         CHECK_STATUS(tsl_heap_class_stats(heap, i, &pool), TSL_OK);
         size_t used = pool.slab_blocks * pool.block_bytes;
-        if (used == pool.slab_pages * TSL_PAGE_BYTES) {
+        if (used == pool.slab_pages * TSL_PAGE_BYTES)
             continue;
-        }
         /* The first block of a class is the first of its slab. */
         unsigned char *block = tsl_heap_alloc(heap, pool.block_bytes);
         CHECK_STATUS(tsl_heap_free(heap, block + used), TSL_INVALID);
@@ -159,9 +156,8 @@ static void misaligned_pointer(void)
         unsigned char *block = block_of(heap, (enum kind)kind);
 
         check_refused(block + 1, TSL_MISALIGNED, "no block starts at such an address", 0, heap);
-        for (size_t i = 1; i < 16; i++) {
+        for (size_t i = 1; i < 16; i++)
             CHECK_STATUS(tsl_heap_free(heap, block + i), TSL_MISALIGNED);
-        }
         CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
         test_heap_end(heap, &source);
     }
@@ -222,9 +218,8 @@ static void bad_requests_are_logged(void)
     CHECK_EQ(test_refusals(heap, TSL_OUT_OF_RANGE), 2);
     /* A loop of mistakes does not drown the log. */
     host_port_log_clear();
-    for (int i = 0; i < 10000; i++) {
+    for (int i = 0; i < 10000; i++)
         CHECK(tsl_heap_alloc(heap, huge) == NULL);
-    }
     CHECK(host_port_log_lines() < 20);
     test_heap_end(heap, &source);
 }

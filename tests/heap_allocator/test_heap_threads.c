@@ -50,11 +50,9 @@ static bool is_stamped(const unsigned char *block)
     size_t bytes;
 
     memcpy(&bytes, block, sizeof bytes);
-    for (size_t i = sizeof bytes; i < bytes; i++) {
-        if (block[i] != (bytes & 0xFF)) {
+    for (size_t i = sizeof bytes; i < bytes; i++)
+        if (block[i] != (bytes & 0xFF))
             return false;
-        }
-    }
     return true;
 }
 
@@ -73,9 +71,8 @@ static unsigned char *new_block(struct worker *self)
         sizeof(size_t) + rng_below(&self->chance, 1u << (4 + rng_below(&self->chance, 10)));
     unsigned char *block = tsl_heap_alloc(heap, bytes);
 
-    if (block != NULL) {
+    if (block != NULL)
         stamp(block, bytes);
-    }
     return block;
 }
 
@@ -87,13 +84,11 @@ static unsigned char *resized(struct worker *self, unsigned char *block)
 
     memcpy(&old, block, sizeof old);
     moved = tsl_heap_realloc(heap, block, bytes);
-    if (moved == NULL) {
+    if (moved == NULL)
         return block;
-    }
     /* What was kept is as it was. */
-    for (size_t i = sizeof old; i < old && i < bytes; i++) {
+    for (size_t i = sizeof old; i < old && i < bytes; i++)
         self->wrong += moved[i] != (old & 0xFF);
-    }
     stamp(moved, bytes);
     return moved;
 }
@@ -132,15 +127,12 @@ static void *work(void *argument)
 
     host_port_set_cpu(self->cpu);
     (void)tsl_atomic_add_u32(&started, 1);
-    while (tsl_atomic_load_acquire_u32(&started) < THREADS) {
+    while (tsl_atomic_load_acquire_u32(&started) < THREADS)
         tsl_arch_relax();
-    }
-    for (unsigned i = 0; i < tap_rounds(6000); i++) {
+    for (unsigned i = 0; i < tap_rounds(6000); i++)
         step(self);
-    }
-    for (unsigned i = 0; i < OWN; i++) {
+    for (unsigned i = 0; i < OWN; i++)
         end_block(self, self->own[i]);
-    }
     return NULL;
 }
 
@@ -161,9 +153,8 @@ static void run_threads(size_t ceiling_pages)
         wrong += workers[i].wrong;
     }
     CHECK_EQ(wrong, 0);
-    for (unsigned i = 0; i < BOXES; i++) {
+    for (unsigned i = 0; i < BOXES; i++)
         CHECK_STATUS(tsl_heap_free(heap, (void *)tsl_atomic_exchange(&boxes[i], 0)), TSL_OK);
-    }
     test_heap_end(heap, &source);
 }
 

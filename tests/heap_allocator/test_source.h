@@ -50,23 +50,19 @@ static inline bool test_source_fails(struct test_source *self)
 
 static inline bool test_source_is_free(const struct test_source *self, size_t first, size_t pages)
 {
-    for (size_t i = first; i < first + pages; i++) {
-        if (i >= self->pages || self->is_out[i]) {
+    for (size_t i = first; i < first + pages; i++)
+        if (i >= self->pages || self->is_out[i])
             return false;
-        }
-    }
     return true;
 }
 
 static inline void test_source_mark(struct test_source *self, size_t first, size_t pages)
 {
-    for (size_t i = first; i < first + pages; i++) {
+    for (size_t i = first; i < first + pages; i++)
         self->is_out[i] = true;
-    }
     self->out += pages;
-    if (self->out > self->peak) {
+    if (self->out > self->peak)
         self->peak = self->out;
-    }
 }
 
 static inline void *test_source_get(void *context, size_t pages)
@@ -84,9 +80,8 @@ static inline void *test_source_get(void *context, size_t pages)
         }
     }
     tsl_lock_release(&self->lock, pin);
-    if (result != NULL) {
+    if (result != NULL)
         memset(result, 0xA5, pages * TSL_PAGE_BYTES);
-    }
     return result;
 }
 
@@ -116,9 +111,8 @@ static inline bool test_source_remap(void *context, void *start, size_t pages, s
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool fits = !test_source_fails(self) && test_source_is_free(self, tail, new_pages - pages);
 
-    if (fits) {
+    if (fits)
         test_source_mark(self, tail, new_pages - pages);
-    }
     tsl_lock_release(&self->lock, pin);
     return fits;
 }

@@ -29,9 +29,8 @@ static TSL_NORETURN void reset_the_machine(void)
     } nothing;
 
     __asm__ volatile("lidt %0\n\tint3" ::"m"(nothing));
-    for (;;) {
+    for (;;)
         x86_halt();
-    }
 }
 
 bool kernel_main(const struct platform_boot *boot)
@@ -45,12 +44,10 @@ bool kernel_main(const struct platform_boot *boot)
     }
     tsl_print(platform_console(), "1..1\n%sok 1 - ends with %s\n", same(end, "fail") ? "not " : "",
               end);
-    if (same(end, "panic")) {
+    if (same(end, "panic"))
         tsl_port_panic("on purpose");
-    }
-    if (same(end, "reset")) {
+    if (same(end, "reset"))
         reset_the_machine();
-    }
     while (same(end, "hang")) {
         x86_interrupts_off();
         x86_halt();

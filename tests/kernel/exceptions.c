@@ -71,9 +71,8 @@ static void data_is_not_executable(void)
     struct tsl_cpu_features features;
 
     tsl_arch_features(&features);
-    if (!features.nx || platform_boot()->format_name[0] == '2') {
+    if (!features.nx || platform_boot()->format_name[0] == '2')
         SKIP("no execute protection with this CPU and format");
-    }
     CHECK(!platform_try_execute((tsl_vaddr)&data_byte, &fault));
     CHECK_EQ(fault.error, PLATFORM_FAULT_PRESENT | PLATFORM_FAULT_EXECUTE);
     CHECK_EQ(fault.address, (tsl_vaddr)&data_byte);
@@ -194,9 +193,8 @@ static void text_is_read_only_by_every_way(void)
     const struct platform_image *image = &platform_boot()->image;
     uint8_t *alias = tsl_port_phys_to_virt(image->text.start - image->offset);
 
-    if (!on_own_tables) {
+    if (!on_own_tables)
         SKIP("the boot tables show all memory writable in the direct map");
-    }
     CHECK(platform_try_read((tsl_vaddr)alias, NULL));
     CHECK(!platform_try_write((tsl_vaddr)alias, 0, &fault));
     CHECK_EQ(fault.error, PLATFORM_FAULT_PRESENT | PLATFORM_FAULT_WRITE);
@@ -251,9 +249,8 @@ static void overflow_somewhere(void)
 {
     overflow_cpu = platform_start_cpus() - 1;
     platform_on_fatal(after_the_double_fault);
-    if (overflow_cpu == 0) {
+    if (overflow_cpu == 0)
         overflow(NULL);
-    }
     (void)platform_run_on(overflow_cpu, overflow, NULL);
     platform_delay_us(20000000);
 }
@@ -264,9 +261,8 @@ static uint32_t steps_of_all(void)
 {
     uint32_t sum = 0;
 
-    for (unsigned i = 0; i < PLATFORM_CPUS; i++) {
+    for (unsigned i = 0; i < PLATFORM_CPUS; i++)
         sum += tsl_atomic_load_u32(&steps[i]);
-    }
     return sum;
 }
 
@@ -275,9 +271,8 @@ static void step_for_ever(void *argument)
 {
     (void)argument;
     x86_interrupts_off();
-    for (;;) {
+    for (;;)
         (void)tsl_atomic_add_u32(&steps[platform_cpu_id()], 1);
-    }
 }
 
 static void after_the_stop(const struct platform_fault *fault)
@@ -298,9 +293,8 @@ static void stop_the_others(void)
 
     for (unsigned i = 1; i < count; i++) {
         (void)platform_run_on(i, step_for_ever, NULL);
-        while (tsl_atomic_load_u32(&steps[i]) == 0) {
+        while (tsl_atomic_load_u32(&steps[i]) == 0)
             x86_pause();
-        }
     }
     (void)tsl_atomic_add_u32(&steps[0], 1);
     platform_on_fatal(after_the_stop);

@@ -39,12 +39,10 @@ static unsigned machine_cpus(void)
     char text[8];
     unsigned number = 0;
 
-    if (!platform_option("cpus", text, sizeof(text))) {
+    if (!platform_option("cpus", text, sizeof(text)))
         return 1;
-    }
-    for (const char *c = text; *c >= '0' && *c <= '9'; c++) {
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
         number = number * 10 + (unsigned)(*c - '0');
-    }
     return number;
 }
 
@@ -131,16 +129,14 @@ static uint32_t hold;
 static void wait_for_release(void *argument)
 {
     (void)argument;
-    while (tsl_atomic_load_acquire_u32(&hold) != 0) {
+    while (tsl_atomic_load_acquire_u32(&hold) != 0)
         x86_pause();
-    }
 }
 
 static void a_busy_cpu_takes_no_second_job(void)
 {
-    if (platform_cpu_count() < 2) {
+    if (platform_cpu_count() < 2)
         SKIP("one CPU");
-    }
     tsl_atomic_store_release_u32(&hold, 1);
     CHECK(platform_run_on(1, wait_for_release, NULL));
     CHECK(!platform_run_on(1, wait_for_release, NULL));
@@ -163,9 +159,8 @@ static void flush_everywhere(void)
 static void watch(void *argument)
 {
     (void)argument;
-    while (tsl_atomic_load_acquire_u32(&watchers_stop) == 0) {
+    while (tsl_atomic_load_acquire_u32(&watchers_stop) == 0)
         x86_pause();
-    }
 }
 
 static void kicks_reach_busy_cpus(void)
@@ -175,16 +170,13 @@ static void kicks_reach_busy_cpus(void)
 
     tsl_flush_counters(&before);
     tsl_atomic_store_release_u32(&watchers_stop, 0);
-    for (unsigned i = 1; i <= others; i++) {
+    for (unsigned i = 1; i <= others; i++)
         CHECK(platform_run_on(i, watch, NULL));
-    }
-    for (unsigned i = 0; i < rounds(); i++) {
+    for (unsigned i = 0; i < rounds(); i++)
         flush_everywhere();
-    }
     tsl_atomic_store_release_u32(&watchers_stop, 1);
-    for (unsigned i = 1; i <= others; i++) {
+    for (unsigned i = 1; i <= others; i++)
         CHECK(platform_wait_for(i, LIMIT_US));
-    }
     tsl_flush_counters(&after);
     CHECK_EQ(after.flushes - before.flushes, rounds());
     CHECK_EQ(after.kicks - before.kicks, rounds() * others);
@@ -221,12 +213,10 @@ static void read_after_each_shot(void *argument)
     volatile uint8_t *mapped = argument;
 
     for (unsigned i = 1; i <= rounds(); i++) {
-        while (tsl_atomic_load_acquire_u32(&shot) < i) {
+        while (tsl_atomic_load_acquire_u32(&shot) < i)
             (void)*mapped; /* fills the TLB again and again, with the old or the new page */
-        }
-        if (*mapped != i % 2) {
+        if (*mapped != i % 2)
             (void)tsl_atomic_add_u32(&stale_reads, 1);
-        }
         (void)tsl_atomic_add_u32(&shots_seen, 1);
     }
 }
@@ -246,20 +236,17 @@ static void no_cpu_keeps_an_old_translation(void)
     first_page[0] = 0;
     second_page[0] = 1;
     show_page(at, first_page);
-    for (unsigned i = 1; i <= others; i++) {
+    for (unsigned i = 1; i <= others; i++)
         CHECK(platform_run_on(i, read_after_each_shot, (void *)at));
-    }
     for (unsigned i = 1; i <= rounds(); i++) {
         show_page(at, i % 2 == 1 ? second_page : first_page);
         tsl_flush_cpus(tsl_cpus_online(), &request);
         tsl_atomic_store_release_u32(&shot, i);
-        while (tsl_atomic_load_acquire_u32(&shots_seen) < i * others) {
+        while (tsl_atomic_load_acquire_u32(&shots_seen) < i * others)
             x86_pause();
-        }
     }
-    for (unsigned i = 1; i <= others; i++) {
+    for (unsigned i = 1; i <= others; i++)
         CHECK(platform_wait_for(i, LIMIT_US));
-    }
     early_map_device(at, 0, EARLY_NOTHING);
     tsl_flush_cpus(tsl_cpus_online(), &request);
     CHECK_EQ(stale_reads, 0);

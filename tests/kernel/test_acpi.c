@@ -22,9 +22,8 @@ struct table {
 
 static void put(struct table *table, uint64_t value, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes && table->used < TABLE_BYTES; i++) {
+    for (unsigned i = 0; i < bytes && table->used < TABLE_BYTES; i++)
         table->bytes[table->used++] = (uint8_t)(value >> (8 * i));
-    }
 }
 
 static struct table start_madt(void)
@@ -146,9 +145,8 @@ static void too_many_cpus_are_counted(void)
     const struct acpi_info *got;
 
     table = start_madt();
-    for (unsigned i = 0; table.used + 8 <= TABLE_BYTES; i++) {
+    for (unsigned i = 0; table.used + 8 <= TABLE_BYTES; i++)
         put_cpu(&table, i, 1);
-    }
     got = read_madt(&table, table.used);
     CHECK_EQ(got->cpu_count + got->cpus_ignored, (TABLE_BYTES - MADT_START) / 8);
     CHECK(got->cpu_count <= ACPI_MAX_CPUS);

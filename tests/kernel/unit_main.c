@@ -24,13 +24,11 @@ static uint64_t number_option(const char *name, uint64_t otherwise)
     char text[24];
     uint64_t number = 0;
 
-    if (!platform_option(name, text, sizeof(text)) || text[0] == '\0') {
+    if (!platform_option(name, text, sizeof(text)) || text[0] == '\0')
         return otherwise;
-    }
     for (const char *c = text; *c != '\0'; c++) {
-        if (*c < '0' || *c > '9') {
+        if (*c < '0' || *c > '9')
             return otherwise;
-        }
         number = number * 10 + (uint64_t)(*c - '0');
     }
     return number;
@@ -45,9 +43,8 @@ static bool machine_is_sound(void)
     char bytes[16];
 
     if (tsl_map_init(&map, storage, MAP_CAPACITY) != TSL_OK ||
-        platform_import_map(&map) != TSL_OK || tsl_map_verify(&map).rule != 0) {
+        platform_import_map(&map) != TSL_OK || tsl_map_verify(&map).rule != 0)
         return false;
-    }
     tap_note("%s usable, %u CPUs, %s tables",
              tsl_format_bytes(bytes, sizeof(bytes), tsl_map_bytes(&map, TSL_MEMORY_USABLE)),
              platform_start_cpus(), platform_boot()->format_name);

@@ -120,9 +120,8 @@ static void canonical(void)
 static void canonical_in_one_half(void)
 {
     struct broken_layout b;
-    if (sizeof(tsl_vaddr) == 4) {
+    if (sizeof(tsl_vaddr) == 4)
         SKIP("addresses of 32 bits have no hole");
-    }
     sound(&b)->layout.sign_extended = true;
     b.layout.va_bits = 48;
     b.ranges[USER].last = (tsl_vaddr)UINT64_C(0xffff800000000fff);

@@ -65,17 +65,15 @@ struct bytes {
 static inline const uint8_t *cut_bytes(struct bytes *self, const struct bytes *source, size_t bytes)
 {
     uint8_t *first = self->at + sizeof self->at - bytes;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes; i++)
         first[i] = source->at[i];
-    }
     return first;
 }
 
 static inline void put_u32(struct bytes *self, uint32_t value)
 {
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         self->at[self->count++] = (uint8_t)(value >> (8 * i));
-    }
 }
 
 static inline void put_u64(struct bytes *self, uint64_t value)
@@ -87,9 +85,8 @@ static inline void put_u64(struct bytes *self, uint64_t value)
 /* Overwrites four bytes: a size field that lies. */
 static inline void poke_u32(struct bytes *self, size_t offset, uint32_t value)
 {
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         self->at[offset + i] = (uint8_t)(value >> (8 * i));
-    }
 }
 
 /* The import is refused with `status`, and the map is as before. */

@@ -25,9 +25,8 @@ static void model_add(struct model *self, tsl_paddr start, uint64_t bytes,
         bool whole = start <= low && start + bytes >= high;
         bool touched = start < high && start + bytes > low;
         bool counts = type == TSL_MEMORY_USABLE ? whole : touched;
-        if (counts && self->pages[page] < type + 1u) {
+        if (counts && self->pages[page] < type + 1u)
             self->pages[page] = (uint8_t)(type + 1u);
-        }
     }
 }
 
@@ -54,9 +53,8 @@ static struct random_entry random_entry(struct rng *rng)
         entry.start &= ~(tsl_paddr)(TSL_PAGE_BYTES - 1);
         entry.bytes = (entry.bytes + TSL_PAGE_BYTES - 1) & ~(uint64_t)(TSL_PAGE_BYTES - 1);
     }
-    if (entry.start + entry.bytes > PAGES * TSL_PAGE_BYTES) {
+    if (entry.start + entry.bytes > PAGES * TSL_PAGE_BYTES)
         entry.bytes = PAGES * TSL_PAGE_BYTES - entry.start;
-    }
     entry.type = rng_once_in(rng, 2) ? TSL_MEMORY_USABLE
                                      : (enum tsl_memory_type)rng_below(rng, TSL_MEMORY_TYPE_COUNT);
     return entry;
@@ -76,9 +74,8 @@ static void equals_the_model(void)
             CHECK_STATUS(tsl_map_add(map, e.start, e.bytes, e.type), TSL_OK);
             model_add(&model, e.start, e.bytes, e.type);
             unsound += tsl_map_verify(map).rule != 0;
-            for (unsigned page = 0; page < PAGES; page++) {
+            for (unsigned page = 0; page < PAGES; page++)
                 wrong += map_page(map, page) != model.pages[page];
-            }
         }
         CHECK_EQ(wrong, 0u);
         CHECK_EQ(unsound, 0u);
@@ -139,9 +136,8 @@ static void what_is_given_up_is_counted(void)
                 }
             }
         }
-        for (unsigned page = 0; page < PAGES; page++) {
+        for (unsigned page = 0; page < PAGES; page++)
             usable += model.pages[page] == TSL_MEMORY_USABLE + 1u ? TSL_PAGE_BYTES : 0;
-        }
         CHECK(tsl_map_bytes(map, TSL_MEMORY_USABLE) + map->counters.given_up_bytes >= usable);
     }
 }
@@ -167,9 +163,8 @@ static void limits_equal_the_model(void)
             model.pages[page] = 0;
         }
         CHECK_EQ(tsl_map_limit(map, (tsl_paddr)limit << TSL_PAGE_SHIFT), lost);
-        for (unsigned page = 0; page < PAGES; page++) {
+        for (unsigned page = 0; page < PAGES; page++)
             wrong += map_page(map, page) != model.pages[page];
-        }
         CHECK_EQ(wrong, 0u);
         CHECK_EQ(tsl_map_verify(map).rule, 0u);
     }

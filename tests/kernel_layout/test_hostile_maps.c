@@ -166,9 +166,8 @@ static void check_usable(const struct tsl_memory_map *map, const struct hostile_
         }
     }
     same = same && (found == 4 || hostile->usable[found].end == 0);
-    if (!same) {
+    if (!same)
         tap_note("map of \"%s\", %s", hostile->name, way);
-    }
     CHECK(same);
 }
 
@@ -226,16 +225,14 @@ static void put_entry(struct bytes *out, const struct entry *entry, uint32_t cod
 
 static void through_e820(void)
 {
-    if (!TSL_IMPORT_E820) {
+    if (!TSL_IMPORT_E820)
         SKIP("no e820 importer");
-    }
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;
         struct bytes data = {.count = 0};
         struct tsl_memory_map *map = limited_map(&test, &maps[i]);
-        for (unsigned e = 0; e < maps[i].count; e++) {
+        for (unsigned e = 0; e < maps[i].count; e++)
             put_entry(&data, &maps[i].entries[e], codes_e820[maps[i].entries[e].kind]);
-        }
         CHECK_STATUS(tsl_map_import_e820(map, data.at, data.count, 20), TSL_OK);
         check_usable(map, &maps[i], "e820");
     }
@@ -243,9 +240,8 @@ static void through_e820(void)
 
 static void through_multiboot1(void)
 {
-    if (!TSL_IMPORT_MULTIBOOT1) {
+    if (!TSL_IMPORT_MULTIBOOT1)
         SKIP("no Multiboot 1 importer");
-    }
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;
         struct bytes data = {.count = 0};
@@ -261,9 +257,8 @@ static void through_multiboot1(void)
 
 static void through_multiboot2(void)
 {
-    if (!TSL_IMPORT_MULTIBOOT2) {
+    if (!TSL_IMPORT_MULTIBOOT2)
         SKIP("no Multiboot 2 importer");
-    }
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;
         struct bytes data = {.count = 0};
@@ -287,9 +282,8 @@ static void through_multiboot2(void)
 
 static void through_pvh(void)
 {
-    if (!TSL_IMPORT_PVH) {
+    if (!TSL_IMPORT_PVH)
         SKIP("no PVH importer");
-    }
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;
         struct bytes data = {.count = 0};
@@ -305,9 +299,8 @@ static void through_pvh(void)
 
 static void through_limine(void)
 {
-    if (!TSL_IMPORT_LIMINE) {
+    if (!TSL_IMPORT_LIMINE)
         SKIP("no Limine importer");
-    }
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;
         struct bytes data = {.count = 0};
@@ -329,9 +322,8 @@ static void through_limine(void)
 /* UEFI speaks in pages: maps with anything else are left out. */
 static void through_uefi(void)
 {
-    if (!TSL_IMPORT_UEFI) {
+    if (!TSL_IMPORT_UEFI)
         SKIP("no UEFI importer");
-    }
     unsigned used = 0;
     for (size_t i = 0; i < TSL_COUNT_OF(maps); i++) {
         struct test_map test;

@@ -21,9 +21,8 @@ static void takes_every_type(void)
     struct bytes data = {.count = 0};
     struct tsl_memory_map *map = fresh_map(&test, 16);
     static const uint32_t types[] = {1, 2, 3, 4, 5, 7, 12, 6, 0xffffffff};
-    for (uint32_t i = 0; i < TSL_COUNT_OF(types); i++) {
+    for (uint32_t i = 0; i < TSL_COUNT_OF(types); i++)
         put_entry(&data, (1 + i) * M, M, types[i]);
-    }
     CHECK_STATUS(tsl_map_import_e820(map, data.at, data.count, 20), TSL_OK);
     CHECK_MAP(map, {1 * M, 2 * M, TSL_MEMORY_USABLE}, {2 * M, 3 * M, TSL_MEMORY_RESERVED},
               {3 * M, 4 * M, TSL_MEMORY_ACPI_RECLAIM}, {4 * M, 5 * M, TSL_MEMORY_NVS},

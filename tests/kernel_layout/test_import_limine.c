@@ -26,11 +26,10 @@ static void takes_every_type(void)
     }
     for (unsigned behind_pointers = 0; behind_pointers < 2; behind_pointers++) {
         struct tsl_memory_map *map = fresh_map(&test, 16);
-        if (behind_pointers != 0) {
+        if (behind_pointers != 0)
             CHECK_STATUS(tsl_map_import_limine_pointers(map, pointers, 10), TSL_OK);
-        } else {
+        else
             CHECK_STATUS(tsl_map_import_limine(map, data.at, data.count), TSL_OK);
-        }
         CHECK_MAP(map, {0, 1 * M, TSL_MEMORY_USABLE}, {1 * M, 2 * M, TSL_MEMORY_RESERVED},
                   {2 * M, 3 * M, TSL_MEMORY_ACPI_RECLAIM}, {3 * M, 4 * M, TSL_MEMORY_NVS},
                   {4 * M, 5 * M, TSL_MEMORY_BAD}, {5 * M, 6 * M, TSL_MEMORY_BOOT_RECLAIM},

@@ -146,9 +146,8 @@ static void many_entries(void)
         struct bytes one = {.count = 0};
         unsigned at = i * 85 % 312; /* 85 and 312 have no common divisor: every place once */
         put_entry(&one, 20, M + at * M, at % 2 == 0 ? M : 4 * K, at % 2 == 0 ? 1 : 2);
-        for (size_t b = 0; b < 24; b++) {
+        for (size_t b = 0; b < 24; b++)
             many[i * 24 + b] = one.at[b];
-        }
     }
     CHECK_STATUS(tsl_map_import_multiboot1(map, many, sizeof many), TSL_OK);
     CHECK_EQ(map->counters.entries, 312u);

@@ -12,9 +12,8 @@
 
 static void put_tag(struct bytes *out, uint32_t type, uint32_t size)
 {
-    while (out->count % 8 != 0) {
+    while (out->count % 8 != 0)
         out->at[out->count++] = 0xcc;
-    }
     put_u32(out, type);
     put_u32(out, size);
 }
@@ -119,9 +118,8 @@ static void refuses_tags_that_are_too_small(void)
             bool is_right = size >= (has_content ? 16u : 8u);
             put_u64(&data, 0);
             put_tag(&data, type, size);
-            for (uint32_t i = 8; i < size; i += 4) {
+            for (uint32_t i = 8; i < size; i += 4)
                 put_u32(&data, 24);
-            }
             put_tag(&data, 6, 16 + 24);
             put_u32(&data, 24);
             put_u32(&data, 0);
@@ -173,9 +171,8 @@ static void takes_the_efi_map_instead(void)
     struct test_map test;
     struct bytes data = {.count = 0};
     struct tsl_memory_map *map = fresh_map(&test, 8);
-    if (!TSL_IMPORT_UEFI) {
+    if (!TSL_IMPORT_UEFI)
         SKIP("no UEFI importer");
-    }
     put_u64(&data, 0);
     put_tag(&data, 17, 16 + 48);
     put_u32(&data, 48);

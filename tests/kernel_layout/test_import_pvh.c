@@ -78,9 +78,8 @@ static void takes_every_type(void)
     struct test_map test;
     struct bytes data = {.count = 0};
     struct tsl_memory_map *map = fresh_map(&test, 16);
-    for (uint32_t type = 0; type < 9; type++) {
+    for (uint32_t type = 0; type < 9; type++)
         put_entry(&data, type * M, M, type);
-    }
     CHECK_STATUS(tsl_map_import_pvh(map, data.at, data.count), TSL_OK);
     CHECK_MAP(map, {0, M, TSL_MEMORY_RESERVED}, {M, 2 * M, TSL_MEMORY_USABLE},
               {2 * M, 3 * M, TSL_MEMORY_RESERVED}, {3 * M, 4 * M, TSL_MEMORY_ACPI_RECLAIM},

@@ -36,9 +36,8 @@ static void takes_every_type(void)
     struct test_map test;
     struct bytes data = {.count = 0};
     struct tsl_memory_map *map = fresh_map(&test, 32);
-    for (uint32_t i = 0; i < 17; i++) {
+    for (uint32_t i = 0; i < 17; i++)
         put_descriptor(&data, i == 16 ? 0x80000000 : i, (1 + i) * M, 256, WRITE_BACK);
-    }
     CHECK_STATUS(tsl_map_import_uefi(map, data.at, data.count, 40), TSL_OK);
     CHECK_EQ(tsl_map_verify(map).rule, 0u);
     for (unsigned i = 0; i < 17; i++) {

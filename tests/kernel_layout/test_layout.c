@@ -46,9 +46,8 @@ static void all_are_sound(void)
             .window_bytes = 4 * TSL_PAGE_BYTES,
             .cpu_area_bytes = 0x8000,
         };
-        if (tsl_layouts[i] == NULL) {
+        if (tsl_layouts[i] == NULL)
             continue;
-        }
         CHECK_STATUS(tsl_layout_check(tsl_layouts[i], &needs, &defect), TSL_OK);
         CHECK_EQ(defect.rule, 0u);
         CHECK_STATUS(tsl_layout_check(tsl_layouts[i], NULL, NULL), TSL_OK);
@@ -83,9 +82,8 @@ static void lookups_meet_the_ends(void)
 static void promised_numbers_of_32_bits(void)
 {
     const struct tsl_layout *layout = tsl_layout_named("2level");
-    if (layout == NULL) {
+    if (layout == NULL)
         SKIP("no 2-level tables");
-    }
     const struct tsl_layout_range *direct = tsl_layout_find(layout, TSL_LAYOUT_DIRECT_MAP);
     CHECK_EQ(direct->start, 0xc1000000u);
     CHECK_EQ(tsl_layout_bytes(direct), 512u << 20);
@@ -120,9 +118,8 @@ static void promised_numbers_of_64_bits(void)
         CHECK(tsl_layout_is_canonical(five, (tsl_vaddr)0xff00000000000000));
         CHECK(!tsl_layout_is_canonical(five, (tsl_vaddr)0xfeffffffffffffff));
     }
-    if (four == NULL && five == NULL) {
+    if (four == NULL && five == NULL)
         SKIP("no 64-bit tables");
-    }
 }
 
 /* ---- The drawing: read back line by line. ---- */
@@ -145,9 +142,8 @@ static unsigned long long hexadecimal(const char **at)
         unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
                          : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
                                                 : 16;
-        if (digit == 16) {
+        if (digit == 16)
             return value;
-        }
         value = value << 4 | digit;
     }
 }
@@ -156,9 +152,8 @@ static void read_line(struct reader *self)
 {
     const char *at = self->line + 2;
     self->longest = self->length > self->longest ? (unsigned)self->length : self->longest;
-    if (self->lines++ == 0) {
+    if (self->lines++ == 0)
         return; /* the heading */
-    }
     unsigned long long start = hexadecimal(&at);
     at += 2;
     unsigned long long last = hexadecimal(&at);
@@ -189,9 +184,8 @@ static void drawing_covers_every_address(void)
 {
     for (size_t i = 0; i < TSL_LAYOUT_COUNT; i++) {
         const struct tsl_layout *layout = tsl_layouts[i];
-        if (layout == NULL) {
+        if (layout == NULL)
             continue;
-        }
         struct reader reader = {.expected_last = layout->sign_extended ? UINT64_MAX : UINT32_MAX};
         const struct tsl_sink sink = {read_text, &reader};
         tsl_layout_dump(layout, &sink);
@@ -206,9 +200,8 @@ static void drawing_covers_every_address(void)
 /* Guards on both sides of the hole, as none of our own layouts has them. */
 static void drawing_splits_a_gap_at_the_hole(void)
 {
-    if (sizeof(tsl_vaddr) == 4) {
+    if (sizeof(tsl_vaddr) == 4)
         SKIP("addresses of 32 bits have no hole");
-    }
     const struct tsl_layout_range ranges[] = {
         {TSL_LAYOUT_USER, 0x1000, 0xffff, TSL_READ | TSL_USER},
         {TSL_LAYOUT_IMAGE, (tsl_vaddr)TSL_X86_64_IMAGE_START, UINTPTR_MAX, TSL_READ},
@@ -229,9 +222,8 @@ static void drawing_splits_a_gap_at_the_hole(void)
 
 static void uses_have_names(void)
 {
-    for (unsigned use = 0; use < TSL_LAYOUT_USE_COUNT; use++) {
+    for (unsigned use = 0; use < TSL_LAYOUT_USE_COUNT; use++)
         CHECK(tsl_layout_use_name((enum tsl_layout_use)use)[0] != '?');
-    }
     CHECK_STRING(tsl_layout_use_name(TSL_LAYOUT_USE_COUNT), "?");
 }
 

@@ -24,9 +24,8 @@ static enum tsl_status learn_memory(const struct tsl_layout *layout, const void 
         (void)tsl_map_limit(&map, (tsl_paddr)1 << 36);
         status = tsl_map_import_multiboot1(&map, mmap, bytes);
     }
-    if (status == TSL_OK) {
+    if (status == TSL_OK)
         status = tsl_map_reserve(&map, image_start, image_end - image_start, TSL_MEMORY_KERNEL);
-    }
     return status == TSL_OK ? tsl_layout_check(layout, &needs, NULL) : status;
 }
 

@@ -49,9 +49,8 @@ static void stronger_type_wins_in_any_order(void)
         for (unsigned n = 4; n > 0; n--) {
             const struct tsl_memory_range *e = &entries[left[code % n]];
             CHECK_STATUS(tsl_map_add(map, e->start, e->end - e->start, e->type), TSL_OK);
-            for (unsigned i = code % n; i + 1 < n; i++) {
+            for (unsigned i = code % n; i + 1 < n; i++)
                 left[i] = left[i + 1];
-            }
             code /= n;
         }
         CHECK_MAP(map, {1 * M, 2 * M, TSL_MEMORY_USABLE}, {2 * M, 3 * M, TSL_MEMORY_KERNEL},
@@ -242,16 +241,14 @@ static void full_map_joins_reservations_first(void)
     struct tsl_memory_map *map = fresh_map(&test, 8);
     CHECK_STATUS(tsl_map_add(map, 1 * G, 1 * G, TSL_MEMORY_USABLE), TSL_OK);
     CHECK_STATUS(tsl_map_reserve(map, 1 * G, 1 * M, TSL_MEMORY_KERNEL), TSL_OK);
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 300; i++)
         CHECK_STATUS(tsl_map_add(map, 3 * G + i * M, 4 * K, TSL_MEMORY_RESERVED), TSL_OK);
-    }
     CHECK_EQ(tsl_map_bytes(map, TSL_MEMORY_USABLE), 1 * G - 1 * M);
     CHECK_EQ(tsl_map_bytes(map, TSL_MEMORY_KERNEL), 1 * M);
     CHECK_EQ(map->counters.given_up, 0u);
     CHECK(map->counters.joined_when_full > 280);
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 300; i++)
         CHECK(tsl_map_at(map, 3 * G + i * M) != NULL);
-    }
     CHECK_EQ(tsl_map_verify(map).rule, 0u);
 }
 

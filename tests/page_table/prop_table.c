@@ -53,19 +53,17 @@ static void some_range(unsigned *first, unsigned *count)
 
 static bool any_present(unsigned first, unsigned count)
 {
-    for (unsigned i = first; i < first + count; i++) {
+    for (unsigned i = first; i < first + count; i++)
         if (slot[i].present)
             return true;
-    }
     return false;
 }
 
 static bool all_present(unsigned first, unsigned count)
 {
-    for (unsigned i = first; i < first + count; i++) {
+    for (unsigned i = first; i < first + count; i++)
         if (!slot[i].present)
             return false;
-    }
     return true;
 }
 
@@ -109,10 +107,9 @@ static void step_protect(unsigned first, unsigned count)
 
 static bool whole_universe_agrees(void)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
+    for (unsigned i = 0; i < SLOTS; i++)
         if (!world_agrees(&world, address(i), slot[i].present, slot[i].target, slot[i].attributes))
             return false;
-    }
     return true;
 }
 
@@ -124,14 +121,12 @@ static bool next_agrees(void)
     unsigned index = 0;
     for (tsl_vaddr from = base; tsl_table_next(&world.table, from, last, &page);
          from = page.start + page.bytes) {
-        while (index < SLOTS && address(index) < page.start) {
+        while (index < SLOTS && address(index) < page.start)
             if (slot[index++].present)
                 return false;
-        }
-        for (size_t bytes = 0; bytes < page.bytes; bytes += 4096) {
+        for (size_t bytes = 0; bytes < page.bytes; bytes += 4096)
             if (index >= SLOTS || !slot[index++].present)
                 return false;
-        }
         if (page.start + page.bytes - 1 >= last)
             break;
     }

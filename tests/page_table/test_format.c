@@ -86,10 +86,9 @@ static void leaves_read_back(void)
         unsigned wrong = 0;
         for (unsigned n = 0; n < 64 * 48; n++) {
             struct tsl_cpu_features features = features_of(n % 64);
-            for (unsigned level = 0; level < format->levels; level++) {
+            for (unsigned level = 0; level < format->levels; level++)
                 if (format->leaf_at(level, &features))
                     wrong += leaf_wrong(format, level, &features, attributes_of(n / 64));
-            }
         }
         tap_note("format %s", format->name);
         CHECK_EQ(wrong, 0);

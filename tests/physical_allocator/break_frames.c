@@ -17,23 +17,19 @@ static struct tsl_frames *make(void)
 {
     struct tsl_frame frame;
     if (world_pc(&world, 32 * MIB) != TSL_OK ||
-        tsl_frames_alloc(world.frames, 9, 0, &frame) != TSL_OK) {
+        tsl_frames_alloc(world.frames, 9, 0, &frame) != TSL_OK)
         return NULL;
-    }
-    for (unsigned i = 0; i < 40; i++) {
-        if (tsl_frames_alloc(world.frames, i % 3, 0, &frame) != TSL_OK) {
+    for (unsigned i = 0; i < 40; i++)
+        if (tsl_frames_alloc(world.frames, i % 3, 0, &frame) != TSL_OK)
             return NULL;
-        }
-    }
     return tsl_frames_verify(world.frames).rule == 0 ? world.frames : NULL;
 }
 
 static tsl_word huge_area(const struct tsl_frames *self)
 {
     tsl_word area = 0;
-    while ((entry_load(self, area) & ENTRY_HUGE) == 0) {
+    while ((entry_load(self, area) & ENTRY_HUGE) == 0)
         area++;
-    }
     return area;
 }
 
@@ -172,11 +168,9 @@ static void rule_10_slots(void)
     struct tsl_frames *self = make();
     REQUIRE(self != NULL);
     struct frames_slot *slot = NULL;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
-        if (self->cpus[0].slot[zone].area != FRAMES_NONE) {
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+        if (self->cpus[0].slot[zone].area != FRAMES_NONE)
             slot = &self->cpus[0].slot[zone];
-        }
-    }
     REQUIRE(slot != NULL);
     slot->number += AREA_FRAMES;
     CHECK_BROKEN(tsl_frames_verify(self), 10);

@@ -20,9 +20,8 @@ static void provide_ram(void)
     if (ram == NULL) {
         ram = mmap(NULL, WORLD_REACH, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (ram == MAP_FAILED) {
+        if (ram == MAP_FAILED)
             abort();
-        }
     }
     host_port_set_ram(ram, 0, WORLD_REACH);
 }
@@ -30,14 +29,11 @@ static void provide_ram(void)
 void world_map(struct world *world, const struct world_range *ranges, size_t count)
 {
     provide_ram();
-    if (tsl_map_init(&world->map, world->storage, TSL_COUNT_OF(world->storage)) != TSL_OK) {
+    if (tsl_map_init(&world->map, world->storage, TSL_COUNT_OF(world->storage)) != TSL_OK)
         abort();
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (tsl_map_add(&world->map, ranges[i].start, ranges[i].bytes, ranges[i].type) != TSL_OK) {
+    for (size_t i = 0; i < count; i++)
+        if (tsl_map_add(&world->map, ranges[i].start, ranges[i].bytes, ranges[i].type) != TSL_OK)
             abort();
-        }
-    }
     world->config = (struct tsl_frames_config){.map = &world->map, .reach_end = WORLD_REACH};
     world->frames = NULL;
 }

@@ -78,11 +78,9 @@ static void model_init(const struct shape *shape)
     for (size_t i = 0; i < TSL_COUNT_OF(shape->range); i++) {
         const struct world_range *range = &shape->range[i];
         tsl_word first = tsl_frame_of(range->start).number;
-        for (tsl_word n = first; n < first + range->bytes / TSL_PAGE_BYTES; n++) {
-            if (tsl_frames_is_managed(world.frames, (struct tsl_frame){n})) {
+        for (tsl_word n = first; n < first + range->bytes / TSL_PAGE_BYTES; n++)
+            if (tsl_frames_is_managed(world.frames, (struct tsl_frame){n}))
                 model.number[model.frames++] = n;
-            }
-        }
     }
     model.free = model.frames;
 }
@@ -94,11 +92,10 @@ static size_t position_of(tsl_word number)
     size_t high = model.frames;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (model.number[middle] < number) {
+        if (model.number[middle] < number)
             low = middle + 1;
-        } else {
+        else
             high = middle;
-        }
     }
     return low;
 }
@@ -107,12 +104,10 @@ static size_t position_of(tsl_word number)
 static bool all_are(tsl_word number, tsl_word count, enum state state)
 {
     size_t at = position_of(number);
-    for (tsl_word i = 0; i < count; i++) {
+    for (tsl_word i = 0; i < count; i++)
         if (at + i >= model.frames || model.number[at + i] != number + i ||
-            model.state[at + i] != state) {
+            model.state[at + i] != state)
             return false;
-        }
-    }
     return true;
 }
 
@@ -144,9 +139,8 @@ static bool has_place(tsl_word count, tsl_word align, tsl_word end)
     for (size_t i = 0; i < model.frames; i++) {
         tsl_word number = model.number[i];
         if (model.state[i] == FREE && number % align == 0 && number < end &&
-            count <= end - number && all_are(number, count, FREE)) {
+            count <= end - number && all_are(number, count, FREE))
             return true;
-        }
     }
     return false;
 }
@@ -177,9 +171,8 @@ static void step_alloc(const struct shape *shape)
     tsl_word count = (tsl_word)1 << order;
     tsl_word end = flag_end(shape, flags);
     struct tsl_frame frame = {0};
-    if (model.blocks == MOST_BLOCKS) {
+    if (model.blocks == MOST_BLOCKS)
         return;
-    }
     if (tsl_frames_alloc(world.frames, order, flags, &frame) == TSL_OK) {
         check_given(frame.number, count, count, end);
         remember(frame.number, count, order);
@@ -203,9 +196,8 @@ static void step_alloc_run(const struct shape *shape)
         end = limit < end ? limit : end;
     }
     struct tsl_frame frame = {0};
-    if (model.blocks == MOST_BLOCKS) {
+    if (model.blocks == MOST_BLOCKS)
         return;
-    }
     if (tsl_frames_alloc_run(world.frames, &run, &frame) == TSL_OK) {
         check_given(frame.number, run.count, run.align_frames, end);
         remember(frame.number, run.count, NO_ORDER);
@@ -223,31 +215,27 @@ static enum tsl_status give_back(const struct block *block)
 
 static void step_free(void)
 {
-    if (model.blocks == 0) {
+    if (model.blocks == 0)
         return;
-    }
     size_t which = rng_below(&rng, (uint32_t)model.blocks);
     struct block block = model.block[which];
     CHECK_STATUS(give_back(&block), TSL_OK);
     set_all(block.number, block.count, FREE);
     model.block[which] = model.block[--model.blocks];
-    if (rng_once_in(&rng, 4)) {
+    if (rng_once_in(&rng, 4))
         CHECK_STATUS(give_back(&block), TSL_DOUBLE_FREE);
-    }
 }
 
 /* A huge block becomes single frames, which come back one by one. */
 static void step_split(void)
 {
-    if (model.blocks == 0) {
+    if (model.blocks == 0)
         return;
-    }
     size_t which = rng_below(&rng, (uint32_t)model.blocks);
     struct block block = model.block[which];
     struct tsl_frame frame = {block.number};
-    if (block.order != 9 && block.order != 10) {
+    if (block.order != 9 && block.order != 10)
         return;
-    }
     CHECK_STATUS(tsl_frames_split(world.frames, frame, block.order), TSL_OK);
     model.block[which] = model.block[--model.blocks];
     for (tsl_word i = 0; i < block.count; i++) {
@@ -271,9 +259,8 @@ static size_t count_in(tsl_word first, tsl_word end, enum state state, size_t *m
 
 static void set_in(tsl_word first, tsl_word end, enum state state)
 {
-    for (size_t i = position_of(first); i < model.frames && model.number[i] < end; i++) {
+    for (size_t i = position_of(first); i < model.frames && model.number[i] < end; i++)
         set_all(model.number[i], 1, state);
-    }
 }
 
 static void step_reserve(void)
@@ -285,9 +272,8 @@ static void step_reserve(void)
     uint64_t bytes = ((uint64_t)end << TSL_PAGE_SHIFT) - start;
     bool is_free = count_in(first, end, FREE, &managed) == managed;
     CHECK_STATUS(tsl_frames_reserve(world.frames, start, bytes), is_free ? TSL_OK : TSL_BUSY);
-    if (!is_free) {
+    if (!is_free)
         return;
-    }
     set_in(first, end, RESERVED);
     CHECK_SOUND(tsl_frames_verify(world.frames));
     /* Released in two parts. */
@@ -308,17 +294,16 @@ static void step(const struct shape *shape)
 {
     host_port_set_cpu(rng_below(&rng, TSL_CPUS));
     uint32_t kind = rng_below(&rng, 16);
-    if (kind < 6) {
+    if (kind < 6)
         step_alloc(shape);
-    } else if (kind < 7) {
+    else if (kind < 7)
         step_alloc_run(shape);
-    } else if (kind < 8) {
+    else if (kind < 8)
         step_reserve();
-    } else if (kind < 9) {
+    else if (kind < 9)
         step_split();
-    } else {
+    else
         step_free();
-    }
 }
 
 /* Everything free again: each stretch of RAM can be had as one run. */
@@ -332,9 +317,8 @@ static void all_comes_back(void)
     CHECK_EQ(world_free(&world), model.frames);
     for (size_t i = 0; i < model.frames;) {
         size_t next = i + 1;
-        while (next < model.frames && model.number[next] == model.number[next - 1] + 1) {
+        while (next < model.frames && model.number[next] == model.number[next - 1] + 1)
             next++;
-        }
         CHECK_STATUS(tsl_frames_reserve(world.frames, (uint64_t)model.number[i] << TSL_PAGE_SHIFT,
                                         (uint64_t)(next - i) << TSL_PAGE_SHIFT),
                      TSL_OK);
@@ -356,9 +340,8 @@ static bool fits_word(const struct shape *shape)
 {
     for (size_t i = 0; i < TSL_COUNT_OF(shape->range); i++) {
         uint64_t end = shape->range[i].start + shape->range[i].bytes;
-        if ((end >> TSL_PAGE_SHIFT) > ~(tsl_word)0) {
+        if ((end >> TSL_PAGE_SHIFT) > ~(tsl_word)0)
             return false;
-        }
     }
     return true;
 }
@@ -366,9 +349,8 @@ static bool fits_word(const struct shape *shape)
 static bool make(const struct shape *shape)
 {
     size_t count = 0;
-    while (count < TSL_COUNT_OF(shape->range) && shape->range[count].bytes != 0) {
+    while (count < TSL_COUNT_OF(shape->range) && shape->range[count].bytes != 0)
         count++;
-    }
     world_map(&world, shape->range, count);
     world.config.reach_end = shape->reach_end;
     world.config.direct_end = shape->direct_end;
@@ -379,9 +361,8 @@ static void random_steps_agree_with_the_model(void)
 {
     rng = rng_start(1);
     for (size_t i = 0; i < TSL_COUNT_OF(shapes); i++) {
-        if (!fits_word(&shapes[i])) {
+        if (!fits_word(&shapes[i]))
             continue;
-        }
         REQUIRE(make(&shapes[i]));
         model_init(&shapes[i]);
         CHECK_EQ(world_free(&world), model.frames);
@@ -417,9 +398,8 @@ static void exactly_what_is_left_can_be_had(void)
         }
         host_port_set_cpu(rng_below(&rng, TSL_CPUS));
         CHECK_EQ(world_free(&world), left);
-        for (size_t i = 0; i < left; i++) {
+        for (size_t i = 0; i < left; i++)
             CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame[count]), TSL_OK);
-        }
         CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame[count]), TSL_NO_MEMORY);
         CHECK_SOUND(tsl_frames_verify(world.frames));
     }

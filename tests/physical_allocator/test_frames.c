@@ -32,9 +32,8 @@ static void hands_out_aligned_blocks_of_each_order(void)
         CHECK_EQ(block.number % count, 0);
         CHECK(block.number != 0);
         CHECK_EQ(world_free(&world), before - count);
-        for (tsl_word i = 0; i < count; i++) {
+        for (tsl_word i = 0; i < count; i++)
             CHECK(!tsl_frames_is_free(world.frames, (struct tsl_frame){block.number + i}));
-        }
         CHECK_SOUND(tsl_frames_verify(world.frames));
         CHECK_STATUS(tsl_frames_free(world.frames, block, order), TSL_OK);
         CHECK_EQ(world_free(&world), before);
@@ -58,15 +57,12 @@ static void every_frame_is_given_once_and_comes_back(void)
     CHECK_EQ(count, total);
     CHECK_EQ(world_free(&world), 0);
     CHECK_EQ(given[0], 0);
-    for (unsigned i = 160; i < 256; i++) {
+    for (unsigned i = 160; i < 256; i++)
         CHECK_EQ(given[i], 0); /* 640 KiB .. 1 MiB is not RAM */
-    }
     CHECK_SOUND(tsl_frames_verify(world.frames));
-    for (tsl_word i = 0; i < 8192; i++) {
-        if (given[i]) {
+    for (tsl_word i = 0; i < 8192; i++)
+        if (given[i])
             CHECK_STATUS(tsl_frames_free(world.frames, (struct tsl_frame){i}, 0), TSL_OK);
-        }
-    }
     CHECK_EQ(world_free(&world), total);
     CHECK_SOUND(tsl_frames_verify(world.frames));
     CHECK_STATUS(tsl_frames_alloc(world.frames, TSL_FRAMES_MAX_ORDER, 0, &frame), TSL_OK);
@@ -76,13 +72,11 @@ static void exhaustion_is_a_status_and_counted(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
     struct tsl_frame frame = {0}, last = {0};
-    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK)
         last = frame;
-    }
     frame.number = 77;
-    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
         CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
-    }
     CHECK_EQ(frame.number, 77);
     struct tsl_frames_stats stats;
     tsl_frames_stats(world.frames, &stats);
@@ -191,9 +185,8 @@ static void zeroed_frames_are_zero(void)
         CHECK_EQ(again.number, frame.number);
         const unsigned char *bytes = tsl_port_phys_to_virt(tsl_frame_address(again));
         size_t sum = 0;
-        for (size_t i = 0; i < (size_t)TSL_PAGE_BYTES << order; i++) {
+        for (size_t i = 0; i < (size_t)TSL_PAGE_BYTES << order; i++)
             sum += bytes[i];
-        }
         CHECK_EQ(sum, 0);
     }
 }
@@ -275,9 +268,8 @@ static size_t dumped_length;
 static void keep(void *context, const char *text, size_t length)
 {
     (void)context;
-    for (size_t i = 0; i < length && dumped_length + 1 < sizeof(dumped); i++) {
+    for (size_t i = 0; i < length && dumped_length + 1 < sizeof(dumped); i++)
         dumped[dumped_length++] = text[i];
-    }
     dumped[dumped_length] = '\0';
 }
 
@@ -307,9 +299,8 @@ static void the_example_works(void)
     const tsl_paddr direct_map_bytes = WORLD_REACH;
     struct tsl_frames *frames;
     struct tsl_frames_config config = {.map = &map, .reach_end = direct_map_bytes};
-    if (tsl_frames_create(&config, &frames) != TSL_OK) {
+    if (tsl_frames_create(&config, &frames) != TSL_OK)
         return;
-    }
     struct tsl_frame frame;
     if (tsl_frames_alloc(frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &frame) == TSL_OK) {
         uint64_t *table = tsl_port_phys_to_virt(tsl_frame_address(frame));

@@ -99,11 +99,9 @@ static void flags_keep_their_address_limits(void)
         struct tsl_frame frame;
         CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
         tsl_word below = 0;
-        for (size_t r = 0; r < TSL_COUNT_OF(wide); r++) {
-            for (uint64_t at = wide[r].start; at < wide[r].start + wide[r].bytes; at += 4096) {
+        for (size_t r = 0; r < TSL_COUNT_OF(wide); r++)
+            for (uint64_t at = wide[r].start; at < wide[r].start + wide[r].bytes; at += 4096)
                 below += at < cases[i].end && tsl_frames_is_managed(world.frames, world_frame(at));
-            }
-        }
         CHECK_EQ(count, below);
     }
 }
@@ -301,9 +299,8 @@ static void metadata_lies_at_the_top_of_what_is_reachable(void)
 static tsl_word metadata_of(const struct world_range *ranges, size_t count)
 {
     struct tsl_frames_stats stats = {0};
-    if (world_make(&world, ranges, count) == TSL_OK) {
+    if (world_make(&world, ranges, count) == TSL_OK)
         tsl_frames_stats(world.frames, &stats);
-    }
     return stats.metadata_bytes;
 }
 

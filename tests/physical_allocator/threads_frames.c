@@ -37,9 +37,8 @@ static tsl_word shelf[SHELF];
 
 static void stamp(struct held block, uint32_t from, uint32_t to)
 {
-    for (tsl_word i = 0; i < (tsl_word)1 << block.order; i++) {
+    for (tsl_word i = 0; i < (tsl_word)1 << block.order; i++)
         CHECK_EQ(tsl_atomic_exchange_u32(&owner[block.number + i], to), from);
-    }
 }
 
 static bool take(struct rng *rng, uint32_t me, struct held *out)
@@ -47,9 +46,8 @@ static bool take(struct rng *rng, uint32_t me, struct held *out)
     static const unsigned orders[] = {0, 0, 0, 0, 0, 0, 1, 2, 5, 7, 8, 9, 10};
     out->order = orders[rng_below(rng, TSL_COUNT_OF(orders))];
     struct tsl_frame frame;
-    if (tsl_frames_alloc(world.frames, out->order, 0, &frame) != TSL_OK) {
+    if (tsl_frames_alloc(world.frames, out->order, 0, &frame) != TSL_OK)
         return false;
-    }
     out->number = frame.number;
     stamp(*out, 0, me);
     return true;
@@ -66,9 +64,8 @@ static void give(struct held block, uint32_t me)
 static void swap_shelf(struct rng *rng, tsl_word packed)
 {
     packed = tsl_atomic_exchange(&shelf[rng_below(rng, SHELF)], packed);
-    if (packed != 0) {
+    if (packed != 0)
         give((struct held){packed / 16, (unsigned)(packed % 16)}, 1000);
-    }
 }
 
 static void *work(void *argument)
@@ -81,11 +78,10 @@ static void *work(void *argument)
     for (unsigned round = 0; round < tap_rounds(60000); round++) {
         struct held block;
         if (count < TSL_COUNT_OF(held) && rng_once_in(&rng, 2)) {
-            if (take(&rng, cpu + 1, &block)) {
+            if (take(&rng, cpu + 1, &block))
                 held[count++] = block;
-            } else {
+            else
                 swap_shelf(&rng, 0);
-            }
         } else if (count > 0) {
             unsigned which = rng_below(&rng, count);
             block = held[which];
@@ -98,9 +94,8 @@ static void *work(void *argument)
             }
         }
     }
-    while (count > 0) {
+    while (count > 0)
         give(held[--count], cpu + 1);
-    }
     return NULL;
 }
 
@@ -114,9 +109,8 @@ static void no_frame_has_two_owners(void)
         cpu[i] = i;
         REQUIRE(pthread_create(&thread[i], NULL, work, &cpu[i]) == 0);
     }
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < THREADS; i++)
         CHECK_EQ(pthread_join(thread[i], NULL), 0);
-    }
     CHECK_SOUND(tsl_frames_verify(world.frames));
     for (unsigned i = 0; i < SHELF; i++) {
         if (shelf[i] != 0) {
@@ -154,9 +148,8 @@ static void *split_each(void *argument)
     unsigned me = *(const unsigned *)argument;
     host_port_set_cpu(me);
     for (uint32_t round = 1; round <= ROUNDS; round++) {
-        if (me == 0) {
+        if (me == 0)
             CHECK_STATUS(tsl_frames_alloc(world.frames, 9, 0, &disputed), TSL_OK);
-        }
         meet(me, 3 * round - 2);
         bool frees = me == 1 && round % 2 == 0;
         verdict[me] = frees ? tsl_frames_free(world.frames, disputed, 9)
@@ -179,9 +172,8 @@ static void *split_each(void *argument)
 
 static void one_of_two_gets_a_disputed_block(void)
 {
-    if (TSL_CPUS < 2) {
+    if (TSL_CPUS < 2)
         SKIP("one CPU is configured");
-    }
     REQUIRE(world_pc(&world, 8 * MIB) == TSL_OK);
     tsl_word before = world_free(&world);
     unsigned cpu[2] = {0, 1};

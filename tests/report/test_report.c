@@ -109,9 +109,8 @@ static void json_is_well_formed(void)
     CHECK_EQ(depth, 0);
     static const char *const parts[] = {"{\"frames\":{", ",\"heap\":{", ",\"ranges\":{",
                                         ",\"tables\":{"};
-    for (size_t i = 0; i < TSL_COUNT_OF(parts); i++) {
+    for (size_t i = 0; i < TSL_COUNT_OF(parts); i++)
         CHECK(strstr(all, parts[i]) != NULL);
-    }
     finish();
 }
 

@@ -78,9 +78,8 @@ static void take_interrupt(void)
 tsl_pin tsl_port_pin(void)
 {
     uint32_t depth = tsl_atomic_load_u32(&pin_depth[this_cpu]);
-    if (depth >= LARGEST_PIN) {
+    if (depth >= LARGEST_PIN)
         misuse("pinned too deep, an unpin is missing");
-    }
     tsl_atomic_store_u32(&pin_depth[this_cpu], depth + 1);
     pins_here++;
     return depth;
@@ -88,14 +87,12 @@ tsl_pin tsl_port_pin(void)
 
 void tsl_port_unpin(tsl_pin pin)
 {
-    if (tsl_atomic_load_u32(&pin_depth[this_cpu]) != pin + 1) {
+    if (tsl_atomic_load_u32(&pin_depth[this_cpu]) != pin + 1)
         misuse("unpin does not match the last pin");
-    }
     tsl_atomic_store_u32(&pin_depth[this_cpu], (uint32_t)pin);
     pins_here--;
-    if (pin == 0) {
+    if (pin == 0)
         take_interrupt();
-    }
 }
 
 unsigned tsl_port_cpu_id(void)
@@ -105,12 +102,10 @@ unsigned tsl_port_cpu_id(void)
 
 void host_port_set_cpu(unsigned cpu)
 {
-    if (cpu >= TSL_CPUS) {
+    if (cpu >= TSL_CPUS)
         misuse("no such CPU");
-    }
-    if (pins_here != 0) {
+    if (pins_here != 0)
         misuse("a pinned thread changes its CPU");
-    }
     this_cpu = cpu;
 }
 
@@ -132,19 +127,16 @@ static void run_as(unsigned cpu)
 
 void tsl_port_flush_others(const struct tsl_cpu_set *cpus)
 {
-    if (host_port_pin_depth() == 0) {
+    if (host_port_pin_depth() == 0)
         misuse("flush_others by an unpinned CPU");
-    }
     for (unsigned cpu = tsl_cpu_set_next(cpus, 0); cpu < TSL_CPUS;
          cpu = tsl_cpu_set_next(cpus, cpu + 1)) {
-        if (cpu == this_cpu) {
+        if (cpu == this_cpu)
             misuse("flush_others with the calling CPU");
-        }
         (void)tsl_atomic_add_u32(&kicks_sent, 1);
         (void)tsl_atomic_exchange_u32(&kick_pending[cpu], 1);
-        if (kick_mode == HOST_PORT_KICKS_RUN && tsl_atomic_load_u32(&pin_depth[cpu]) == 0) {
+        if (kick_mode == HOST_PORT_KICKS_RUN && tsl_atomic_load_u32(&pin_depth[cpu]) == 0)
             run_as(cpu);
-        }
     }
 }
 
@@ -155,9 +147,8 @@ void host_port_set_kicks(enum host_port_kicks kicks)
 
 void host_port_poll(void)
 {
-    if (host_port_pin_depth() == 0) {
+    if (host_port_pin_depth() == 0)
         take_interrupt();
-    }
 }
 
 unsigned host_port_kicks_sent(void)
@@ -181,9 +172,8 @@ void host_port_set_ram(void *start, tsl_paddr first, tsl_paddr bytes)
 
 void *tsl_port_phys_to_virt(tsl_paddr address)
 {
-    if (ram_start == NULL || address < ram_first || address - ram_first >= ram_bytes) {
+    if (ram_start == NULL || address < ram_first || address - ram_first >= ram_bytes)
         return NULL;
-    }
     return ram_start + (size_t)(address - ram_first);
 }
 
@@ -191,16 +181,14 @@ void *tsl_port_phys_to_virt(tsl_paddr address)
 
 void tsl_port_log(enum tsl_log_level level, const char *line)
 {
-    if (level < TSL_LOG_ERROR || level > TSL_LOG_DEBUG) {
+    if (level < TSL_LOG_ERROR || level > TSL_LOG_DEBUG)
         misuse("log with no such level");
-    }
     (void)pthread_mutex_lock(&kept.mutex);
     (void)snprintf(kept.line[kept.lines++ % KEPT_LINES], TSL_LOG_LINE_BYTES, "%s", line);
     kept.lines_of[level]++;
     (void)pthread_mutex_unlock(&kept.mutex);
-    if (getenv("TSL_LOG") != NULL) {
+    if (getenv("TSL_LOG") != NULL)
         (void)printf("# log %d: %s\n", (int)level, line);
-    }
 }
 
 void host_port_log_clear(void)
@@ -229,11 +217,9 @@ const char *host_port_log_last(void)
 
 bool host_port_log_has(const char *text)
 {
-    for (unsigned i = 0; i < KEPT_LINES; i++) {
-        if (strstr(kept.line[i], text) != NULL) {
+    for (unsigned i = 0; i < KEPT_LINES; i++)
+        if (strstr(kept.line[i], text) != NULL)
             return true;
-        }
-    }
     return false;
 }
 
@@ -263,22 +249,18 @@ bool host_port_panics(void (*action)(void *), void *context, char *message, size
 {
     int ends[2];
     (void)fflush(NULL);
-    if (pipe(ends) != 0) {
+    if (pipe(ends) != 0)
         misuse("no pipe");
-    }
     pid_t child = fork();
-    if (child < 0) {
+    if (child < 0)
         misuse("no process");
-    }
-    if (child == 0) {
+    if (child == 0)
         run_and_exit(action, context, ends[1]);
-    }
     (void)close(ends[1]);
     size_t length = 0;
     ssize_t got;
-    while (length + 1 < size && (got = read(ends[0], message + length, size - 1 - length)) > 0) {
+    while (length + 1 < size && (got = read(ends[0], message + length, size - 1 - length)) > 0)
         length += (size_t)got;
-    }
     message[length] = '\0';
     (void)close(ends[0]);
     int state = 0;

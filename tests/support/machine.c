@@ -47,10 +47,9 @@ const struct tsl_table_format *machine_format_at(size_t index)
 
 static const struct tsl_table_format *format_named(const char *name)
 {
-    for (size_t i = 0; tsl_arch_formats[i] != NULL; i++) {
+    for (size_t i = 0; tsl_arch_formats[i] != NULL; i++)
         if (name == NULL || strcmp(tsl_arch_formats[i]->name, name) == 0)
             return tsl_arch_formats[i];
-    }
     return NULL;
 }
 
@@ -81,10 +80,9 @@ bool machine_map_of(struct tsl_memory_map *map, struct tsl_memory_range *storage
 {
     if (tsl_map_init(map, storage, capacity) != TSL_OK)
         return false;
-    for (size_t i = 0; i < count && ram[i].bytes > 0; i++) {
+    for (size_t i = 0; i < count && ram[i].bytes > 0; i++)
         if (tsl_map_add(map, ram[i].start, ram[i].bytes, TSL_MEMORY_USABLE) != TSL_OK)
             return false;
-    }
     return true;
 }
 

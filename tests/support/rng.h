@@ -30,9 +30,8 @@ static inline uint32_t rng_u32(struct rng *self)
 static inline struct rng rng_of(uint64_t seed)
 {
     struct rng self = {(seed ^ UINT64_C(0x9E3779B97F4A7C15)) | 1};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         (void)rng_u32(&self);
-    }
     return self;
 }
 

@@ -26,9 +26,8 @@ static struct {
 /* A whole line in one piece, so that lines of several CPUs do not mix. */
 static void write_line(const char *line, size_t length)
 {
-    if (now.out != NULL) {
+    if (now.out != NULL)
         now.out->write(now.out->context, line, length < LINE_BYTES ? length : LINE_BYTES - 1);
-    }
 }
 
 TSL_PRINTF(1, 2) static void print_line(const char *format, ...)
@@ -62,9 +61,8 @@ static bool count(bool holds)
 
 bool tap_check(bool holds, const char *file, int line, const char *text)
 {
-    if (count(holds)) {
+    if (count(holds))
         print_line("# %s:%d: %s", file, line, text);
-    }
     return holds;
 }
 
@@ -104,9 +102,8 @@ bool tap_check_string(const char *actual, const char *expected, const char *file
                       const char *text)
 {
     bool holds = actual != NULL && expected != NULL && same_text(actual, expected);
-    if (count(holds)) {
+    if (count(holds))
         print_line("# %s:%d: %s: \"%s\", not \"%s\"", file, line, text, actual, expected);
-    }
     return holds;
 }
 
@@ -161,11 +158,9 @@ static bool is_chosen(const struct tap_suite *suite, const struct tap_test *test
 static unsigned count_chosen(const struct tap_suite *const *suites, const char *pattern)
 {
     unsigned chosen = 0;
-    for (; *suites != NULL; suites++) {
-        for (size_t i = 0; i < (*suites)->count; i++) {
+    for (; *suites != NULL; suites++)
+        for (size_t i = 0; i < (*suites)->count; i++)
             chosen += is_chosen(*suites, &(*suites)->tests[i], pattern);
-        }
-    }
     return chosen;
 }
 
@@ -176,9 +171,8 @@ static void run_one(const struct tap_suite *suite, const struct tap_test *test,
     now.failures = 0;
     now.skip_reason = NULL;
     test->run();
-    if (now.checks == 0 && now.skip_reason == NULL) {
+    if (now.checks == 0 && now.skip_reason == NULL)
         (void)tap_check(false, suite->name, 0, "the test checked nothing");
-    }
     result->run++;
     bool failed = tsl_atomic_load_u32(&now.failures) != 0;
     result->failed += failed;
@@ -199,11 +193,9 @@ struct tap_result tap_run(const struct tap_suite *const *suites, const char *pat
     print_line("1..%u", count_chosen(suites, pattern));
     print_line("# seed 0x%llx", (unsigned long long)tap_seed);
     for (; *suites != NULL; suites++) {
-        for (size_t i = 0; i < (*suites)->count; i++) {
-            if (is_chosen(*suites, &(*suites)->tests[i], pattern)) {
+        for (size_t i = 0; i < (*suites)->count; i++)
+            if (is_chosen(*suites, &(*suites)->tests[i], pattern))
                 run_one(*suites, &(*suites)->tests[i], &result);
-            }
-        }
     }
     return result;
 }

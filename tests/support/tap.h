@@ -79,9 +79,8 @@ struct tap_suite {
 /* As CHECK, but ends the test at once if it fails. Only in the test function itself. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
-        if (!tap_check((condition), TSL_FILE, __LINE__, #condition)) {                             \
+        if (!tap_check((condition), TSL_FILE, __LINE__, #condition))                               \
             return;                                                                                \
-        }                                                                                          \
     } while (0)
 
 /* Ends the test as skipped. Only in the test function itself, before any check. */

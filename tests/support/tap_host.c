@@ -35,17 +35,15 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "%zu suites in one program, 1 to %d expected\n", count, MOST_SUITES);
         return 2;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         suites[i] = __start_tap_suites[i];
-    }
     const char *seed = getenv("TSL_SEED");
     const char *scale = getenv("TSL_ROUNDS");
     tap_seed = seed != NULL ? strtoull(seed, NULL, 0) : tap_seed;
     tap_scale = scale != NULL ? (unsigned)strtoul(scale, NULL, 0) : tap_scale;
     struct tsl_sink out = {write_out, NULL};
     struct tap_result result = tap_run(suites, argc > 1 ? argv[1] : NULL, &out);
-    if (result.run == 0) {
+    if (result.run == 0)
         return 2;
-    }
     return result.failed == 0 ? 0 : 1;
 }

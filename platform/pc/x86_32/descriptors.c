@@ -122,9 +122,8 @@ void descriptors_load(struct platform_cpu *cpu)
     struct pointer gdt = {.limit = sizeof(gdts[0]) - 1, .base = (uint32_t)gdts[cpu->id]};
     struct pointer idt = {.limit = sizeof(gates) - 1, .base = (uint32_t)gates};
 
-    if (cpu->id == 0) {
+    if (cpu->id == 0)
         build_gates();
-    }
     build_double_task(cpu);
     build_gdt(cpu);
     /* The selectors keep their numbers, so that only %gs and the task register have anything to

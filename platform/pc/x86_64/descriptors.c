@@ -81,9 +81,8 @@ void descriptors_load(struct platform_cpu *cpu)
     struct pointer gdt = {.limit = sizeof(gdts[0]) - 1, .base = (uintptr_t)gdts[number]};
     struct pointer idt = {.limit = sizeof(gates) - 1, .base = (uintptr_t)gates};
 
-    if (number == 0) {
+    if (number == 0)
         build_gates();
-    }
     build_gdt(number);
     /* The selectors keep their numbers, so that only the hidden parts of segment registers are as
      * before. */

@@ -87,9 +87,8 @@ static inline tsl_word tsl_bits_claim(tsl_word *shared)
 /* Takes the lowest bit out of the copy: its index, -1 if the copy is empty. */
 static inline int tsl_bits_take(tsl_word *copy)
 {
-    if (*copy == 0) {
+    if (*copy == 0)
         return -1;
-    }
     int index = (int)tsl_bits_lowest(*copy);
     *copy &= *copy - 1;
     return index;
@@ -100,9 +99,8 @@ static inline int tsl_bits_take(tsl_word *copy)
 static inline int tsl_bits_take_run(tsl_word *copy, unsigned count, unsigned align)
 {
     int index = tsl_bits_find_run(*copy, count, align);
-    if (index >= 0) {
+    if (index >= 0)
         *copy &= ~tsl_bits_mask((unsigned)index, count);
-    }
     return index;
 }
 
@@ -126,9 +124,8 @@ static inline tsl_word tsl_bits_give_own(tsl_word *copy, tsl_word mask)
 static inline tsl_word tsl_bits_merge(tsl_word *copy, tsl_word *shared)
 {
     /* Look first: an exchange that finds nothing costs the cache line of all others. */
-    if (tsl_atomic_load(shared) == 0) {
+    if (tsl_atomic_load(shared) == 0)
         return 0;
-    }
     tsl_word freed = tsl_atomic_exchange(shared, 0);
     tsl_word twice = *copy & freed;
     *copy |= freed;

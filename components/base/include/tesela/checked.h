@@ -18,9 +18,8 @@
 TSL_MUST_CHECK static inline bool tsl_checked_add(size_t a, size_t b, size_t *out)
 {
     size_t sum = a + b;
-    if (sum < a) {
+    if (sum < a)
         return false;
-    }
     *out = sum;
     return true;
 }
@@ -28,9 +27,8 @@ TSL_MUST_CHECK static inline bool tsl_checked_add(size_t a, size_t b, size_t *ou
 TSL_MUST_CHECK static inline bool tsl_checked_mul(size_t a, size_t b, size_t *out)
 {
     size_t product;
-    if (__builtin_mul_overflow(a, b, &product)) {
+    if (__builtin_mul_overflow(a, b, &product))
         return false;
-    }
     *out = product;
     return true;
 }
@@ -38,9 +36,8 @@ TSL_MUST_CHECK static inline bool tsl_checked_mul(size_t a, size_t b, size_t *ou
 TSL_MUST_CHECK static inline bool tsl_checked_add_paddr(tsl_paddr a, tsl_paddr b, tsl_paddr *out)
 {
     tsl_paddr sum = a + b;
-    if (sum < a) {
+    if (sum < a)
         return false;
-    }
     *out = sum;
     return true;
 }
@@ -49,9 +46,8 @@ TSL_MUST_CHECK static inline bool tsl_checked_add_paddr(tsl_paddr a, tsl_paddr b
  * the address space, where an exclusive end would not. False when bytes is 0 or the range wraps. */
 TSL_MUST_CHECK static inline bool tsl_checked_last(tsl_vaddr start, size_t bytes, tsl_vaddr *out)
 {
-    if (bytes == 0 || start > UINTPTR_MAX - (bytes - 1)) {
+    if (bytes == 0 || start > UINTPTR_MAX - (bytes - 1))
         return false;
-    }
     *out = start + (bytes - 1);
     return true;
 }
@@ -59,9 +55,8 @@ TSL_MUST_CHECK static inline bool tsl_checked_last(tsl_vaddr start, size_t bytes
 TSL_MUST_CHECK static inline bool tsl_checked_last_paddr(tsl_paddr start, tsl_paddr bytes,
                                                          tsl_paddr *out)
 {
-    if (bytes == 0 || start > UINT64_MAX - (bytes - 1)) {
+    if (bytes == 0 || start > UINT64_MAX - (bytes - 1))
         return false;
-    }
     *out = start + (bytes - 1);
     return true;
 }
@@ -110,9 +105,8 @@ static inline tsl_paddr tsl_align_up_paddr(tsl_paddr value, tsl_paddr align)
 /* Rounds up, or returns false and leaves *out alone when the multiple does not fit. */
 TSL_MUST_CHECK static inline bool tsl_checked_align_up(size_t value, size_t align, size_t *out)
 {
-    if (!tsl_checked_add(value, align - 1, &value)) {
+    if (!tsl_checked_add(value, align - 1, &value))
         return false;
-    }
     *out = tsl_align_down(value, align);
     return true;
 }
@@ -120,9 +114,8 @@ TSL_MUST_CHECK static inline bool tsl_checked_align_up(size_t value, size_t alig
 TSL_MUST_CHECK static inline bool tsl_checked_align_up_paddr(tsl_paddr value, tsl_paddr align,
                                                              tsl_paddr *out)
 {
-    if (!tsl_checked_add_paddr(value, align - 1, &value)) {
+    if (!tsl_checked_add_paddr(value, align - 1, &value))
         return false;
-    }
     *out = tsl_align_down_paddr(value, align);
     return true;
 }

@@ -76,27 +76,24 @@ static inline struct tsl_list *tsl_list_last(const struct tsl_list *head)
 static inline struct tsl_list *tsl_list_pop_front(struct tsl_list *head)
 {
     struct tsl_list *node = tsl_list_first(head);
-    if (node != NULL) {
+    if (node != NULL)
         tsl_list_remove(node);
-    }
     return node;
 }
 
 static inline struct tsl_list *tsl_list_pop_back(struct tsl_list *head)
 {
     struct tsl_list *node = tsl_list_last(head);
-    if (node != NULL) {
+    if (node != NULL)
         tsl_list_remove(node);
-    }
     return node;
 }
 
 /* Moves all nodes of `from` behind the last of `head`, in their order; `from` is empty then. */
 static inline void tsl_list_append(struct tsl_list *head, struct tsl_list *from)
 {
-    if (tsl_list_is_empty(from)) {
+    if (tsl_list_is_empty(from))
         return;
-    }
     from->next->prev = head->prev;
     from->prev->next = head;
     head->prev->next = from->next;

@@ -92,9 +92,8 @@ static inline struct tsl_defect tsl_defect_at(const char *component, unsigned ru
  */
 #define TSL_ASSERT(condition)                                                                      \
     do {                                                                                           \
-        if (TSL_UNLIKELY(!(condition))) {                                                          \
+        if (TSL_UNLIKELY(!(condition)))                                                            \
             tsl_assert_failed(TSL_FILE, __LINE__, #condition);                                     \
-        }                                                                                          \
     } while (0)
 
 /* The cold half of TSL_ASSERT. */

@@ -39,9 +39,8 @@ void tsl_trace_print(const struct tsl_sink *sink);
 TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_entry *ring,
                                                               size_t entries)
 {
-    if (TSL_TRACE) {
+    if (TSL_TRACE)
         return tsl_trace_start(ring, entries);
-    }
     (void)ring;
     (void)entries;
     return TSL_UNSUPPORTED;
@@ -56,18 +55,16 @@ TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_e
  */
 static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
 {
-    if (TSL_TRACE) {
+    if (TSL_TRACE)
         tsl_trace_record(event, a, b);
-    }
 }
 
 /* Prints the events, oldest first, one a line: number, CPU, name, both numbers. Events that are
  * overwritten meanwhile are left out. Recording goes on. Prints nothing if not compiled in. */
 static inline void tsl_trace_dump(const struct tsl_sink *sink)
 {
-    if (TSL_TRACE) {
+    if (TSL_TRACE)
         tsl_trace_print(sink);
-    }
     (void)sink;
 }
 

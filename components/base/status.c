@@ -42,14 +42,23 @@ const char *tsl_status_name(enum tsl_status status)
     return (unsigned)status < TSL_STATUS_COUNT ? names[status] : "unknown";
 }
 
-enum tsl_status tsl_refuse(struct tsl_refusals *counter, enum tsl_status status, const char *format,
-                           ...)
+/* Counts a refusal; 0 if it is not to be logged, else its number. */
+static tsl_word count(struct tsl_refusals *counter, enum tsl_status status)
 {
     TSL_ASSERT(status > TSL_OK && status < TSL_STATUS_COUNT);
     tsl_word number = 1;
     if (counter != NULL)
         number = tsl_atomic_add(&counter->by_status[status], 1) + 1;
     if (TSL_LOG_LEVEL < TSL_LOG_WARNING || (number > ALWAYS_LOGGED && !tsl_is_power_of_two(number)))
+        return 0;
+    return number;
+}
+
+enum tsl_status tsl_refuse_saying(struct tsl_refusals *counter, enum tsl_status status,
+                                  const char *format, ...)
+{
+    tsl_word number = count(counter, status);
+    if (number == 0)
         return status;
     char line[TSL_LOG_LINE_BYTES];
     size_t used =
@@ -60,6 +69,35 @@ enum tsl_status tsl_refuse(struct tsl_refusals *counter, enum tsl_status status,
     va_start(arguments, format);
     (void)tsl_format_list(line + used, sizeof(line) - used, format, arguments);
     va_end(arguments);
+    tsl_port_log(TSL_LOG_WARNING, line);
+    return status;
+}
+
+/* Formatting is what this build leaves out: a line is put together by hand. Returns its end. */
+static char *append(char *place, const char *text)
+{
+    while (*text != '\0')
+        *place++ = *text++;
+    return place;
+}
+
+static char *append_address(char *place, const void *address)
+{
+    uintptr_t value = (uintptr_t)address;
+    place = append(place, " at code address 0x");
+    for (unsigned shift = sizeof(value) * 8; shift > 0; shift -= 4)
+        *place++ = "0123456789abcdef"[(value >> (shift - 4)) & 15];
+    *place = '\0';
+    return place;
+}
+
+TSL_NOINLINE enum tsl_status tsl_refuse_tersely(struct tsl_refusals *counter,
+                                                enum tsl_status status)
+{
+    if (count(counter, status) == 0)
+        return status;
+    char line[TSL_LOG_LINE_BYTES];
+    (void)append_address(append(line, tsl_status_name(status)), TSL_RETURN_ADDRESS());
     tsl_port_log(TSL_LOG_WARNING, line);
     return status;
 }
@@ -80,6 +118,13 @@ tsl_word tsl_refusals_total(const struct tsl_refusals *counter)
 void tsl_assert_failed(const char *file, int line, const char *condition)
 {
     tsl_panic("assertion failed at %s:%d: %s", file, line, condition);
+}
+
+TSL_NOINLINE void tsl_assert_failed_at(void)
+{
+    char line[TSL_LOG_LINE_BYTES];
+    (void)append_address(append(line, "assertion failed"), TSL_RETURN_ADDRESS());
+    tsl_port_panic(line);
 }
 
 void tsl_panic(const char *format, ...)

@@ -147,6 +147,17 @@ static void only_a_panic_is_a_panic(void)
     CHECK(host_port_panics(assert_something_false, NULL, message, sizeof(message)));
 }
 
+static void fail_tersely(void *context)
+{
+    (void)context;
+    tsl_assert_failed_at();
+}
+
+static void terse_assertions_tell_where(void)
+{
+    CHECK_PANICS(fail_tersely, NULL, "assertion failed at code address 0x");
+}
+
 TAP_SUITE(die, TAP_TEST(wrong_order_names_both_ranks), TAP_TEST(a_lock_is_not_recursive),
           TAP_TEST(overwritten_links_are_found), TAP_TEST(assertions_tell_where_and_what),
-          TAP_TEST(only_a_panic_is_a_panic));
+          TAP_TEST(terse_assertions_tell_where), TAP_TEST(only_a_panic_is_a_panic));

@@ -12,6 +12,7 @@
 #include <tesela/config.h>
 #include <tesela/status.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 static void levels_above_the_configured_are_dropped(void)
@@ -68,6 +69,27 @@ static void refusals_without_a_counter_are_always_logged(void)
     CHECK_EQ(host_port_log_lines(), 7);
 }
 
+/* What follows the status' name in a line of a build without sentences. */
+#define CODE_ADDRESS " at code address 0x"
+
+static void terse_refusals_name_status_and_code(void)
+{
+    if (TSL_LOG_LEVEL < 2)
+        SKIP("refusals are not logged at this level");
+    struct tsl_refusals refusals = {{0}};
+    host_port_log_clear();
+    for (unsigned number = 1; number <= 6; number++)
+        CHECK_STATUS(tsl_refuse_tersely(&refusals, TSL_DOUBLE_FREE), TSL_DOUBLE_FREE);
+    CHECK_EQ(host_port_log_lines(), 4);
+    CHECK_EQ(tsl_refusals_of(&refusals, TSL_DOUBLE_FREE), 6);
+    const char *line = host_port_log_last();
+    CHECK_EQ(strncmp(line, "double free" CODE_ADDRESS, strlen("double free" CODE_ADDRESS)), 0);
+    uintptr_t code = (uintptr_t)strtoull(strstr(line, "0x"), NULL, 16);
+    uintptr_t here = (uintptr_t)(void *)terse_refusals_name_status_and_code;
+    CHECK(code > here && code - here < 4096);
+}
+
 TAP_SUITE(log, TAP_TEST(levels_above_the_configured_are_dropped), TAP_TEST(long_lines_are_cut),
           TAP_TEST(refusals_are_logged_ever_more_rarely),
-          TAP_TEST(refusals_without_a_counter_are_always_logged));
+          TAP_TEST(refusals_without_a_counter_are_always_logged),
+          TAP_TEST(terse_refusals_name_status_and_code));

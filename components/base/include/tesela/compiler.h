@@ -28,6 +28,8 @@
 #define TSL_UNUSED       __attribute__((unused))
 #define TSL_NOINLINE     __attribute__((noinline))
 #define TSL_COLD         __attribute__((cold))
+/* The code address to which the running function returns; it must not be inlined. */
+#define TSL_RETURN_ADDRESS() __builtin_return_address(0)
 /* Links into the section although nothing in the program names the object. */
 #define TSL_SECTION(name) __attribute__((section(name), used))
 

@@ -13,6 +13,7 @@
 #define TESELA_STATUS_H
 
 #include <tesela/compiler.h>
+#include <tesela/config.h>
 #include <tesela/types.h>
 
 /* The result of whatever can fail. On any value but TSL_OK outputs are untouched and the object is
@@ -51,14 +52,25 @@ struct tsl_refusals {
 /*
  * Refuses a request: counts it, logs one line that starts with the status' name, returns `status`.
  * Every refusal of a caller's mistake ends here, after the state has been left as it was.
+ *   enum tsl_status tsl_refuse(struct tsl_refusals *counter, enum tsl_status status,
+ *                              const char *format, ...);
  * The first four refusals of a status in a counter are logged, then those whose number is a power
- * of two, so that a loop of mistakes cannot drown the log.
+ * of two, so that a loop of mistakes cannot drown the log. Without TSL_LOG_SENTENCES the line has
+ * the code address of the refusal instead of the formatted sentence.
  * counter: NULL if the object itself is what is wrong: then every refusal is logged.
  * Before:  status is not TSL_OK.
  * Context: any in which the port may log; takes no lock.
  */
+#define tsl_refuse(counter, status, ...)                                                           \
+    (TSL_LOG_SENTENCES ? tsl_refuse_saying((counter), (status), __VA_ARGS__)                       \
+                       : tsl_refuse_tersely((counter), (status)))
+
+/* The two halves of tsl_refuse; only one of them is linked. */
 TSL_MUST_CHECK TSL_COLD TSL_PRINTF(3, 4) enum tsl_status
-    tsl_refuse(struct tsl_refusals *counter, enum tsl_status status, const char *format, ...);
+    tsl_refuse_saying(struct tsl_refusals *counter, enum tsl_status status, const char *format,
+                      ...);
+TSL_MUST_CHECK TSL_COLD enum tsl_status tsl_refuse_tersely(struct tsl_refusals *counter,
+                                                           enum tsl_status status);
 
 /* How many refusals of this status have been counted. */
 tsl_word tsl_refusals_of(const struct tsl_refusals *counter, enum tsl_status status);
@@ -92,12 +104,17 @@ static inline struct tsl_defect tsl_defect_at(const char *component, unsigned ru
  */
 #define TSL_ASSERT(condition)                                                                      \
     do {                                                                                           \
-        if (TSL_UNLIKELY(!(condition)))                                                            \
-            tsl_assert_failed(TSL_FILE, __LINE__, #condition);                                     \
+        if (TSL_UNLIKELY(!(condition))) {                                                          \
+            if (TSL_LOG_SENTENCES)                                                                 \
+                tsl_assert_failed(TSL_FILE, __LINE__, #condition);                                 \
+            else                                                                                   \
+                tsl_assert_failed_at();                                                            \
+        }                                                                                          \
     } while (0)
 
-/* The cold half of TSL_ASSERT. */
+/* The cold halves of TSL_ASSERT; without TSL_LOG_SENTENCES the panic names the code address. */
 TSL_NORETURN TSL_COLD void tsl_assert_failed(const char *file, int line, const char *condition);
+TSL_NORETURN TSL_COLD void tsl_assert_failed_at(void);
 
 /* Panics with a formatted message (cut to one line of the log). For TSL_ASSERT's kind of mistakes
  * whose report needs values. */

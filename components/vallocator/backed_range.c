@@ -6,9 +6,11 @@
  * Needs:   base, page_table, physical_allocator; not the heap, since it feeds the heap.
  * Callers: see <tesela/backed_range.h>.
  *
- * A page's bit is cleared before it gets a frame and set only after its frame is gone and every CPU
- * has forgotten it. So whoever sees a free bit may use the address at once, and no lock is held
- * while frames and tables are worked on.
+ * Two bits a page. `free` is cleared before the page gets a frame and set only after its frame is
+ * gone and every CPU has forgotten it. So whoever sees a free bit may use the address at once, and
+ * no lock is held while frames and tables are worked on. `settled` is set when the page is wholly
+ * its owner's, and cleared by the put that takes it away: a put of pages that another CPU is getting
+ * or putting at the moment finds that bit clear and is refused before it touches anything.
  */
 #include "vallocator_internal.h"
 
@@ -16,20 +18,6 @@
 #include <tesela/bits.h>
 #include <tesela/checked.h>
 #include <tesela/lock.h>
-
-struct tsl_backed_range {
-    struct tsl_lock lock; /* TSL_RANK_REGION: guards all below but config and home */
-    struct tsl_backed_range_config config;
-    struct tsl_frame home; /* where this struct lives */
-    size_t home_frames;
-    size_t pages;
-    size_t used;
-    size_t peak;
-    size_t first_candidate; /* no page below this one is free */
-    tsl_word failures;
-    struct tsl_refusals refusals;
-    tsl_word free_pages[]; /* 1 = free; bits beyond `pages` are 0 */
-};
 
 static size_t words_for(size_t pages)
 {
@@ -54,7 +42,7 @@ enum tsl_status tsl_backed_range_create(const struct tsl_backed_range_config *co
     if (status != TSL_OK)
         return status;
     size_t pages = config->bytes / TSL_PAGE_BYTES;
-    size_t bytes = sizeof(struct tsl_backed_range) + words_for(pages) * sizeof(tsl_word);
+    size_t bytes = sizeof(struct tsl_backed_range) + 2 * words_for(pages) * sizeof(tsl_word);
     struct tsl_frames_run run = {.count = (bytes + TSL_PAGE_BYTES - 1) / TSL_PAGE_BYTES,
                                  .align_frames = 1,
                                  .flags = TSL_FRAMES_LOW | TSL_FRAMES_ZERO};
@@ -68,6 +56,7 @@ enum tsl_status tsl_backed_range_create(const struct tsl_backed_range_config *co
     self->home = home;
     self->home_frames = run.count;
     self->pages = pages;
+    self->settled = self->free_pages + words_for(pages);
     tsl_bits_set_range(self->free_pages, 0, pages);
     *out = self;
     return TSL_OK;
@@ -90,6 +79,14 @@ void tsl_backed_range_destroy(struct tsl_backed_range *self)
     TSL_ASSERT(tsl_frames_free_run(frames, home, count) == TSL_OK);
 }
 
+/* => locked */
+static void note_taken(struct tsl_backed_range *self, size_t count)
+{
+    self->used += count;
+    if (self->used > self->peak)
+        self->peak = self->used;
+}
+
 static size_t take_pages(struct tsl_backed_range *self, size_t count)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -97,9 +94,7 @@ static size_t take_pages(struct tsl_backed_range *self, size_t count)
         tsl_bits_find_set_run(self->free_pages, self->pages, self->first_candidate, count, 1);
     if (first != TSL_BITS_NONE) {
         tsl_bits_clear_range(self->free_pages, first, count);
-        self->used += count;
-        if (self->used > self->peak)
-            self->peak = self->used;
+        note_taken(self, count);
         if (first == self->first_candidate || count == 1)
             self->first_candidate = first + count;
     } else {
@@ -107,6 +102,28 @@ static size_t take_pages(struct tsl_backed_range *self, size_t count)
     }
     tsl_lock_release(&self->lock, pin);
     return first;
+}
+
+/* Takes exactly the `count` pages from `first` on; false if one of them is not free. */
+static bool take_pages_at(struct tsl_backed_range *self, size_t first, size_t count)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool is_free = tsl_bits_find_clear(self->free_pages, first + count, first) == TSL_BITS_NONE;
+    if (is_free) {
+        tsl_bits_clear_range(self->free_pages, first, count);
+        note_taken(self, count);
+    } else {
+        self->failures++;
+    }
+    tsl_lock_release(&self->lock, pin);
+    return is_free;
+}
+
+static void settle(struct tsl_backed_range *self, size_t first, size_t count)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_bits_set_range(self->settled, first, count);
+    tsl_lock_release(&self->lock, pin);
 }
 
 static void return_pages(struct tsl_backed_range *self, size_t first, size_t count, bool failed)
@@ -121,23 +138,31 @@ static void return_pages(struct tsl_backed_range *self, size_t first, size_t cou
     tsl_lock_release(&self->lock, pin);
 }
 
+/* Backs pages that were taken and settles them, or returns them. */
+static bool back_pages(struct tsl_backed_range *self, size_t first, size_t pages)
+{
+    if (tsl_vm_back(self->config.table, self->config.frames,
+                    self->config.start + first * TSL_PAGE_BYTES, pages,
+                    self->config.attributes) != TSL_OK) {
+        return_pages(self, first, pages, true);
+        return false;
+    }
+    settle(self, first, pages);
+    return true;
+}
+
 void *tsl_backed_range_get(struct tsl_backed_range *self, size_t pages)
 {
     if (pages == 0 || pages > self->pages)
         return NULL;
     size_t first = take_pages(self, pages);
-    if (first == TSL_BITS_NONE)
+    if (first == TSL_BITS_NONE || !back_pages(self, first, pages))
         return NULL;
-    tsl_vaddr start = self->config.start + first * TSL_PAGE_BYTES;
-    if (tsl_vm_back(self->config.table, self->config.frames, start, pages,
-                    self->config.attributes) != TSL_OK) {
-        return_pages(self, first, pages, true);
-        return NULL;
-    }
-    return (void *)start;
+    return (void *)(self->config.start + first * TSL_PAGE_BYTES);
 }
 
-static enum tsl_status check_put(struct tsl_backed_range *self, tsl_vaddr start, size_t pages)
+/* What is wrong with a run that somebody says he has, if anything can be told from outside. */
+static enum tsl_status check_run(const struct tsl_backed_range *self, tsl_vaddr start, size_t pages)
 {
     size_t offset = start - self->config.start;
     if (pages == 0)
@@ -147,22 +172,50 @@ static enum tsl_status check_put(struct tsl_backed_range *self, tsl_vaddr start,
     if (start < self->config.start || offset / TSL_PAGE_BYTES >= self->pages ||
         pages > self->pages - offset / TSL_PAGE_BYTES)
         return TSL_FOREIGN;
+    return TSL_OK;
+}
+
+/* Whether all pages of the run are wholly somebody's; if so, they are no longer when `unsettle`. */
+static bool is_settled(struct tsl_backed_range *self, size_t first, size_t pages, bool unsettle)
+{
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    bool taken = tsl_bits_all_clear(self->free_pages, offset / TSL_PAGE_BYTES, pages);
+    bool all = tsl_bits_find_clear(self->settled, first + pages, first) == TSL_BITS_NONE;
+    if (all && unsettle)
+        tsl_bits_clear_range(self->settled, first, pages);
     tsl_lock_release(&self->lock, pin);
-    return taken ? TSL_OK : TSL_DOUBLE_FREE;
+    return all;
+}
+
+enum tsl_status tsl_backed_range_extend(struct tsl_backed_range *self, void *start, size_t pages,
+                                        size_t new_pages)
+{
+    size_t first = ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES;
+    enum tsl_status status = check_run(self, (tsl_vaddr)start, pages);
+    if (status == TSL_OK && new_pages <= pages)
+        status = TSL_INVALID;
+    if (status == TSL_OK && !is_settled(self, first, pages, false))
+        status = TSL_NOT_FOUND;
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status,
+                          "backed range: %zu pages at %p cannot become %zu", pages, start,
+                          new_pages);
+    if (new_pages > self->pages - first || !take_pages_at(self, first + pages, new_pages - pages))
+        return TSL_LIMIT;
+    return back_pages(self, first + pages, new_pages - pages) ? TSL_OK : TSL_NO_MEMORY;
 }
 
 enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start, size_t pages)
 {
-    enum tsl_status status = check_put(self, (tsl_vaddr)start, pages);
-    /* Not all mapped: another CPU is putting them too, or has not got them yet. */
-    if (status == TSL_OK && tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages) != TSL_OK)
+    size_t first = ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES;
+    enum tsl_status status = check_run(self, (tsl_vaddr)start, pages);
+    if (status == TSL_OK && !is_settled(self, first, pages, true))
         status = TSL_DOUBLE_FREE;
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p", pages,
                           start);
-    return_pages(self, ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES, pages, false);
+    /* Settled pages are mapped, and nobody else has a say in them since we unsettled them. */
+    TSL_ASSERT(tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages) == TSL_OK);
+    return_pages(self, first, pages, false);
     return TSL_OK;
 }
 
@@ -170,14 +223,19 @@ enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
 static struct tsl_defect verify_page(const struct tsl_backed_range *self, size_t page)
 {
     bool is_free = tsl_bits_test(self->free_pages, page);
+    bool is_out = tsl_bits_test(self->settled, page);
     tsl_vaddr address = self->config.start + page * TSL_PAGE_BYTES;
     struct tsl_mapping mapping;
     if (page >= self->pages)
-        return is_free ? tsl_defect_at("backed range", 1, page, "bits behind the window are 0")
-                       : TSL_NO_DEFECT;
+        return is_free || is_out
+                   ? tsl_defect_at("backed range", 1, page, "bits behind the window are 0")
+                   : TSL_NO_DEFECT;
     if (is_free && page < self->first_candidate)
         return tsl_defect_at("backed range", 3, address,
                              "no page below the first candidate is free");
+    if (is_free == is_out)
+        return tsl_defect_at("backed range", 5, address,
+                             "a page is free or settled, while no call is under way");
     if (is_free == (tsl_table_query(self->config.table, address, &mapping) == TSL_OK))
         return tsl_defect_at("backed range", 4, address,
                              "a page is mapped exactly when its bit is 0");
@@ -208,10 +266,16 @@ static void source_put(void *context, void *start, size_t pages)
     TSL_ASSERT(tsl_backed_range_put(context, start, pages) == TSL_OK);
 }
 
+static bool source_remap(void *context, void *start, size_t pages, size_t new_pages)
+{
+    return tsl_backed_range_extend(context, start, pages, new_pages) == TSL_OK;
+}
+
 struct tsl_page_source tsl_backed_range_source(struct tsl_backed_range *self)
 {
     return (struct tsl_page_source){.get = source_get,
                                     .put = source_put,
+                                    .remap = source_remap,
                                     .context = self,
                                     .start = self->config.start,
                                     .bytes = self->config.bytes};

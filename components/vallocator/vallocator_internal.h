@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * vallocator_internal.h: what the files of this component share: giving frames to pages and taking
- * them back.
+ * them back, and the layouts that their verifiers and break tests look at.
  *
- * Owns:    nothing.
+ * Owns:    struct tsl_ranges, struct range, struct tsl_backed_range.
  * Needs:   page_table, physical_allocator.
- * Callers: components/vallocator only.
+ * Callers: components/vallocator and its break tests only.
  */
 #ifndef TESELA_VALLOCATOR_INTERNAL_H
 #define TESELA_VALLOCATOR_INTERNAL_H
 
+#include <tesela/backed_range.h>
 #include <tesela/lock.h>
 #include <tesela/page_table.h>
 #include <tesela/physical_allocator.h>
@@ -29,6 +30,22 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_f
  * TSL_NOT_FOUND, and nothing is changed: a page is not mapped. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr start,
                                              size_t pages);
+
+/* A window whose pages are two bits each; backed_range.c has the theory. */
+struct tsl_backed_range {
+    struct tsl_lock lock; /* TSL_RANK_REGION: guards all below but config and home */
+    struct tsl_backed_range_config config;
+    struct tsl_frame home; /* where this struct lives */
+    size_t home_frames;
+    size_t pages;
+    size_t used;
+    size_t peak;
+    size_t first_candidate; /* no page below this one is free */
+    tsl_word failures;
+    struct tsl_refusals refusals;
+    tsl_word *settled;     /* 1 = handed out and mapped; as many words as free_pages */
+    tsl_word free_pages[]; /* 1 = free; bits beyond `pages` are 0, here and above */
+};
 
 /* One range. Addresses are kept as offsets into the window, so that a window may end at the top of
  * memory. */

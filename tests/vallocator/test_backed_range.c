@@ -73,6 +73,38 @@ static void wrong_puts_are_refused(void)
     finish();
 }
 
+static void runs_grow_in_place(void)
+{
+    start();
+    char *run = tsl_backed_range_get(range, 4);
+    char *next = tsl_backed_range_get(range, 2);
+    CHECK_SAME(next, run + 4 * 4096);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 4, 5), TSL_LIMIT);
+    CHECK_STATUS(tsl_backed_range_put(range, next, 2), TSL_OK);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 4, 9), TSL_OK);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 9 * 4096 - 1), TSL_READ | TSL_WRITE);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 9 * 4096), 0);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 9, 9), TSL_INVALID);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 0, 9), TSL_INVALID);
+    CHECK_STATUS(tsl_backed_range_extend(range, run + 1, 9, 10), TSL_MISALIGNED);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, PAGES + 1, PAGES + 2), TSL_FOREIGN);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 10, 11), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 9, PAGES + 1), TSL_LIMIT);
+    CHECK_STATUS(tsl_backed_range_extend(range, run, 9, SIZE_MAX), TSL_LIMIT);
+    for (tsl_word left = 0; left <= 24; left++) {
+        vm_fixture_leave_frames(left);
+        enum tsl_status status = tsl_backed_range_extend(range, run, 9, 29);
+        CHECK(status == TSL_OK || status == TSL_NO_MEMORY);
+        CHECK(left >= 20 || status == TSL_NO_MEMORY);
+        if (status == TSL_OK)
+            CHECK_STATUS(tsl_backed_range_put(range, run + 9 * 4096, 20), TSL_OK);
+        vm_fixture_give_frames_back();
+        CHECK_SOUND(tsl_backed_range_verify(range));
+    }
+    CHECK_STATUS(tsl_backed_range_put(range, run, 9), TSL_OK);
+    finish();
+}
+
 static void shortage_loses_nothing(void)
 {
     start();
@@ -161,5 +193,6 @@ static void bad_configurations_are_refused(void)
 }
 
 TAP_SUITE(backed_range, TAP_TEST(pages_are_there_while_they_are_out),
-          TAP_TEST(wrong_puts_are_refused), TAP_TEST(shortage_loses_nothing),
-          TAP_TEST(random_runs_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));
+          TAP_TEST(wrong_puts_are_refused), TAP_TEST(runs_grow_in_place),
+          TAP_TEST(shortage_loses_nothing), TAP_TEST(random_runs_agree_with_a_model),
+          TAP_TEST(bad_configurations_are_refused));

@@ -111,6 +111,21 @@ static void guess_pages(unsigned cpu)
     }
 }
 
+/* CPU 0 asks for more than there are frames, so that each get ends by taking back what it mapped;
+ * the others guess single pages of it meanwhile. */
+static void guess_pages_that_fail(unsigned cpu)
+{
+    struct rng rng = rng_start(cpu);
+    meet(cpu, 1);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        void *guess = (void *)(vm.window + rng_below(&rng, 8) * TSL_PAGE_BYTES);
+        if (cpu == 0)
+            CHECK_SAME(tsl_backed_range_get(backed, 8), NULL);
+        else
+            CHECK_STATUS(tsl_backed_range_put(backed, guess, 1), TSL_DOUBLE_FREE);
+    }
+}
+
 struct start {
     void (*run)(unsigned cpu);
     unsigned cpu;
@@ -191,6 +206,15 @@ static void a_disputed_range_is_freed_once(void)
     vm_fixture_stop();
 }
 
+static void pages_of_a_failing_get_cannot_be_put(void)
+{
+    start_backed();
+    vm_fixture_leave_frames(6);
+    run_on_all(guess_pages_that_fail);
+    vm_fixture_give_frames_back();
+    finish_backed();
+}
+
 static void disputed_pages_are_put_once(void)
 {
     start_backed();
@@ -206,5 +230,5 @@ static void guessed_pages_are_put_whole_or_not_at_all(void)
 }
 
 TAP_SUITE(threads_ranges, TAP_TEST(a_disputed_range_is_freed_once),
-          TAP_TEST(disputed_pages_are_put_once),
+          TAP_TEST(disputed_pages_are_put_once), TAP_TEST(pages_of_a_failing_get_cannot_be_put),
           TAP_TEST(guessed_pages_are_put_whole_or_not_at_all));

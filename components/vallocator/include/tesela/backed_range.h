@@ -16,7 +16,7 @@
 #include <tesela/status.h>
 #include <tesela/types.h>
 
-/* A window of addresses; it lives in frames of its own, about 1 bit for each page of the window.
+/* A window of addresses; it lives in frames of its own, two bits for each page of the window.
  */
 struct tsl_backed_range;
 
@@ -67,12 +67,24 @@ void tsl_backed_range_destroy(struct tsl_backed_range *self);
 void *tsl_backed_range_get(struct tsl_backed_range *self, size_t pages);
 
 /*
+ * Makes a run of `pages` pages that was handed out `new_pages` long, at its place: the pages behind
+ * it are handed out too, contents undefined. Pages may later be put in any pieces.
+ * Errors:  TSL_LIMIT (a page behind it is taken, or the window ends), TSL_NO_MEMORY (not enough
+ *          frames): the run stays as it is. A caller's mistake: TSL_INVALID (no pages, or not
+ *          longer), TSL_MISALIGNED, TSL_FOREIGN, TSL_NOT_FOUND (a page of it is not handed out).
+ * Context, Cost: as tsl_backed_range_get().
+ */
+TSL_MUST_CHECK enum tsl_status tsl_backed_range_extend(struct tsl_backed_range *self, void *start,
+                                                       size_t pages, size_t new_pages);
+
+/*
  * Takes back a run, or a part of a run, of pages that were handed out.
  *
  * The pages are unmapped and flushed on every CPU before their frames and then their addresses are
  * free.
  * Errors:  TSL_MISALIGNED, TSL_INVALID (no pages), TSL_FOREIGN (outside the window),
- *          TSL_DOUBLE_FREE (a page of it is not handed out). Nothing is changed then.
+ *          TSL_DOUBLE_FREE (a page of it is not handed out, or is being taken back
+ *          or handed out at this moment). Nothing is changed then.
  * Context: any but NMI.
  * Cost:    O(pages) and one flush for each full gather.
  */
@@ -87,7 +99,7 @@ void tsl_backed_range_stats(const struct tsl_backed_range *self,
                             struct tsl_backed_range_stats *out);
 
 /*
- * Checks the range's own rules (README.md, B1 to B4). Reads only.
+ * Checks the range's own rules (README.md, B1 to B5). Reads only.
  * Before:  nobody changes the range meanwhile.
  * Cost:    O(pages of the window).
  */

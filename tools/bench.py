@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import builds
 from anchors import ANCHORS
@@ -43,6 +44,7 @@ PRELOADS = {
 
 
 CITED = " (cited)"  # behind the name of a peer that was not measured in this run
+MORE_IS_BETTER = ("blocks",)  # units; of all others less is better
 
 
 @dataclass
@@ -101,6 +103,11 @@ def _is_library(path):
     return re.search(r"\.so(\.\d+)*$", path) is not None
 
 
+def _has_frames(path):
+    """Whether a shared library is a frame allocator (tests/bench/README.md), else it is a malloc."""
+    return _is_library(path) and b"frames_peer_create" in Path(path).read_bytes()
+
+
 def parse_rows(text, where, arch):
     """The figures in a program's output."""
     rows = []
@@ -151,15 +158,17 @@ class Bench:
             build.configure(self.say)
             programs = {entry["name"]: entry["filename"][0]
                         for entry in build.introspect("targets")
-                        if entry["name"].startswith("bench-")}
+                        if entry["name"].startswith(("bench-", "peer-"))}
             if not programs:
                 return
             build.compile(self.say, [os.path.relpath(path, build.directory)
                                      for path in programs.values()])
             for group in self.arguments.groups:
-                if f"bench-{group}" in programs:
-                    text = output_of([programs[f"bench-{group}"]], self.say, f"{group} on the host")
-                    self._take(text, "host", "x86_64")
+                for name, program in programs.items():
+                    if name == f"bench-{group}" or name.startswith(f"bench-{group}-"):
+                        self._take(output_of([program], self.say, name), "host", "x86_64")
+            if "frames" in self.arguments.groups:
+                self._run_frame_allocators(programs)
             if "heap" in self.arguments.groups and "bench-malloc" in programs:
                 self._run_mallocs(programs["bench-malloc"])
         self._run_peers()
@@ -172,12 +181,23 @@ class Bench:
             if found and group_of(found[1]) in self.arguments.groups:
                 self.notes.append((found[1], arch, found[2]))
 
+    def _run_frame_allocators(self, programs):
+        """The rows frames.* over allocators written for this, and over libraries given."""
+        for name, program in programs.items():
+            peer = name.removeprefix("peer-frames-")
+            if peer not in (name, "library"):
+                self._add_peer(peer, output_of([program], self.say, f"frames of {peer}"))
+        for name, path in self.arguments.peer.items():
+            if _has_frames(path):
+                self._add_peer(name, output_of([programs["peer-frames-library"], path], self.say,
+                                               f"frames of {name}"))
+
     def _run_mallocs(self, program):
         """The same heap workloads over malloc: glibc's, and every one that can be preloaded."""
         self._add_peer("glibc", output_of([program], self.say, "heap of glibc"))
         libraries = {name: path for name, path in PRELOADS.items() if os.path.exists(path)}
         libraries.update({name: path for name, path in self.arguments.peer.items()
-                          if _is_library(path)})
+                          if _is_library(path) and not _has_frames(path)})
         for name, path in libraries.items():
             self._add_peer(name, output_of([program], self.say, f"heap of {name}",
                                            {"LD_PRELOAD": path}))
@@ -225,14 +245,16 @@ def number(value):
 
 
 def comparison(row, cited):
-    """The best peer of one kind (cited, or measured in this run) and our figure divided by its."""
-    peers = {name: value for name, value in row.peers.items()
-             if name.endswith(CITED) == cited}
+    """The peers of one kind (cited, or measured in this run), the best first, and our figure divided
+    by its (where more is better, its by ours)."""
+    more = row.unit in MORE_IS_BETTER
+    peers = sorted(((value, name.removesuffix(CITED)) for name, value in row.peers.items()
+                    if name.endswith(CITED) == cited), reverse=more)
     if not peers:
         return "", ""
-    peer = min(peers, key=peers.get)
-    ratio = row.value / peers[peer] if peers[peer] else float("inf")
-    return f"{peer.removesuffix(CITED)} {number(peers[peer])}", f"{ratio:.2f}x"
+    above, below = (peers[0][0], row.value) if more else (row.value, peers[0][0])
+    ratio = above / below if below else float("inf")
+    return ", ".join(f"{name} {number(value)}" for value, name in peers), f"{ratio:.2f}x"
 
 
 def print_table(rows, notes, screen):

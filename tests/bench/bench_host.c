@@ -40,8 +40,13 @@ uint64_t bench_below(uint64_t *state, uint64_t bound)
 
 void bench_add(struct bench_samples *samples, double start, double operations)
 {
+    bench_add_value(samples, (bench_now() - start) / operations);
+}
+
+void bench_add_value(struct bench_samples *samples, double value)
+{
     bench_require(samples->count < BENCH_SAMPLES, "too many samples in one row");
-    samples->value[samples->count++] = (bench_now() - start) / operations;
+    samples->value[samples->count++] = value;
 }
 
 static int compare(const void *a, const void *b)
@@ -51,11 +56,27 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-void bench_row(const char *name, struct bench_samples *samples)
+static void print_row(const char *name, const char *unit, double value, unsigned samples)
+{
+    printf("row %s %s %.2f %u\n", name, unit, value, samples);
+    fflush(stdout);
+}
+
+void bench_row_in(const char *name, const char *unit, struct bench_samples *samples)
 {
     qsort(samples->value, samples->count, sizeof(samples->value[0]), compare);
-    printf("row %s ns %.2f %u\n", name, samples->value[samples->count / 2], samples->count);
-    fflush(stdout);
+    print_row(name, unit, samples->value[samples->count / 2], samples->count);
+}
+
+void bench_row(const char *name, struct bench_samples *samples)
+{
+    bench_row_in(name, "ns", samples);
+}
+
+void bench_row_least(const char *name, struct bench_samples *samples)
+{
+    qsort(samples->value, samples->count, sizeof(samples->value[0]), compare);
+    print_row(name, "ns", samples->value[0], samples->count);
 }
 
 void bench_shuffle(uint32_t *numbers, uint32_t count, uint64_t *state)

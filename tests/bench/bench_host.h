@@ -33,8 +33,13 @@ uint64_t bench_below(uint64_t *state, uint64_t bound);
 /* Adds (now - start) / operations. */
 void bench_add(struct bench_samples *samples, double start, double operations);
 
-/* Prints `row NAME ns MEDIAN SAMPLES`. */
+/* Adds a figure that is no time. */
+void bench_add_value(struct bench_samples *samples, double value);
+
+/* Prints `row NAME ns MEDIAN SAMPLES`; in another unit; or the least of the samples. */
 void bench_row(const char *name, struct bench_samples *samples);
+void bench_row_in(const char *name, const char *unit, struct bench_samples *samples);
+void bench_row_least(const char *name, struct bench_samples *samples);
 
 /* Puts `count` numbers into random order. */
 void bench_shuffle(uint32_t *numbers, uint32_t count, uint64_t *state);

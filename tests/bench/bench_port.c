@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_port.c: the seven functions of the port for a host benchmark on one thread.
+ * bench_port.c: the seven functions of the port for host benchmarks.
  *
- * Owns:    bench_ram, simulated memory from address 0 on (reserved, backed only where touched).
+ * Owns:    simulated memory from address 0 on (reserved, backed only where touched); which CPU this
+ *          thread is.
  * Needs:   base, mmap.
- * Callers: the library; bench_*.c call bench_ram_create().
+ * Callers: the library; bench_*.c through bench_port.h.
  *
- * Unlike the port of the tests it checks nothing, so that what is measured is Tesela.
+ * Unlike the port of the tests it checks nothing, so that what is measured is Tesela. A kicked CPU
+ * answers at once, in the kicker's thread: CPUs that are threads must not kick each other, and
+ * benchmarks leave so much memory free that they do not.
  */
 #define _DEFAULT_SOURCE
 
@@ -15,10 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <tesela/config.h>
+#include <tesela/cpu.h>
+#include <tesela/flush.h>
 #include <tesela/port.h>
 
 static char *bench_ram;
 static uint64_t bench_ram_bytes;
+static _Thread_local unsigned bench_cpu;
 
 void bench_ram_create(uint64_t bytes)
 {
@@ -44,7 +51,12 @@ void tsl_port_unpin(tsl_pin pin)
 
 unsigned tsl_port_cpu_id(void)
 {
-    return 0;
+    return bench_cpu;
+}
+
+void bench_be_cpu(unsigned cpu)
+{
+    bench_cpu = cpu;
 }
 
 void *tsl_port_phys_to_virt(tsl_paddr address)
@@ -54,7 +66,13 @@ void *tsl_port_phys_to_virt(tsl_paddr address)
 
 void tsl_port_flush_others(const struct tsl_cpu_set *cpus)
 {
-    (void)cpus;
+    unsigned own = bench_cpu;
+    for (unsigned cpu = tsl_cpu_set_next(cpus, 0); cpu < TSL_CPUS;
+         cpu = tsl_cpu_set_next(cpus, cpu + 1)) {
+        bench_cpu = cpu;
+        tsl_flush_receive();
+    }
+    bench_cpu = own;
 }
 
 void tsl_port_log(enum tsl_log_level level, const char *line)

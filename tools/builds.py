@@ -102,7 +102,8 @@ def main(function):
 
 def cross_options(arch, compiler="gcc"):
     """Meson options of a kernel build for arch."""
-    return ["--cross-file", str(ROOT / "cross" / f"{arch}-{compiler}.ini")]
+    return ["--cross-file", str(ROOT / "cross" / f"{arch}-{compiler}.ini"),
+            "-Dport_inline=platform/pc/port_inline"]
 
 
 def kernel_build(profile, arch, compiler="gcc"):

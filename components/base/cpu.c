@@ -2,8 +2,8 @@
  *
  * cpu.c: sets of CPUs, and the CPUs online.
  *
- * Owns:    the set of CPUs online.
- * Needs:   arch.h (flush), bits.h, flush.h, port.h.
+ * Owns:    the set of CPUs online, and of those that may keep things for themselves.
+ * Needs:   arch.h (flush), bits.h, flush.h, port.h, call.c (hooks).
  * Callers: everybody, through cpu.h.
  */
 #include <tesela/arch.h>
@@ -11,8 +11,10 @@
 #include <tesela/cpu.h>
 #include <tesela/flush.h>
 #include <tesela/port.h>
+#include "base_internal.h"
 
 static struct tsl_cpu_set online;
+static struct tsl_cpu_set keepers; /* of them, those that may keep things for themselves */
 
 void tsl_cpu_set_add(struct tsl_cpu_set *self, unsigned cpu)
 {
@@ -71,17 +73,28 @@ void tsl_cpu_join(void)
     tsl_atomic_fence();
     tsl_arch_flush_all(true);
     tsl_flush_receive();
+    tsl_cpu_set_add(&keepers, tsl_port_cpu_id());
     tsl_port_unpin(pin);
 }
 
 void tsl_cpu_leave(void)
 {
     tsl_pin pin = tsl_port_pin();
+    if (tsl_cpu_set_has(&online, tsl_port_cpu_id())) {
+        /* Still online for those who call all CPUs: they wait until everything is given back. */
+        tsl_cpu_set_remove(&keepers, tsl_port_cpu_id());
+        tsl_cpu_run_hooks();
+    }
     tsl_cpu_set_remove(&online, tsl_port_cpu_id());
     /* Not for those who wait for this CPU, they see that it left; but what was posted while it was
      * online is owed. */
     tsl_flush_receive();
     tsl_port_unpin(pin);
+}
+
+bool tsl_cpu_is_online(void)
+{
+    return TSL_CPUS == 1 || tsl_cpu_set_has(&keepers, tsl_port_cpu_id());
 }
 
 const struct tsl_cpu_set *tsl_cpus_online(void)

@@ -3,7 +3,7 @@
  * flush.c: requests to drop translations, posted from CPU to CPU.
  *
  * Owns:    one mailbox a CPU, the counters.
- * Needs:   arch.h (flush, relax), atomic.h, cpu.h, port.h (pin, cpu_id, flush_others).
+ * Needs:   arch.h (flush, relax), atomic.h, cpu.h, port.h (pin, cpu_id, flush_others), call.c.
  * Callers: page_table posts; lock.c and the port's interrupt handler receive.
  *
  * Theory. Posts to one CPU are numbered. A post merges its request into what the mailbox holds and
@@ -18,6 +18,7 @@
 #include <tesela/atomic.h>
 #include <tesela/flush.h>
 #include <tesela/port.h>
+#include "base_internal.h"
 
 #define CACHE_LINE 64
 
@@ -97,9 +98,13 @@ static void answer(struct mailbox *own)
         return;
     struct tsl_flush request;
     uint32_t number = take(own, &request);
-    tsl_arch_flush(&request);
+    if (!tsl_flush_is_empty(&request)) {
+        tsl_arch_flush(&request);
+        (void)tsl_atomic_add(&counters.received, 1);
+    }
+    /* Behind take: who asks for a call sets its bit first and posts then. */
+    tsl_calls_answer(tsl_port_cpu_id());
     tsl_atomic_store_release_u32(&own->done, number);
-    (void)tsl_atomic_add(&counters.received, 1);
 }
 
 void tsl_flush_receive(void)
@@ -142,6 +147,11 @@ static void post_to(const struct tsl_cpu_set *others, const struct tsl_flush *re
         tsl_port_flush_others(&kicked);
         (void)tsl_atomic_add(&counters.kicks, tsl_cpu_set_count(&kicked));
     }
+}
+
+void tsl_flush_wake(const struct tsl_cpu_set *others)
+{
+    post_to(others, &(struct tsl_flush){0});
 }
 
 static void count(const struct tsl_flush *request)

@@ -14,12 +14,19 @@
 #include <tesela/lock.h>
 
 static const char *const names[] = {
-    [TSL_RANK_PROCESSES] = "processes", [TSL_RANK_SPACE] = "space",
-    [TSL_RANK_REGION] = "region",       [TSL_RANK_PRIVATE_LAYER] = "private layer",
-    [TSL_RANK_OBJECT] = "object",       [TSL_RANK_PAGE_BUSY] = "page busy",
-    [TSL_RANK_TABLES] = "tables",       [TSL_RANK_POLICY] = "policy",
-    [TSL_RANK_POOL] = "pool",           [TSL_RANK_SWAP] = "swap",
-    [TSL_RANK_HEAP] = "heap",           [TSL_RANK_FRAMES] = "frames",
+    [TSL_RANK_CPUS] = "cpus",
+    [TSL_RANK_PROCESSES] = "processes",
+    [TSL_RANK_SPACE] = "space",
+    [TSL_RANK_REGION] = "region",
+    [TSL_RANK_PRIVATE_LAYER] = "private layer",
+    [TSL_RANK_OBJECT] = "object",
+    [TSL_RANK_PAGE_BUSY] = "page busy",
+    [TSL_RANK_TABLES] = "tables",
+    [TSL_RANK_POLICY] = "policy",
+    [TSL_RANK_POOL] = "pool",
+    [TSL_RANK_SWAP] = "swap",
+    [TSL_RANK_HEAP] = "heap",
+    [TSL_RANK_FRAMES] = "frames",
     [TSL_RANK_FLUSH] = "flush",
 };
 

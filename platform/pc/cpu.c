@@ -29,6 +29,8 @@ struct cpu_area {
 enum job_state { JOB_NONE, JOB_BEING_POSTED, JOB_POSTED };
 enum { START_TIMEOUT_US = 200000, INIT_WAIT_US = 10000, SIPI_WAIT_US = 200 };
 
+_Static_assert(offsetof(struct platform_cpu, id) == sizeof(uintptr_t),
+               "port_inline/tesela/port_inline.h reads the number at this offset");
 _Static_assert(offsetof(struct platform_cpu, id) == CPU_OFFSET_ID,
                "early.h says where assembly finds the number");
 _Static_assert(offsetof(struct platform_cpu, recovery) == CPU_OFFSET_RECOVERY,

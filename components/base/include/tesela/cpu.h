@@ -57,8 +57,8 @@ void tsl_cpu_join(void);
 
 /*
  * This CPU stops using the library (idle power-off, unplug): flushes no longer wait for it, so from
- * now on it must not touch any memory that the library may unmap, until it joins again. Answers
- * what is pending first.
+ * now on it must not touch any memory that the library may unmap, until it joins again. Runs the
+ * hooks of call.h, which give back what this CPU keeps for itself, and answers what is pending.
  * Context: on the CPU itself, holding no lock of the library.
  */
 void tsl_cpu_leave(void);

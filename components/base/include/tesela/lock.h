@@ -18,6 +18,7 @@
 /* Outermost first: whoever holds a lock may take only locks of greater rank. Two locks of one rank
  * are never held together. */
 enum tsl_lock_rank {
+    TSL_RANK_CPUS, /* hooks of CPUs that leave */
     TSL_RANK_PROCESSES,
     TSL_RANK_SPACE,
     TSL_RANK_REGION,

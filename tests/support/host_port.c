@@ -210,6 +210,13 @@ unsigned host_port_log_lines_of(enum tsl_log_level level)
     return kept.lines_of[level];
 }
 
+const char *host_port_log_first(void)
+{
+    return kept.lines == 0           ? ""
+           : kept.lines < KEPT_LINES ? kept.line[0]
+                                     : kept.line[kept.lines % KEPT_LINES];
+}
+
 const char *host_port_log_last(void)
 {
     return kept.lines == 0 ? "" : kept.line[(kept.lines - 1) % KEPT_LINES];

@@ -50,6 +50,8 @@ void host_port_log_clear(void);
 /* Lines since the last clear, and of them those of this level. */
 unsigned host_port_log_lines(void);
 unsigned host_port_log_lines_of(enum tsl_log_level level);
+/* The oldest line that is kept since the last clear, "" if there is none. */
+const char *host_port_log_first(void);
 /* The last line, "" if there is none. */
 const char *host_port_log_last(void);
 /* Whether one of the last 64 lines contains the text. */

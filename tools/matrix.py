@@ -97,6 +97,9 @@ def quick():
     groups = [
         host_group("gcc-64", "gcc", 64, "address,undefined", suites=("unit", "build", "consumer")),
         host_group("clang-32", "clang", 32, "address,undefined"),
+        # Several memory nodes: what only the server profile has.
+        host_group("server-64", "clang", 64, "address,undefined", profile="server",
+                   suites=("kernel_layout", "physical_allocator")),
     ]
     for profile, arch in machines():
         suites = ("qemu",) if profile == "desktop" else ()

@@ -20,6 +20,7 @@ struct search {
     struct tsl_frames *self;
     struct frames_cpu *cpu;
     unsigned order;
+    unsigned flags;
     unsigned zone;
     tsl_word first_area;
     tsl_word end_area;
@@ -265,18 +266,26 @@ static bool take_in_zone(struct search *search)
     }
 }
 
-/* Goes through the zones from the highest that has areas below `limit` down. Before: pinned. */
-static bool take_below(struct search *search, tsl_word limit)
+/* Goes through the zones that the flags admit, on one node from the highest down. Before: pinned. */
+static bool take_on_route(struct search *search)
 {
-    for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
-        const struct frames_zone *place = &search->self->zone[zone];
-        if (place->first_area == place->end_area || place->first_area >= limit)
+    struct tsl_frames *self = search->self;
+    struct frames_route route = route_of(self, search->flags);
+    for (unsigned step = 0; step < zone_count(self); step++) {
+        unsigned zone = route_zone(self, &route, step);
+        const struct frames_zone *place = &self->zone[zone];
+        tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), search->flags);
+        if (place->first_area == place->end_area || place->first_area >= limit ||
+            (route.is_bound && zone_node(zone) != route.node))
             continue;
         search->zone = zone;
         search->first_area = place->first_area;
         search->end_area = place->end_area < limit ? place->end_area : limit;
-        if (take_in_zone(search))
+        if (take_in_zone(search)) {
+            if (TSL_NODES > 1 && zone_node(zone) != route.node)
+                tsl_frames_count_elsewhere(self, route.node);
             return true;
+        }
     }
     return false;
 }
@@ -285,7 +294,8 @@ static bool take_below(struct search *search, tsl_word limit)
  * Returns its number, or 0 after doing nothing. Before: pinned. */
 static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu)
 {
-    struct frames_slot *slot = &cpu->slot[self->top_zone];
+    unsigned zone = own_top_zone(self);
+    struct frames_slot *slot = &cpu->slot[zone];
     tsl_word *place = &slot->words[slot->word];
     tsl_word value = tsl_atomic_load(place);
     if (TSL_UNLIKELY(value == 0 || !word_swap(place, &value, value & (value - 1))))
@@ -295,16 +305,16 @@ static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu
         tsl_frames_publish(self, slot->area);
         return 0;
     }
-    slot_account(self, self->top_zone, slot, -1);
+    slot_account(self, zone, slot, -1);
     return slot->number + slot->word * TSL_WORD_BITS + tsl_bits_lowest(value);
 }
 
-/* Any order, zones below `limit`; the first frame's number or 0. Before: pinned. */
+/* Any order, all zones; the first frame's number or 0. Before: pinned. */
 TSL_NOINLINE static tsl_word take_slow(struct tsl_frames *self, struct frames_cpu *cpu,
-                                       unsigned order, tsl_word limit)
+                                       unsigned order, unsigned flags)
 {
-    struct search search = {.self = self, .cpu = cpu, .order = order};
-    return take_below(&search, limit) ? search.number : 0;
+    struct search search = {.self = self, .cpu = cpu, .order = order, .flags = flags};
+    return take_on_route(&search) ? search.number : 0;
 }
 
 static enum tsl_status fail(struct tsl_frames *self, unsigned order)
@@ -327,7 +337,7 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
     struct tsl_frame frame = {0};
     if (tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
         tsl_pin pin = tsl_port_pin();
-        frame.number = take_slow(self, this_cpu(self), order, tsl_frames_flag_limit(self, flags));
+        frame.number = take_slow(self, this_cpu(self), order, flags);
         tsl_port_unpin(pin);
     }
     if (frame.number == 0)
@@ -341,13 +351,14 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
 enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
                                  struct tsl_frame *out)
 {
-    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER || self->has_reserves))
+    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER ||
+                     tsl_atomic_load(&self->rules) != 0))
         return alloc_special(self, order, flags, out);
     tsl_pin pin = tsl_port_pin();
     struct frames_cpu *cpu = this_cpu(self);
     tsl_word number = order == 0 ? take_fast(self, cpu) : 0;
     if (TSL_UNLIKELY(number == 0))
-        number = take_slow(self, cpu, order, self->area_count);
+        number = take_slow(self, cpu, order, 0);
     tsl_port_unpin(pin);
     if (TSL_UNLIKELY(number == 0))
         return fail(self, order);

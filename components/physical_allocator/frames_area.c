@@ -81,7 +81,7 @@ void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_wo
 static void note_peak(struct tsl_frames *self)
 {
     tsl_word used = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
         used += self->zone[zone].total - tsl_atomic_load(&self->zone[zone].free);
     tsl_word peak = tsl_atomic_load(&self->peak);
     while ((intptr_t)used > (intptr_t)peak && !word_swap(&self->peak, &peak, used)) {

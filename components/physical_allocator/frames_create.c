@@ -8,7 +8,8 @@
  *
  * Two passes over the usable ranges: the first counts areas and spans, which gives the size; then a
  * hole is cut for the metadata, and the second pass writes what is left into it. What is not usable
- * RAM appears nowhere, so a reserved entry costs nothing, however high it lies.
+ * RAM appears nowhere, so a reserved entry costs nothing, however high it lies. With several nodes
+ * the second pass goes over the map once a node, so that each node is one stretch of the row.
  */
 #include "physical_allocator_internal.h"
 
@@ -31,13 +32,39 @@ struct plan {
     tsl_word areas;
     uint64_t frames;
     uint64_t ignored;
+    tsl_word split_areas;
+    unsigned nodes;
 };
 
 /* A place in the walk over usable ranges. */
 struct cursor {
     size_t range;
     tsl_paddr from;
+    tsl_word last_area; /* of the piece before */
+    unsigned node;      /* of the piece before, then of the one found */
+    bool is_split;      /* it belongs to that node only because of the area it shares */
 };
+
+/*
+ * Cuts a piece where another node begins, and finds the cursor's node. An area is one node's: that
+ * of its lowest usable frame.
+ */
+static void cut_at_node(const struct plan *plan, struct cursor *cursor, struct frames_span *piece)
+{
+    tsl_paddr last;
+    unsigned node =
+        tsl_nodes_at(plan->config->nodes, (tsl_paddr)piece->first << TSL_PAGE_SHIFT, &last);
+    tsl_word area = piece->first / AREA_FRAMES;
+    tsl_word stop = (tsl_word)(last >> TSL_PAGE_SHIFT);
+    cursor->is_split = area == cursor->last_area && node != cursor->node;
+    if (cursor->is_split)
+        stop = (area + 1) * AREA_FRAMES - 1;
+    else
+        cursor->node = node;
+    if (stop < piece->end - 1)
+        piece->end = stop + 1;
+    cursor->last_area = (piece->end - 1) / AREA_FRAMES;
+}
 
 /* The next run of usable frames: without frame 0, the hole, and what is above ram_end. */
 static bool next_piece(const struct plan *plan, struct cursor *cursor, struct frames_span *out)
@@ -57,9 +84,11 @@ static bool next_piece(const struct plan *plan, struct cursor *cursor, struct fr
         }
         if (plan->hole_start > start && plan->hole_start < end)
             end = plan->hole_start;
-        cursor->from = end;
         out->first = (tsl_word)(start >> TSL_PAGE_SHIFT);
         out->end = (tsl_word)(end >> TSL_PAGE_SHIFT);
+        if (TSL_NODES > 1 && plan->config->nodes != NULL)
+            cut_at_node(plan, cursor, out);
+        cursor->from = (tsl_paddr)out->end << TSL_PAGE_SHIFT;
         return true;
     }
     return false;
@@ -67,7 +96,7 @@ static bool next_piece(const struct plan *plan, struct cursor *cursor, struct fr
 
 static struct cursor first_piece(void)
 {
-    return (struct cursor){.range = 0, .from = TSL_PAGE_BYTES};
+    return (struct cursor){.range = 0, .from = TSL_PAGE_BYTES, .last_area = FRAMES_NONE};
 }
 
 static void survey(struct plan *plan)
@@ -81,6 +110,7 @@ static void survey(struct plan *plan)
         plan->areas += end_area - first_area - (first_area == last_area ? 1 : 0);
         plan->frames += piece.end - piece.first;
         plan->spans++;
+        plan->split_areas += cursor.is_split ? 1 : 0;
         last_area = end_area - 1;
     }
     const struct tsl_memory_map *map = plan->config->map;
@@ -123,7 +153,9 @@ static void carve_tree(struct carver *carver, struct area_tree *tree, tsl_word a
 /* Lays the metadata out: the same steps measure it and place it. */
 static void carve_all(struct carver *carver, const struct plan *plan, struct tsl_frames *self)
 {
-    self->cpus = carve(carver, TSL_CPUS * sizeof(struct frames_cpu), 64);
+    self->cpus = carve(carver, TSL_CPUS * cpu_stride(plan->nodes), 64);
+    if (TSL_NODES > 1)
+        self->numa = carve(carver, sizeof(struct frames_numa), 64);
     self->words = carve(carver, plan->areas * AREA_WORDS * sizeof(tsl_word), 64);
     self->entries = carve(carver, (plan->areas + 1) / 2 * sizeof(uint32_t), sizeof(uint32_t));
     carve_tree(carver, &self->any, plan->areas);
@@ -165,13 +197,18 @@ static bool place_metadata(struct plan *plan, size_t bytes)
     return is_placed;
 }
 
-/* Writes spans and bits, and gives every area that has frames its place in the row. */
-static void fill_spans(struct tsl_frames *self, const struct plan *plan)
+/* Writes a node's spans and bits, and gives each of its areas that has frames its place in the row.
+ */
+static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigned node)
 {
     struct cursor cursor = first_piece();
     struct frames_span piece;
     tsl_word last_area = FRAMES_NONE; /* counted through all of physical memory */
+    self->node[node].first_area = self->area_count;
+    self->node[node].first_span = self->span_count;
     while (next_piece(plan, &cursor, &piece)) {
+        if (cursor.node != node)
+            continue;
         tsl_word first_area = piece.first / AREA_FRAMES;
         tsl_word end_area = (piece.end - 1) / AREA_FRAMES + 1;
         tsl_word row = first_area == last_area ? self->area_count - 1 : self->area_count;
@@ -185,7 +222,8 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan)
             self->main_span = self->span_count;
         self->span_count++;
     }
-    self->main = self->spans[self->main_span];
+    self->node[node].end_area = self->area_count;
+    self->node[node].end_span = self->span_count;
 }
 
 static void fill_entries(struct tsl_frames *self)
@@ -209,26 +247,29 @@ static tsl_word smaller(tsl_word a, tsl_word b)
     return a < b ? a : b;
 }
 
-static void fill_zones(struct tsl_frames *self)
+static void fill_zones(struct tsl_frames *self, unsigned node)
 {
-    tsl_word high = self->area_count;
+    struct frames_node *place = &self->node[node];
+    tsl_word high = place->end_area;
     if (self->direct_end != 0)
-        high = tsl_frames_area_limit(self, number_of(self->direct_end));
-    self->dma_limit = tsl_frames_area_limit(self, number_of(DMA_END));
-    self->dma32_limit = tsl_frames_area_limit(self, number_of(DMA32_END));
-    tsl_word dma32_end = sizeof(tsl_word) == 8 ? self->dma32_limit : self->dma_limit;
+        high = tsl_frames_area_limit(self, node, number_of(self->direct_end));
+    place->dma_limit = tsl_frames_area_limit(self, node, number_of(DMA_END));
+    place->dma32_limit = tsl_frames_area_limit(self, node, number_of(DMA32_END));
+    place->low_limit = place->first_area;
+    tsl_word dma32_end = sizeof(tsl_word) == 8 ? place->dma32_limit : place->dma_limit;
     const tsl_word ends[TSL_ZONE_COUNT] = {
-        [TSL_ZONE_DMA] = smaller(self->dma_limit, high),
+        [TSL_ZONE_DMA] = smaller(place->dma_limit, high),
         [TSL_ZONE_DMA32] = smaller(dma32_end, high),
         [TSL_ZONE_NORMAL] = high,
-        [TSL_ZONE_HIGHMEM] = self->area_count,
+        [TSL_ZONE_HIGHMEM] = place->end_area,
     };
-    tsl_word first = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    tsl_word first = place->first_area;
+    for (unsigned kind = 0; kind < TSL_ZONE_COUNT; kind++) {
+        unsigned zone = node * TSL_ZONE_COUNT + kind;
         self->zone[zone].first_area = first;
-        self->zone[zone].end_area = ends[zone];
-        self->top_zone = first < ends[zone] ? zone : self->top_zone;
-        first = ends[zone];
+        self->zone[zone].end_area = ends[kind];
+        place->top_zone = first < ends[kind] ? zone : place->top_zone;
+        first = ends[kind];
     }
 }
 
@@ -237,9 +278,21 @@ static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
     tsl_paddr end = reach_end;
     if (self->direct_end != 0 && self->direct_end < end)
         end = self->direct_end;
-    tsl_word limit = tsl_frames_area_limit(self, number_of(end));
-    if (limit > tsl_atomic_load(&self->low_limit))
-        tsl_atomic_store(&self->low_limit, limit);
+    for (unsigned node = 0; node < node_count(self); node++) {
+        tsl_word limit = tsl_frames_area_limit(self, node, number_of(end));
+        if (limit > tsl_atomic_load(&self->node[node].low_limit))
+            tsl_atomic_store(&self->node[node].low_limit, limit);
+    }
+}
+
+static void fill_slots(struct tsl_frames *self)
+{
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+        for (unsigned zone = 0; zone < zone_count(self); zone++) {
+            frames_cpu_at(self, cpu)->slot[zone].area = FRAMES_NONE;
+            frames_cpu_at(self, cpu)->slot[zone].words = &self->nothing;
+        }
+    }
 }
 
 static void build(struct tsl_frames *self, const struct plan *plan)
@@ -247,25 +300,29 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     const struct tsl_frames_config *config = plan->config;
     struct carver carver = {(char *)self, sizeof(struct tsl_frames)};
     carve_all(&carver, plan, self);
+    self->node_count = plan->nodes;
     self->direct_end = config->direct_end;
     self->reserve_reclaim = config->reserve_reclaim;
     self->reserve_exit = config->reserve_exit;
-    self->has_reserves = config->reserve_reclaim != 0 || config->reserve_exit != 0;
+    if (config->reserve_reclaim != 0 || config->reserve_exit != 0)
+        self->rules = FRAMES_RULE_RESERVE;
     self->metadata_start = plan->hole_start;
     self->metadata_frames = (tsl_word)((plan->hole_end - plan->hole_start) >> TSL_PAGE_SHIFT);
     self->ignored = plan->ignored < WORD_FULL ? (tsl_word)plan->ignored : WORD_FULL;
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
-            self->cpus[cpu].slot[zone].area = FRAMES_NONE;
-            self->cpus[cpu].slot[zone].words = &self->nothing;
-        }
+    fill_slots(self);
+    for (unsigned node = 0; node < plan->nodes; node++) {
+        fill_spans(self, plan, node);
+        fill_zones(self, node);
     }
-    fill_spans(self, plan);
-    fill_zones(self);
+    self->main = self->spans[self->main_span];
     fill_entries(self);
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
         self->zone[zone].free = self->zone[zone].total;
     set_low_limit(self, config->reach_end);
+    if (TSL_NODES > 1) {
+        self->numa->split_areas = plan->split_areas;
+        tsl_frames_numa_init(self, config->nodes);
+    }
     self->magic = FRAMES_MAGIC;
 }
 
@@ -276,6 +333,11 @@ static void report_ignored(const struct plan *plan)
         tsl_log(TSL_LOG_WARNING, "frames: %s of RAM from %#llx on cannot be used and is ignored",
                 tsl_format_bytes(text, sizeof(text), plan->ignored << TSL_PAGE_SHIFT),
                 (unsigned long long)plan->ram_end);
+    }
+    if (plan->split_areas > 0) {
+        tsl_log(TSL_LOG_WARNING,
+                "frames: %lu times 2 MiB belong to two nodes and count as the lower one's",
+                (unsigned long)plan->split_areas);
     }
 }
 
@@ -288,6 +350,12 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
         return tsl_refuse(NULL, TSL_INVALID, "frames: the map is not in order (%s)",
                           defect.sentence);
     }
+    if (TSL_NODES > 1 && config->nodes != NULL)
+        defect = tsl_nodes_verify(config->nodes);
+    if (defect.rule != 0) {
+        return tsl_refuse(NULL, TSL_INVALID, "frames: the nodes are not in order (%s)",
+                          defect.sentence);
+    }
     return TSL_OK;
 }
 
@@ -296,7 +364,9 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     enum tsl_status status = check_config(config);
     if (status != TSL_OK)
         return status;
-    struct plan plan = {.config = config, .ram_end = TSL_MAP_TOP};
+    struct plan plan = {.config = config, .ram_end = TSL_MAP_TOP, .nodes = 1};
+    if (TSL_NODES > 1 && config->nodes != NULL && config->nodes->node_count > 1)
+        plan.nodes = config->nodes->node_count;
     if (config->ram_end != 0 && config->ram_end < plan.ram_end)
         plan.ram_end = tsl_align_down_paddr(config->ram_end, TSL_PAGE_BYTES);
     survey(&plan);

@@ -74,11 +74,12 @@ static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsi
     } while (TSL_UNLIKELY(!word_swap(place, &value, value | mask)));
     bits_given(self, area, value | mask);
     struct frames_cpu *cpu = this_cpu(self);
-    struct frames_slot *slot = &cpu->slot[self->top_zone];
+    unsigned zone = own_top_zone(self);
+    struct frames_slot *slot = &cpu->slot[zone];
     if (area == slot->area) {
         uint32_t word = (uint32_t)(index / TSL_WORD_BITS) % AREA_WORDS;
         slot->word = word < slot->word ? word : slot->word;
-        slot_account(self, self->top_zone, slot, (int)count);
+        slot_account(self, zone, slot, (int)count);
     } else {
         tsl_frames_account(self, cpu, area, (int)count);
     }

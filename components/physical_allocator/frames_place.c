@@ -8,21 +8,32 @@
  */
 #include "physical_allocator_internal.h"
 
-const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number)
+static const struct frames_span *span_in_node(const struct tsl_frames *self,
+                                              const struct frames_node *node, tsl_word number)
 {
-    const struct frames_span *span = &self->main;
-    if (TSL_LIKELY(number >= span->first && number < span->end))
-        return span;
-    tsl_word low = 0;
-    tsl_word high = self->span_count;
+    tsl_word low = node->first_span;
+    tsl_word high = node->end_span;
     while (low < high) {
         tsl_word middle = low + (high - low) / 2;
-        span = &self->spans[middle];
+        const struct frames_span *span = &self->spans[middle];
         if (number < span->first)
             high = middle;
         else if (number >= span->end)
             low = middle + 1;
         else
+            return span;
+    }
+    return NULL;
+}
+
+const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number)
+{
+    const struct frames_span *span = &self->main;
+    if (TSL_LIKELY(number >= span->first && number < span->end))
+        return span;
+    for (unsigned node = 0; node < node_count(self); node++) {
+        span = span_in_node(self, &self->node[node], number);
+        if (span != NULL)
             return span;
     }
     return NULL;
@@ -48,10 +59,10 @@ tsl_word tsl_frames_shift_of(const struct tsl_frames *self, tsl_word area)
     return self->spans[low].shift;
 }
 
-tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number)
+tsl_word tsl_frames_area_limit(const struct tsl_frames *self, unsigned node, tsl_word number)
 {
-    tsl_word low = 0;
-    tsl_word high = self->span_count;
+    tsl_word low = self->node[node].first_span;
+    tsl_word high = self->node[node].end_span;
     while (low < high) {
         /* The first span that ends above `number`. */
         tsl_word middle = low + (high - low) / 2;
@@ -60,35 +71,40 @@ tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number)
         else
             high = middle;
     }
-    if (low == self->span_count)
-        return self->area_count;
+    if (low == self->node[node].end_span)
+        return self->node[node].end_area;
     const struct frames_span *span = &self->spans[low];
     tsl_word first = span->first > number ? span->first : number;
     return (first - span->shift) / AREA_FRAMES;
 }
 
-tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned flags)
+tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned node, unsigned flags)
 {
-    tsl_word limit = self->area_count;
+    const struct frames_node *place = &self->node[node];
+    tsl_word limit = place->end_area;
     if ((flags & TSL_FRAMES_LOW) != 0)
-        limit = tsl_atomic_load(&self->low_limit);
-    if ((flags & TSL_FRAMES_DMA32) != 0 && self->dma32_limit < limit)
-        limit = self->dma32_limit;
-    if ((flags & TSL_FRAMES_DMA) != 0 && self->dma_limit < limit)
-        limit = self->dma_limit;
+        limit = tsl_atomic_load(&place->low_limit);
+    if ((flags & TSL_FRAMES_DMA32) != 0 && place->dma32_limit < limit)
+        limit = place->dma32_limit;
+    if ((flags & TSL_FRAMES_DMA) != 0 && place->dma_limit < limit)
+        limit = place->dma_limit;
     return limit;
 }
 
 enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
 {
     const unsigned known = TSL_FRAMES_LOW | TSL_FRAMES_DMA | TSL_FRAMES_DMA32 | TSL_FRAMES_RECLAIM |
-                           TSL_FRAMES_EXIT | TSL_FRAMES_ZERO;
+                           TSL_FRAMES_EXIT | TSL_FRAMES_ZERO | TSL_FRAMES_NODE_FLAGS;
     if ((flags & ~known) != 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: unknown flags %#x", flags);
     if ((flags & TSL_FRAMES_ZERO) != 0 && (flags & TSL_FRAMES_LOW) == 0) {
         return tsl_refuse(&self->refusals, TSL_INVALID,
                           "frames: only low frames can be zeroed (flags %#x)", flags);
     }
+    if (TSL_NODES > 1 && (flags & TSL_FRAMES_NODE_FLAGS) != 0)
+        return tsl_frames_check_nodes(self, flags);
+    if (TSL_FRAMES_NODE(0) < (flags & ~0xffffu))
+        return tsl_refuse(&self->refusals, TSL_INVALID, "frames: no such node (flags %#x)", flags);
     return TSL_OK;
 }
 

@@ -8,7 +8,7 @@
  *
  * The search looks at each bitmap word at most once a zone and skips areas without a free frame. It
  * starts in the highest zone that the request admits and goes down, so that the low zones, which
- * others cannot do without, are used last.
+ * others cannot do without, are used last. A run never crosses from one node to another.
  */
 #include "physical_allocator_internal.h"
 
@@ -62,10 +62,11 @@ static bool take_in_span(struct tsl_frames *self, const struct frames_span *span
     return false;
 }
 
-static bool take_in_window(struct tsl_frames *self, const struct window *window,
-                           const struct tsl_frames_run *run, tsl_word *out)
+static bool take_in_window(struct tsl_frames *self, const struct frames_node *node,
+                           const struct window *window, const struct tsl_frames_run *run,
+                           tsl_word *out)
 {
-    for (tsl_word i = 0; i < self->span_count; i++) {
+    for (tsl_word i = node->first_span; i < node->end_span; i++) {
         const struct frames_span *span = &self->spans[i];
         if (span->end > window->first && span->first < window->end &&
             take_in_span(self, span, window, run, out))
@@ -80,20 +81,47 @@ static tsl_word area_number(const struct tsl_frames *self, tsl_word area)
     return area * AREA_FRAMES + tsl_frames_shift_of(self, area);
 }
 
+static struct frames_route run_route(struct tsl_frames *self, unsigned flags)
+{
+    tsl_pin pin = tsl_port_pin();
+    struct frames_route route = route_of(self, flags);
+    tsl_port_unpin(pin);
+    return route;
+}
+
+/* Where a run may lie that begins in this zone; false: nowhere. */
+static bool window_of_zone(const struct tsl_frames *self, unsigned zone,
+                           const struct tsl_frames_run *run, struct window *out)
+{
+    const struct frames_zone *place = &self->zone[zone];
+    tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), run->flags);
+    if (place->first_area == place->end_area || place->first_area >= limit)
+        return false;
+    out->first = area_number(self, place->first_area);
+    out->end = WORD_FULL;
+    if (limit < self->node[zone_node(zone)].end_area)
+        out->end = area_number(self, limit);
+    tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
+    if (run->limit != 0 && limit_frame < out->end)
+        out->end = (tsl_word)limit_frame;
+    return out->first < out->end;
+}
+
 static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word *out)
 {
-    tsl_word limit = tsl_frames_flag_limit(self, run->flags);
-    struct window window = {0, limit == self->area_count ? WORD_FULL : area_number(self, limit)};
-    tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
-    if (run->limit != 0 && limit_frame < window.end)
-        window.end = (tsl_word)limit_frame;
-    for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;) {
-        const struct frames_zone *place = &self->zone[zone];
-        if (place->first_area == place->end_area || place->first_area >= limit)
+    struct frames_route route = run_route(self, run->flags);
+    for (unsigned step = 0; step < zone_count(self); step++) {
+        unsigned zone = route_zone(self, &route, step);
+        const struct frames_node *node = &self->node[zone_node(zone)];
+        struct window window;
+        if ((route.is_bound && zone_node(zone) != route.node) ||
+            !window_of_zone(self, zone, run, &window))
             continue;
-        window.first = area_number(self, place->first_area);
-        if (window.first < window.end && take_in_window(self, &window, run, out))
+        if (take_in_window(self, node, &window, run, out)) {
+            if (TSL_NODES > 1 && zone_node(zone) != route.node)
+                tsl_frames_count_elsewhere(self, route.node);
             return true;
+        }
     }
     return false;
 }

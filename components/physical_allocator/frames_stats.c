@@ -14,7 +14,7 @@ static tsl_word zone_free(const struct tsl_frames *self, unsigned zone)
 {
     tsl_word free = tsl_atomic_load(&self->zone[zone].free);
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
         int held = (int)tsl_atomic_load_u32(&slot->area_delta) +
                    (int)tsl_atomic_load_u32(&slot->zone_delta);
         free += (tsl_word)held;
@@ -28,7 +28,7 @@ static tsl_word zone_free(const struct tsl_frames *self, unsigned zone)
 tsl_word tsl_frames_free_count(const struct tsl_frames *self)
 {
     tsl_word free = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
         if (self->zone[zone].total != 0)
             free += zone_free(self, zone);
     return free;
@@ -37,7 +37,7 @@ tsl_word tsl_frames_free_count(const struct tsl_frames *self)
 void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *out)
 {
     *out = (struct tsl_frames_stats){0};
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
         out->total += self->zone[zone].total;
     out->free = tsl_frames_free_count(self);
     out->used = out->total - out->free;
@@ -54,21 +54,46 @@ void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *ou
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
 }
 
+static void add_zone(const struct tsl_frames *self, unsigned zone,
+                     struct tsl_frames_zone_stats *out)
+{
+    const struct frames_zone *place = &self->zone[zone];
+    if (place->first_area == place->end_area)
+        return;
+    tsl_word first = place->first_area * AREA_FRAMES + tsl_frames_shift_of(self, place->first_area);
+    tsl_word last =
+        place->end_area * AREA_FRAMES - 1 + tsl_frames_shift_of(self, place->end_area - 1);
+    tsl_paddr start = (tsl_paddr)first << TSL_PAGE_SHIFT;
+    tsl_paddr end = ((tsl_paddr)last + 1) << TSL_PAGE_SHIFT;
+    bool is_first = out->start == out->end;
+    out->start = is_first || start < out->start ? start : out->start;
+    out->end = is_first || end > out->end ? end : out->end;
+    out->total += place->total;
+    out->free += zone_free(self, zone);
+}
+
+enum tsl_status tsl_frames_node_stats(const struct tsl_frames *self, unsigned node,
+                                      struct tsl_frames_node_stats *out)
+{
+    if (node >= node_count(self))
+        return tsl_refuse(NULL, TSL_INVALID, "frames: node %u does not exist", node);
+    *out = (struct tsl_frames_node_stats){0};
+    for (unsigned kind = 0; kind < TSL_ZONE_COUNT; kind++) {
+        out->total += self->zone[node * TSL_ZONE_COUNT + kind].total;
+        out->free += zone_free(self, node * TSL_ZONE_COUNT + kind);
+    }
+    if (TSL_NODES > 1)
+        out->elsewhere = tsl_atomic_load(&self->numa->elsewhere[node]);
+    return TSL_OK;
+}
+
 enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *self, enum tsl_frames_zone zone,
                                       struct tsl_frames_zone_stats *out)
 {
     if ((unsigned)zone >= TSL_ZONE_COUNT)
         return tsl_refuse(NULL, TSL_INVALID, "frames: zone %u does not exist", (unsigned)zone);
-    const struct frames_zone *place = &self->zone[zone];
     *out = (struct tsl_frames_zone_stats){.name = zone_names[zone]};
-    if (place->first_area == place->end_area)
-        return TSL_OK;
-    tsl_word first = place->first_area * AREA_FRAMES + tsl_frames_shift_of(self, place->first_area);
-    tsl_word last =
-        place->end_area * AREA_FRAMES - 1 + tsl_frames_shift_of(self, place->end_area - 1);
-    out->start = (tsl_paddr)first << TSL_PAGE_SHIFT;
-    out->end = ((tsl_paddr)last + 1) << TSL_PAGE_SHIFT;
-    out->total = place->total;
-    out->free = zone_free(self, zone);
+    for (unsigned node = 0; node < node_count(self); node++)
+        add_zone(self, node * TSL_ZONE_COUNT + (unsigned)zone, out);
     return TSL_OK;
 }

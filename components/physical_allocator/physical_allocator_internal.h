@@ -73,6 +73,9 @@ struct frames_span {
     tsl_word shift; /* number - index, a multiple of 512 */
 };
 
+/* Zones of a node are neighbours, in the order of enum tsl_frames_zone; then come the next node's. */
+#define FRAMES_ZONES (TSL_NODES * TSL_ZONE_COUNT)
+
 /* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned. */
 struct frames_slot {
     tsl_word area;       /* FRAMES_NONE: none */
@@ -83,11 +86,13 @@ struct frames_slot {
     uint32_t zone_delta; /* the same for other areas, not yet in the zone's count (signed) */
 };
 
+/* With several nodes only the slots of nodes that there are have storage: see this_cpu(). */
 struct frames_cpu {
-    struct frames_slot slot[TSL_ZONE_COUNT];
+    struct frames_slot slot[FRAMES_ZONES];
 } TSL_ALIGNED(64);
 
-_Static_assert(sizeof(struct frames_cpu) <= 256, "256 bytes a CPU are promised");
+_Static_assert(sizeof(struct frames_cpu) <= 256 * TSL_NODES, "256 bytes a CPU and node are "
+                                                             "promised");
 
 /* Zones are neighbours in the row of areas; an empty zone begins where it ends. */
 struct frames_zone {
@@ -95,6 +100,36 @@ struct frames_zone {
     tsl_word end_area;
     tsl_word total; /* frames */
     tsl_word free;  /* without what the CPUs' slots still hold; atomic */
+};
+
+/* Memory that is equally far from every CPU: a stretch of the row, a stretch of the spans. */
+struct frames_node {
+    tsl_word first_area;
+    tsl_word end_area;
+    tsl_word first_span;
+    tsl_word end_span;
+    tsl_word dma_limit;   /* area of this node from which on a frame may lie above 16 MiB */
+    tsl_word dma32_limit; /* and above 4 GiB */
+    tsl_word low_limit;   /* and out of reach of phys_to_virt; atomic */
+    unsigned top_zone;    /* the highest that has areas; of the nearest node if this one has none */
+};
+
+/* What only several nodes need; one entry of each without them. */
+struct frames_numa {
+    uint8_t order[TSL_NODES][FRAMES_ZONES]; /* zones in which a node's CPUs look, best first */
+    uint8_t distance[TSL_NODES][TSL_NODES];
+    uint32_t
+        home[TSL_NODES == 1 ? 1 : TSL_CPUS]; /* where it looks first: zone << 8 | node; atomic */
+    tsl_word elsewhere[TSL_NODES];           /* searches that had to end on another node; atomic */
+    tsl_word turn;                           /* interleaving: whose turn it is; atomic */
+    tsl_word split_areas;
+    uint32_t policy; /* flags for requests that name no node themselves; atomic */
+};
+
+/* What is to be looked at before a request without flags may have a frame. */
+enum frames_rule {
+    FRAMES_RULE_RESERVE = 1 << 0, /* frames are kept for RECLAIM and EXIT */
+    FRAMES_RULE_POLICY = 1 << 1,  /* another policy than LOCAL */
 };
 
 struct tsl_frames {
@@ -106,18 +141,17 @@ struct tsl_frames {
     tsl_word span_count;
     tsl_word main_span;      /* the largest: looked at first */
     struct frames_span main; /* a copy of it, at hand */
-    unsigned top_zone;       /* the highest that has areas */
     tsl_word nothing;        /* always 0: what a slot without an area points at */
     struct area_tree any;    /* areas with a free frame that are not huge */
     struct area_tree roomy;  /* areas with ROOMY_FRAMES or more */
     struct area_tree whole;  /* areas with all 512 */
-    struct frames_zone zone[TSL_ZONE_COUNT];
-    struct frames_cpu *cpus;
-    tsl_word dma_limit;   /* area from which on a frame may lie above 16 MiB */
-    tsl_word dma32_limit; /* and above 4 GiB */
-    tsl_word low_limit;   /* and out of reach of phys_to_virt; atomic */
+    struct frames_zone zone[FRAMES_ZONES];
+    struct frames_node node[TSL_NODES];
+    unsigned node_count;
+    struct frames_numa *numa; /* NULL when TSL_NODES is 1 */
+    struct frames_cpu *cpus;  /* one every cpu_stride() bytes */
     tsl_paddr direct_end;
-    bool has_reserves;
+    tsl_word rules; /* enum frames_rule; if any, requests without flags take the long way; atomic */
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;
@@ -196,17 +230,53 @@ static inline bool tree_has(const struct area_tree *tree, tsl_word area)
     return tsl_atomic_load(&tree->level[0][area / TSL_WORD_BITS]) >> (area % TSL_WORD_BITS) & 1;
 }
 
+static inline unsigned node_count(const struct tsl_frames *self)
+{
+    return TSL_NODES == 1 ? 1 : self->node_count;
+}
+
+static inline unsigned zone_count(const struct tsl_frames *self)
+{
+    return node_count(self) * TSL_ZONE_COUNT;
+}
+
 static inline unsigned zone_of(const struct tsl_frames *self, tsl_word area)
 {
-    unsigned zone = TSL_ZONE_COUNT - 1;
+    unsigned zone = zone_count(self) - 1;
     while (area < self->zone[zone].first_area)
         zone--;
     return zone;
 }
 
+static inline unsigned zone_node(unsigned zone)
+{
+    return TSL_NODES == 1 ? 0 : zone / TSL_ZONE_COUNT;
+}
+
+static inline size_t cpu_stride(unsigned nodes)
+{
+    size_t bytes = nodes * TSL_ZONE_COUNT * sizeof(struct frames_slot);
+    return TSL_NODES == 1 ? sizeof(struct frames_cpu) : (bytes + 63) & ~(size_t)63;
+}
+
+static inline struct frames_cpu *frames_cpu_at(const struct tsl_frames *self, unsigned cpu)
+{
+    if (TSL_NODES == 1)
+        return &self->cpus[cpu];
+    return (struct frames_cpu *)(void *)((char *)self->cpus + cpu * cpu_stride(self->node_count));
+}
+
 static inline struct frames_cpu *this_cpu(struct tsl_frames *self)
 {
-    return &self->cpus[TSL_CPUS == 1 ? 0 : tsl_port_cpu_id()];
+    return frames_cpu_at(self, TSL_CPUS == 1 ? 0 : tsl_port_cpu_id());
+}
+
+/* The zone in which this CPU looks first. Before: pinned. */
+static inline unsigned own_top_zone(const struct tsl_frames *self)
+{
+    if (TSL_NODES == 1)
+        return self->node[0].top_zone;
+    return tsl_atomic_load_u32(&self->numa->home[TSL_CPUS == 1 ? 0 : tsl_port_cpu_id()]) >> 8;
 }
 
 /* Whether what a slot holds back is to be written out. */
@@ -228,14 +298,47 @@ tsl_word tsl_frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_w
 const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number);
 /* The shift of an area. Before: area < area_count. */
 tsl_word tsl_frames_shift_of(const struct tsl_frames *self, tsl_word area);
-/* The first area with a managed frame at or above `number`. */
-tsl_word tsl_frames_area_limit(const struct tsl_frames *self, tsl_word number);
-/* The first area that the flags do not admit. */
-tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned flags);
+/* The first area of a node with a managed frame at or above `number`. */
+tsl_word tsl_frames_area_limit(const struct tsl_frames *self, unsigned node, tsl_word number);
+/* The first area of a node that the flags do not admit. */
+tsl_word tsl_frames_flag_limit(const struct tsl_frames *self, unsigned node, unsigned flags);
 enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags);
 /* Whether the reserves leave `count` frames for a request with these flags. */
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags);
 void tsl_frames_fill_zero(struct tsl_frame first, tsl_word count);
+
+/* ---- frames_node.c: which zones a request looks in, and in which order ---- */
+
+/* From where a request looks; only there, if it is bound. */
+struct frames_route {
+    unsigned node;
+    bool is_bound;
+};
+
+/* Built when TSL_NODES is more than 1. Before: pinned, flags checked. */
+struct frames_route tsl_frames_route(struct tsl_frames *self, unsigned flags);
+/* Fills in who is near whom, after spans and zones are known. nodes: NULL, or what was given. */
+void tsl_frames_numa_init(struct tsl_frames *self, const struct tsl_memory_nodes *nodes);
+/* Refuses nodes that do not exist and policies that contradict each other. */
+enum tsl_status tsl_frames_check_nodes(struct tsl_frames *self, unsigned flags);
+/* A request that wanted `node` ended on another. */
+void tsl_frames_count_elsewhere(struct tsl_frames *self, unsigned node);
+
+static inline struct frames_route route_of(struct tsl_frames *self, unsigned flags)
+{
+    if (TSL_NODES > 1)
+        return tsl_frames_route(self, flags);
+    return (struct frames_route){0, false};
+}
+
+/* The zone to look in after `step` others. Before: step < zone_count. */
+static inline unsigned route_zone(const struct tsl_frames *self, const struct frames_route *route,
+                                  unsigned step)
+{
+    if (TSL_NODES > 1)
+        return self->numa->order[route->node][step];
+    return TSL_ZONE_COUNT - 1 - step;
+}
 
 /* ---- frames_area.c: all that changes an area. Before: pinned. ---- */
 

@@ -23,6 +23,15 @@ static struct tsl_defect check_header(const struct tsl_frames *self)
                    : broken(1, self->magic, "the header is that of a living allocator");
 }
 
+/* Whether span i belongs behind the one before it: only a new node may begin at lower addresses. */
+static bool are_in_order(const struct tsl_frames *self, tsl_word i)
+{
+    bool is_new_node = false;
+    for (unsigned node = 1; node < node_count(self); node++)
+        is_new_node = is_new_node || self->node[node].first_span == i;
+    return is_new_node || self->spans[i - 1].end <= self->spans[i].first;
+}
+
 /* Rule 2: spans are sorted, apart, and fill the row of areas without a gap. */
 static struct tsl_defect check_spans(const struct tsl_frames *self)
 {
@@ -30,8 +39,7 @@ static struct tsl_defect check_spans(const struct tsl_frames *self)
     for (tsl_word i = 0; i < self->span_count; i++) {
         const struct frames_span *span = &self->spans[i];
         bool is_good = span->first > 0 && span->first < span->end &&
-                       span->shift % AREA_FRAMES == 0 && span->shift <= span->first &&
-                       (i == 0 || self->spans[i - 1].end <= span->first);
+                       span->shift % AREA_FRAMES == 0 && (i == 0 || are_in_order(self, i));
         tsl_word area = (span->first - span->shift) / AREA_FRAMES;
         bool is_shared = i > 0 && area + 1 == next_area && self->spans[i - 1].shift == span->shift;
         if (!is_good || (area != next_area && !is_shared))
@@ -67,7 +75,7 @@ static bool is_present(const struct tsl_frames *self, unsigned zone, tsl_word ar
 {
     bool is_found = false;
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
         if (slot->area == area) {
             *held += (int)slot->area_delta;
             is_found = true;
@@ -102,7 +110,7 @@ static struct tsl_defect check_area(const struct tsl_frames *self, unsigned zone
 static struct tsl_defect check_zones(const struct tsl_frames *self)
 {
     tsl_word next_area = 0;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
         const struct frames_zone *place = &self->zone[zone];
         if (place->first_area != next_area || place->end_area < next_area ||
             place->end_area > self->area_count)
@@ -116,7 +124,7 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
         }
         tsl_word booked = place->free;
         for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-            const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+            const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
             booked += (tsl_word)((int)slot->area_delta + (int)slot->zone_delta);
         }
         if (booked != free || free > place->total)
@@ -142,8 +150,8 @@ static struct tsl_defect check_tree(const struct area_tree *tree, unsigned which
 static struct tsl_defect check_slots(const struct tsl_frames *self)
 {
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++) {
-            const struct frames_slot *slot = &self->cpus[cpu].slot[zone];
+        for (unsigned zone = 0; zone < zone_count(self); zone++) {
+            const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
             const struct frames_zone *place = &self->zone[zone];
             if (slot->area == FRAMES_NONE) {
                 if (slot->area_delta == 0 && slot->words == &self->nothing && slot->word == 0)
@@ -167,12 +175,45 @@ static struct tsl_defect check_totals(const struct tsl_frames *self)
     tsl_word total = 0;
     for (tsl_word i = 0; i < self->span_count; i++)
         managed += self->spans[i].end - self->spans[i].first;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
         total += self->zone[zone].total;
     tsl_word used = total - tsl_frames_free_count(self);
     return managed == total && self->reserved <= used
                ? TSL_NO_DEFECT
                : broken(11, total, "spans and zones have the same frames; reserved ones are used");
+}
+
+/* Whether each zone is once on the way of every node's CPUs. */
+static bool orders_are_whole(const struct tsl_frames *self, unsigned node)
+{
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
+        unsigned found = 0;
+        for (unsigned step = 0; step < zone_count(self); step++)
+            found += self->numa->order[node][step] == zone ? 1 : 0;
+        if (found != 1)
+            return false;
+    }
+    return true;
+}
+
+/* Rule 12: nodes divide the row, the spans and the zones, and each finds its way to all zones. */
+static struct tsl_defect check_nodes(const struct tsl_frames *self)
+{
+    const struct frames_node *before = NULL;
+    for (unsigned i = 0; i < node_count(self); i++) {
+        const struct frames_node *node = &self->node[i];
+        const struct frames_zone *zone = &self->zone[i * TSL_ZONE_COUNT];
+        bool is_good = node->first_area == (before == NULL ? 0 : before->end_area) &&
+                       node->first_span == (before == NULL ? 0 : before->end_span) &&
+                       zone[0].first_area == node->first_area &&
+                       zone[TSL_ZONE_COUNT - 1].end_area == node->end_area;
+        if (!is_good || (TSL_NODES > 1 && !orders_are_whole(self, i)))
+            return broken(12, i, "nodes divide the row, and each finds its way to all zones");
+        before = node;
+    }
+    return before->end_area == self->area_count && before->end_span == self->span_count
+               ? TSL_NO_DEFECT
+               : broken(12, TSL_NODES, "nodes divide the row, and each finds its way to all zones");
 }
 
 struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
@@ -189,5 +230,7 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
     const struct area_tree *const trees[] = {&self->any, &self->roomy, &self->whole};
     for (unsigned i = 0; defect.rule == 0 && i < TSL_COUNT_OF(trees); i++)
         defect = check_tree(trees[i], i);
+    if (defect.rule == 0)
+        defect = check_nodes(self);
     return defect.rule == 0 ? check_totals(self) : defect;
 }

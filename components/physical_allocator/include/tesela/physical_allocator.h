@@ -9,7 +9,7 @@
  * Words: a *frame* is 4 KiB of RAM named by its number (address / 4096); a *block* of order n is
  * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an
  * *area* is 512 frames that start at a multiple of 512; a *zone* is the frames under a common
- * address limit. Every function may be called on several CPUs at once, with interrupts on or off,
+ * address limit; a *node* is the memory near some of the CPUs. Every function may be called on several CPUs at once, with interrupts on or off,
  * unless it says otherwise; none from a non-maskable interrupt. None waits for another CPU.
  */
 #ifndef TESELA_PHYSICAL_ALLOCATOR_H
@@ -22,6 +22,7 @@
 #include <tesela/compiler.h>
 #include <tesela/format.h>
 #include <tesela/memory_map.h>
+#include <tesela/memory_nodes.h>
 #include <tesela/status.h>
 #include <tesela/types.h>
 
@@ -49,12 +50,23 @@ enum tsl_frames_flags {
     TSL_FRAMES_RECLAIM = 1u << 3, /* for making memory free: may use the reclaim reserve */
     TSL_FRAMES_EXIT = 1u << 4,    /* for a dying process: may use both reserves */
     TSL_FRAMES_ZERO = 1u << 5,    /* filled with zeros; only together with LOW */
+    /* At most one of the next three, else what tsl_frames_set_policy() says: */
+    TSL_FRAMES_LOCAL = 1u << 6,      /* near this CPU, else the nearest */
+    TSL_FRAMES_INTERLEAVE = 1u << 7, /* the nodes in turn */
+    TSL_FRAMES_BIND = 1u << 8,       /* this CPU's node, or with TSL_FRAMES_NODE that one, only */
 };
+
+/* Near this node's CPUs instead of the caller's; to be or-ed into the flags, not with the first two
+ * of the above three. */
+#define TSL_FRAMES_NODE(node) (((node) + 1u) << 16)
+#define TSL_FRAMES_NODE_FLAGS                                                                      \
+    (0xff0000u | TSL_FRAMES_LOCAL | TSL_FRAMES_INTERLEAVE | TSL_FRAMES_BIND)
 
 /* What an allocator is made of. Fields left 0 take the meaning in brackets. */
 struct tsl_frames_config {
-    const struct tsl_memory_map *map; /* read while creating only */
-    tsl_paddr reach_end;              /* phys_to_virt works below this now; metadata is put there */
+    const struct tsl_memory_map *map;     /* read while creating only */
+    const struct tsl_memory_nodes *nodes; /* the same [one node]; unread when TSL_NODES is 1 */
+    tsl_paddr reach_end;  /* phys_to_virt works below this now; metadata is put there */
     tsl_paddr direct_end; /* end of the direct map for good [no HIGHMEM]; rounded down to 2 MiB */
     tsl_paddr ram_end;    /* RAM from here on is ignored, loudly [all is used] */
     tsl_word reserve_reclaim; /* frames only RECLAIM and EXIT may take [0] */
@@ -90,6 +102,12 @@ struct tsl_frames_zone_stats {
     tsl_paddr end;   /* exclusive */
     tsl_word total;  /* frames */
     tsl_word free;
+};
+
+struct tsl_frames_node_stats {
+    tsl_word total; /* frames */
+    tsl_word free;
+    tsl_word elsewhere; /* requests that were to be served here and had to go to another node */
 };
 
 /* The allocator; it lives in frames that it takes from the map. */
@@ -210,6 +228,26 @@ void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *ou
 TSL_MUST_CHECK enum tsl_status tsl_frames_zone_stats(const struct tsl_frames *self,
                                                      enum tsl_frames_zone zone,
                                                      struct tsl_frames_zone_stats *out);
+
+/* Fills *out for one node. Errors: TSL_INVALID (no such node). Cost: O(CPUs). */
+TSL_MUST_CHECK enum tsl_status tsl_frames_node_stats(const struct tsl_frames *self, unsigned node,
+                                                     struct tsl_frames_node_stats *out);
+
+/*
+ * Says which node a CPU belongs to; until then it is node 0's. Only where TSL_NODES is more than 1.
+ * Errors:  TSL_INVALID (no such CPU or node), nothing changed.
+ * Context: any CPU; requests that run on that CPU meanwhile use either node.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, unsigned cpu,
+                                                       unsigned node);
+
+/*
+ * What requests do that do not say it themselves: flags is one of TSL_FRAMES_LOCAL (so it begins),
+ * _INTERLEAVE, _BIND, _BIND | _NODE(n), or _NODE(n). Only where TSL_NODES is more than 1.
+ * Errors:  TSL_INVALID (other flags, or no such node), nothing changed.
+ * Context: any, also while others allocate.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_set_policy(struct tsl_frames *self, unsigned flags);
 
 /*
  * Checks the rules in the component's README and returns the first that is broken. Place: the area,

@@ -45,6 +45,12 @@ ANCHORS = {
     "frames.recovery_16m": host("after 16 M pairs", 1005, llfree=968),
     "frames.recovery_bursts": host("after 4 M pairs in bursts of up to 64", None),
     "frames.recovery_mixed": host("after 4 M pairs of orders 0 to 3", None),
+    # The same at four sizes of memory: the goal is that they do not differ.
+    **{f"frames.{pair}_{size}": host(f"{meaning}, {text}", None)
+       for pair, meaning in (("hot_2m", "2 MiB pair"), ("churn50", "random free + alloc"),
+                             ("hot50", "pair"))
+       for size, text in (("256m", "256 MiB"), ("4g", "4 GiB"), ("64g", "64 GiB"),
+                          ("1t", "1 TiB"))},
     # The goal is 34,816 bytes a GiB and 256 a CPU; the row has 4 GiB and 16 CPUs.
     "frames.metadata": host("bookkeeping, a GiB of memory", 34816 + 256 * 16 // 4, llfree=37248,
                             buddy_alloc=131133, bitmap=32768),

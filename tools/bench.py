@@ -153,6 +153,7 @@ class Bench:
     def _run_host(self):
         build = Build("bench-host", ["--buildtype=release", "-Dprofile=desktop",
                                      "-Dconfig_fragments=tests/bench/host.config",
+                                     "-Dport_inline=tests/bench/port_inline",
                                      "--native-file", str(ROOT / "cross" / "host64-gcc.ini")])
         with build.locked(self.say):
             build.configure(self.say)

@@ -22,10 +22,11 @@
 #include <tesela/cpu.h>
 #include <tesela/flush.h>
 #include <tesela/port.h>
+#include <tesela/port_inline.h>
 
 static char *bench_ram;
 static uint64_t bench_ram_bytes;
-static _Thread_local unsigned bench_cpu;
+_Thread_local unsigned bench_cpu; /* port_inline.h reads it too */
 
 void bench_ram_create(uint64_t bytes)
 {

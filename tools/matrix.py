@@ -102,7 +102,7 @@ def quick():
                    suites=("kernel_layout", "physical_allocator")),
     ]
     for profile, arch in machines():
-        suites = ("qemu",) if profile == "desktop" else ()
+        suites = {"desktop": ("qemu",), "server": ("nodes",)}.get(profile, ())
         groups.append(Group(f"{arch}-{profile}", kernel_build(profile, arch), suites,
                             boots=boots_of(profile, arch)))
     for group in groups:

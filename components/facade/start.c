@@ -47,6 +47,7 @@ static enum tsl_status start_frames(void)
     (void)tsl_map_limit(options->map, end);
     struct tsl_frames_config config = {
         .map = options->map,
+        .nodes = options->nodes,
         .reach_end = options->reach_end ? options->reach_end : direct_map_end(),
         .direct_end = direct_map_end(),
         .ram_end = end,

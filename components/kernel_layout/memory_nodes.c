@@ -47,6 +47,17 @@ enum tsl_status tsl_nodes_add_domain(struct tsl_memory_nodes *nodes, uint32_t do
     return TSL_OK;
 }
 
+enum tsl_status tsl_nodes_place_cpu(struct tsl_memory_nodes *nodes, unsigned cpu, uint32_t domain)
+{
+    unsigned node = 0;
+    if (cpu >= TSL_CPUS)
+        return tsl_refuse(&nodes->refusals, TSL_INVALID, "memory nodes: there is no CPU %u", cpu);
+    enum tsl_status status = tsl_nodes_add_domain(nodes, domain, &node);
+    if (status == TSL_OK)
+        nodes->cpu_node[cpu] = (uint8_t)node;
+    return status;
+}
+
 static bool touch(const struct tsl_node_range *low, const struct tsl_node_range *high)
 {
     return low->node == high->node && low->last + 1 == high->start;
@@ -175,6 +186,9 @@ struct tsl_defect tsl_nodes_verify(const struct tsl_memory_nodes *nodes)
     for (size_t i = 0; i < nodes->range_count; i++)
         if (!range_is_good(nodes, i))
             return broken(31, i, "ranges are sorted, apart and of known nodes");
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+        if (nodes->cpu_node[cpu] != 0 && nodes->cpu_node[cpu] >= nodes->node_count)
+            return broken(31, cpu, "CPUs belong to known nodes");
     struct tsl_defect defect = TSL_NO_DEFECT;
     for (unsigned node = 0; defect.rule == 0 && node < nodes->node_count; node++)
         defect = check_node(nodes, node);

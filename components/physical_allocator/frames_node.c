@@ -84,7 +84,7 @@ void tsl_frames_numa_init(struct tsl_frames *self, const struct tsl_memory_nodes
         self->node[node].top_zone = first_zone(self, node);
     }
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
-        numa->home[cpu] = home_on(self, 0);
+        numa->home[cpu] = home_on(self, nodes != NULL ? nodes->cpu_node[cpu] : 0);
 }
 
 void tsl_frames_count_elsewhere(struct tsl_frames *self, unsigned node)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * acpi.c: finds the firmware's tables and copies what MADT, SRAT and FADT say.
+ * acpi.c: finds the firmware's tables and copies what MADT, SRAT, SLIT and FADT say.
  *
  * Owns:    struct acpi_info; the firmware pages of the devices range, through which it looks at
  *          tables wherever they lie.
  * Needs:   the boot tables (early_map.c).
  * Callers: start.c, once. No length, count or address in a table is believed before it has been
  *          checked.
- * Source:  ACPI 6.4, 5.2.5 (RSDP), 5.2.6 (header), 5.2.9 (FADT), 5.2.12 (MADT), 5.2.16 (SRAT).
+ * Source:  ACPI 6.4, 5.2.5 (RSDP), 5.2.6 (header), 5.2.9 (FADT), 5.2.12 (MADT), 5.2.16 (SRAT),
+ *          5.2.17 (SLIT).
  */
 #include <tesela/arch.h>
 #include <tesela/checked.h>
@@ -149,6 +150,8 @@ static void read_table(tsl_paddr start)
         acpi_read_madt(table, bytes, &info);
     else if (same_bytes(table, "SRAT", 4))
         acpi_read_srat(table, bytes, &info);
+    else if (same_bytes(table, "SLIT", 4))
+        acpi_read_slit(table, bytes, &info);
     else if (same_bytes(table, "FACP", 4) && bytes >= 68 && get32(table + 64) <= UINT16_MAX)
         info.pm1a_control = (uint16_t)get32(table + 64);
 }

@@ -40,6 +40,7 @@ static inline bool same_bytes(const uint8_t *at, const char *text, size_t count)
 /* `bytes` bytes at `table` are the whole table, header included, and readable. */
 void acpi_read_madt(const uint8_t *table, size_t bytes, struct acpi_info *out);
 void acpi_read_srat(const uint8_t *table, size_t bytes, struct acpi_info *out);
+void acpi_read_slit(const uint8_t *table, size_t bytes, struct acpi_info *out);
 
 /* Gives the CPUs the nodes that SRAT named, in whichever order the two tables came. */
 void acpi_join_nodes(struct acpi_info *info);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * acpi_tables.c: what MADT and SRAT say, as pure functions over bytes.
+ * acpi_tables.c: what MADT, SRAT and SLIT say, as pure functions over bytes.
  *
  * Owns:    nothing but the list of CPU-to-node lines between the two tables.
  * Needs:   acpi_bytes.h.
  * Callers: acpi.c; tests.
- * Source:  ACPI 6.4, 5.2.12 and 5.2.16. Both are a header and a run of entries: type, length, body.
+ * Source:  ACPI 6.4, 5.2.12, 5.2.16 and 5.2.17. The first two are a header and a run of entries
+ *          (type, length, body), the third a matrix of bytes.
  */
 #include "acpi_bytes.h"
 
@@ -13,6 +14,8 @@ enum {
     MADT_LOCAL_APIC = 36,
     MADT_ENTRIES = 44,
     SRAT_ENTRIES = 48,
+    SLIT_COUNT = 36,
+    SLIT_MATRIX = 44,
     ENTRY_ENABLED = 1 << 0,
     SRAT_HOT_PLUGGABLE = 1 << 1,
     MADT_TYPE_APIC = 0,
@@ -103,6 +106,19 @@ void acpi_read_srat(const uint8_t *table, size_t bytes, struct acpi_info *out)
             add_range(out, entry);
         else if (entry[0] == SRAT_TYPE_APIC && entry[1] >= 16)
             add_place(entry);
+}
+
+/* A matrix that is not all there is not taken: half of it would order the nodes wrongly. */
+void acpi_read_slit(const uint8_t *table, size_t bytes, struct acpi_info *out)
+{
+    uint64_t count = bytes < SLIT_MATRIX ? 0 : get64(table + SLIT_COUNT);
+
+    if (count == 0 || count > bytes || count * count > bytes - SLIT_MATRIX)
+        return;
+    out->distance_count = count < ACPI_MAX_DISTANCES ? (unsigned)count : ACPI_MAX_DISTANCES;
+    for (unsigned from = 0; from < out->distance_count; from++)
+        for (unsigned to = 0; to < out->distance_count; to++)
+            out->distances[from][to] = table[SLIT_MATRIX + from * count + to];
 }
 
 void acpi_join_nodes(struct acpi_info *info)

@@ -2,14 +2,17 @@
  *
  * memory.c: Tesela on this machine: its memory map, image and devices as start options.
  *
- * Owns:    the storage of the memory map and of the list of devices.
+ * Owns:    the storage of the memory map, of the nodes and of the list of devices.
  * Needs:   the facade; boot.c.
  * Callers: kernel_main(), see platform/memory.h.
  */
 #include <platform/memory.h>
 
 #include <tesela/arch.h>
+#include <tesela/memory_nodes.h>
+#include <platform/acpi.h>
 #include <platform/boot.h>
+#include <platform/cpu.h>
 
 /* 312 entries have been seen on a real machine; a kernel's own reservations come on top. */
 enum { MAP_RANGES = 400, MOST_DEVICES = 8 };
@@ -17,6 +20,7 @@ enum { MAP_RANGES = 400, MOST_DEVICES = 8 };
 static struct tsl_memory_range map_storage[MAP_RANGES], imported_ranges[MAP_RANGES];
 static struct tsl_memory_map map, imported;
 static struct tsl_kernel_device devices[MOST_DEVICES];
+static struct tsl_memory_nodes nodes;
 
 struct tsl_memory_map *platform_memory_map(void)
 {
@@ -71,6 +75,39 @@ static void copy_map(struct tsl_memory_map *to, struct tsl_memory_range *storage
         storage[i] = from->ranges[i];
 }
 
+/* The status for what may be left out: a node or a range that is one too many, an absurd distance.
+ * The library has counted and logged it, and the memory is usable all the same. */
+static void leave_out(enum tsl_status status)
+{
+    (void)status;
+}
+
+/* What SRAT and SLIT say. SLIT numbers the domains from 0, without gaps. */
+static void import_nodes(void)
+{
+    const struct acpi_info *acpi = platform_acpi();
+
+    tsl_nodes_init(&nodes);
+    for (unsigned i = 0; i < acpi->range_count; i++) {
+        const struct acpi_node_range *range = &acpi->ranges[i];
+        leave_out(tsl_nodes_add(&nodes, range->start, range->end - range->start, range->node));
+    }
+    for (unsigned cpu = 0; cpu < PLATFORM_CPUS && nodes.node_count > 0; cpu++)
+        leave_out(tsl_nodes_place_cpu(&nodes, cpu, platform_cpu_node(cpu)));
+    for (unsigned from = 0; from < acpi->distance_count; from++) {
+        for (unsigned to = 0; to < acpi->distance_count; to++) {
+            unsigned known;
+            if (tsl_nodes_find(&nodes, from, &known) && tsl_nodes_find(&nodes, to, &known))
+                leave_out(tsl_nodes_set_distance(&nodes, from, to, acpi->distances[from][to]));
+        }
+    }
+}
+
+const struct tsl_memory_nodes *platform_memory_nodes(void)
+{
+    return TSL_NODES > 1 ? &nodes : NULL;
+}
+
 static enum tsl_status import_once(void)
 {
     if (imported.ranges)
@@ -78,9 +115,12 @@ static enum tsl_status import_once(void)
     enum tsl_status status = tsl_map_init(&map, map_storage, MAP_RANGES);
     if (status == TSL_OK)
         status = platform_import_map(&map);
-    if (status == TSL_OK)
-        copy_map(&imported, imported_ranges, &map);
-    return status;
+    if (status != TSL_OK)
+        return status;
+    copy_map(&imported, imported_ranges, &map);
+    if (TSL_NODES > 1)
+        import_nodes();
+    return TSL_OK;
 }
 
 enum tsl_status platform_memory_options(struct tsl_start_options *out)
@@ -91,6 +131,7 @@ enum tsl_status platform_memory_options(struct tsl_start_options *out)
         return status;
     copy_map(&map, map_storage, &imported);
     *out = (struct tsl_start_options){.map = &map,
+                                      .nodes = platform_memory_nodes(),
                                       .format = format_named(boot->format_name),
                                       .image = image_of(&boot->image),
                                       .devices = devices,

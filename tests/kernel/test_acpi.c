@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_acpi.c: the readers of MADT and SRAT on good and on hostile bytes.
+ * test_acpi.c: the readers of MADT, SRAT and SLIT on good and on hostile bytes.
  *
  * Owns:    suite acpi. Runs on the host, under its sanitizers, and in the kernel.
  * Needs:   platform/pc/acpi_tables.c, pure functions; the tables are built here, from ACPI 6.4,
@@ -193,6 +193,43 @@ static void reads_nodes(void)
     CHECK_EQ(info.cpus[1].node, 0);
 }
 
+static void reads_distances(void)
+{
+    struct table table = {.used = 36};
+
+    put(&table, 3, 8);
+    for (unsigned i = 0; i < 9; i++)
+        put(&table, 10 + i, 1);
+    info = (struct acpi_info){.cpu_count = 0};
+    acpi_read_slit(table.bytes, table.used - 1, &info); /* the last one is cut off */
+    CHECK_EQ(info.distance_count, 0);
+    acpi_read_slit(table.bytes, 40, &info);
+    CHECK_EQ(info.distance_count, 0);
+    acpi_read_slit(table.bytes, table.used, &info);
+    CHECK_EQ(info.distance_count, 3);
+    CHECK_EQ(info.distances[1][0], 13);
+    CHECK_EQ(info.distances[2][2], 18);
+    table.bytes[36 + 7] = 0x80; /* the count's square wraps */
+    info.distance_count = 0;
+    acpi_read_slit(table.bytes, table.used, &info);
+    CHECK_EQ(info.distance_count, 0);
+}
+
+/* More nodes than there is room for: the first ones, from rows of the right length. */
+static void takes_the_first_of_many_distances(void)
+{
+    struct table table = {.used = 36};
+
+    put(&table, 20, 8);
+    for (unsigned i = 0; i < 400; i++)
+        put(&table, i % 20 == i / 20 ? 10 : i / 20 + 100, 1);
+    info = (struct acpi_info){.cpu_count = 0};
+    acpi_read_slit(table.bytes, table.used, &info);
+    CHECK_EQ(info.distance_count, ACPI_MAX_DISTANCES);
+    CHECK_EQ(info.distances[15][15], 10);
+    CHECK_EQ(info.distances[15][0], 115);
+}
+
 /* Whatever the bytes are, the readers end, stay inside them (sanitizers look) and inside the
  * arrays. */
 static void survives_noise(void)
@@ -212,6 +249,7 @@ static void survives_noise(void)
         info = (struct acpi_info){.cpu_count = 0};
         acpi_read_madt(table.bytes + TABLE_BYTES - bytes, bytes, &info);
         acpi_read_srat(table.bytes + TABLE_BYTES - bytes, bytes, &info);
+        acpi_read_slit(table.bytes + TABLE_BYTES - bytes, bytes, &info);
         acpi_join_nodes(&info);
         CHECK(info.cpu_count <= ACPI_MAX_CPUS && info.range_count <= ACPI_MAX_NODE_RANGES);
     }
@@ -219,4 +257,5 @@ static void survives_noise(void)
 
 TAP_SUITE(acpi, TAP_TEST(reads_enabled_cpus), TAP_TEST(takes_the_wide_apic_address),
           TAP_TEST(ignores_what_it_cannot_name), TAP_TEST(too_many_cpus_are_counted),
-          TAP_TEST(stops_at_an_impossible_entry), TAP_TEST(reads_nodes), TAP_TEST(survives_noise));
+          TAP_TEST(stops_at_an_impossible_entry), TAP_TEST(reads_nodes), TAP_TEST(reads_distances),
+          TAP_TEST(takes_the_first_of_many_distances), TAP_TEST(survives_noise));

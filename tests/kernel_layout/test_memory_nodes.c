@@ -103,6 +103,17 @@ static void distances_are_one_way(void)
     CHECK_EQ(nodes.distance[0][1], TSL_DISTANCE_REMOTE);
 }
 
+static void cpus_have_a_node(void)
+{
+    make();
+    CHECK_STATUS(tsl_nodes_place_cpu(&nodes, TSL_CPUS - 1, 5), TSL_OK);
+    CHECK_EQ(nodes.cpu_node[TSL_CPUS - 1], 1);
+    CHECK_STATUS(tsl_nodes_place_cpu(&nodes, 0, 1234), TSL_OK); /* a node without memory */
+    CHECK_EQ(nodes.cpu_node[0], 2);
+    CHECK_STATUS(tsl_nodes_place_cpu(&nodes, TSL_CPUS, 5), TSL_INVALID);
+    CHECK_SOUND(tsl_nodes_verify(&nodes));
+}
+
 static void rules_31_to_33(void)
 {
     make();
@@ -113,6 +124,9 @@ static void rules_31_to_33(void)
     CHECK_BROKEN(tsl_nodes_verify(&nodes), 31);
     make();
     nodes.range_count = TSL_NODE_RANGES + 1;
+    CHECK_BROKEN(tsl_nodes_verify(&nodes), 31);
+    make();
+    nodes.cpu_node[TSL_CPUS - 1] = 2;
     CHECK_BROKEN(tsl_nodes_verify(&nodes), 31);
     make();
     nodes.domain[1] = nodes.domain[0];
@@ -128,4 +142,4 @@ static void rules_31_to_33(void)
 TAP_SUITE(memory_nodes, TAP_TEST(domains_become_nodes_as_they_come),
           TAP_TEST(addresses_have_a_node_up_to_somewhere), TAP_TEST(a_range_joins_both_neighbours),
           TAP_TEST(nonsense_changes_nothing), TAP_TEST(too_many_are_refused),
-          TAP_TEST(distances_are_one_way), TAP_TEST(rules_31_to_33));
+          TAP_TEST(distances_are_one_way), TAP_TEST(cpus_have_a_node), TAP_TEST(rules_31_to_33));

@@ -52,6 +52,8 @@ struct tsl_start_options {
      * alone reserved. The start cuts off what this CPU and format cannot name (tsl_map_limit()).
      */
     struct tsl_memory_map *map;
+    /* Which memory is near which CPUs; NULL: all is alike. Read while starting. */
+    const struct tsl_memory_nodes *nodes;
     /* Who lives where; NULL: the built-in layout of `format`. Checked before use. */
     const struct tsl_layout *layout;
     /* Table format to run on: the one that the boot code's tables have. */

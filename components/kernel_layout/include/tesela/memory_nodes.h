@@ -41,6 +41,7 @@ struct tsl_memory_nodes {
     uint32_t domain[TSL_NODES]; /* of each node */
     unsigned node_count;        /* 0: the firmware said nothing, all is node 0 */
     uint8_t distance[TSL_NODES][TSL_NODES];
+    uint8_t cpu_node[TSL_CPUS]; /* of each CPU of the port; 0 where nothing was said */
     struct tsl_refusals refusals;
 };
 
@@ -73,6 +74,14 @@ TSL_MUST_CHECK enum tsl_status tsl_nodes_add(struct tsl_memory_nodes *nodes, tsl
 TSL_MUST_CHECK enum tsl_status tsl_nodes_set_distance(struct tsl_memory_nodes *nodes, uint32_t from,
                                                       uint32_t to, unsigned distance);
 
+/*
+ * CPU number `cpu` of the port belongs to `domain`, which may have no memory.
+ * Errors:  nothing changed: TSL_INVALID (no such CPU), TSL_LIMIT (one node too many; the CPU stays
+ *          with node 0).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_nodes_place_cpu(struct tsl_memory_nodes *nodes, unsigned cpu,
+                                                   uint32_t domain);
+
 /* The node of a domain; false, *out untouched, if it is unknown. */
 bool tsl_nodes_find(const struct tsl_memory_nodes *nodes, uint32_t domain, unsigned *out);
 
@@ -80,7 +89,7 @@ bool tsl_nodes_find(const struct tsl_memory_nodes *nodes, uint32_t domain, unsig
 unsigned tsl_nodes_at(const struct tsl_memory_nodes *nodes, tsl_paddr address, tsl_paddr *last);
 
 /*
- * Rule 31: ranges are sorted, apart and of known nodes; rule 32: domains differ; rule 33: a node is
+ * Rule 31: ranges are sorted, apart and of known nodes, and so are the CPUs'; rule 32: domains differ; rule 33: a node is
  * 10 from itself and 10 .. 254 from others.
  */
 struct tsl_defect tsl_nodes_verify(const struct tsl_memory_nodes *nodes);

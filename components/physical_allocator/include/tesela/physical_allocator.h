@@ -234,7 +234,7 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_node_stats(const struct tsl_frames *se
                                                      struct tsl_frames_node_stats *out);
 
 /*
- * Says which node a CPU belongs to; until then it is node 0's. Only where TSL_NODES is more than 1.
+ * Moves a CPU to another node than the one that config->nodes said (node 0 without). Only where TSL_NODES is more than 1.
  * Errors:  TSL_INVALID (no such CPU or node), nothing changed.
  * Context: any CPU; requests that run on that CPU meanwhile use either node.
  */

@@ -2,7 +2,7 @@
  *
  * platform/acpi.h: what the firmware's tables say about CPUs and memory nodes.
  *
- * Owns:    copies of what MADT, SRAT and FADT say; nothing here points into firmware memory.
+ * Owns:    copies of what MADT, SRAT, SLIT and FADT say; nothing here points into firmware memory.
  * Needs:   the boot tables (the tables are read once, before kernel_main()).
  * Callers: anybody; constant from kernel_main() on. Every length in firmware tables is checked,
  *          none is trusted; a table with a wrong checksum or length is ignored with a log line.
@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <tesela/types.h>
 
-enum { ACPI_MAX_CPUS = 64, ACPI_MAX_NODE_RANGES = 64 };
+enum { ACPI_MAX_CPUS = 64, ACPI_MAX_NODE_RANGES = 64, ACPI_MAX_DISTANCES = 16 };
 
 struct acpi_cpu {
     uint32_t apic_id;
@@ -37,6 +37,9 @@ struct acpi_info {
     struct acpi_node_range ranges[ACPI_MAX_NODE_RANGES];
     unsigned range_count;
     unsigned ranges_ignored; /* empty, wrapping or too many */
+    /* From the first node to the second, 10: its own memory; of the first distance_count nodes. */
+    uint8_t distances[ACPI_MAX_DISTANCES][ACPI_MAX_DISTANCES];
+    unsigned distance_count; /* 0: no SLIT */
     tsl_paddr local_apic;    /* 0: no MADT */
     uint16_t pm1a_control;   /* I/O port, 0: none */
 };

@@ -15,6 +15,9 @@
 /* The machine's memory map: as imported by platform_memory_options(). */
 struct tsl_memory_map *platform_memory_map(void);
 
+/* Which memory is near which CPUs, as ACPI says; NULL when TSL_NODES is 1. */
+const struct tsl_memory_nodes *platform_memory_nodes(void);
+
 /*
  * Imports the memory map and fills *out with what this machine and this image are; the caller may
  * change any of it before tsl_start(). A later call gives the map as it was imported the first

@@ -21,7 +21,12 @@ enum {
     REGISTER_SPURIOUS = 0xF0,
     REGISTER_ERROR = 0x280,
     REGISTER_COMMAND = 0x300,
+    REGISTER_TIMER = 0x320,
     REGISTER_LINE_0 = 0x350,
+    REGISTER_TIMER_START = 0x380,
+    REGISTER_TIMER_DIVIDER = 0x3E0,
+    TIMER_PERIODIC = 1 << 17,
+    TIMER_DIVIDE_BY_1 = 0xB,
     LINE_LEGACY = 7 << 8,
     LINE_MASKED = 1 << 16,
     REGISTER_COMMAND_TARGET = 0x310,
@@ -99,6 +104,14 @@ bool apic_send(uint32_t target, uint32_t command)
     }
     tsl_port_unpin(pin);
     return sent;
+}
+
+/* Lets this CPU's timer interrupt it every `ticks` of its bus clock; 0: no more. */
+void apic_timer(uint32_t ticks)
+{
+    *reg(REGISTER_TIMER_DIVIDER) = TIMER_DIVIDE_BY_1;
+    *reg(REGISTER_TIMER) = ticks == 0 ? LINE_MASKED : TIMER_PERIODIC | VECTOR_TIMER;
+    *reg(REGISTER_TIMER_START) = ticks;
 }
 
 /* From panic: does not wait long and does not complain. */

@@ -340,6 +340,19 @@ bool platform_run_everywhere(void (*function)(void *argument), void *argument, u
     return all;
 }
 
+bool platform_timer(void (*tick)(void), uint32_t ticks)
+{
+    tsl_pin pin;
+
+    if (!apic_present())
+        return false;
+    pin = tsl_port_pin();
+    this_cpu()->tick = tick;
+    apic_timer(tick == NULL ? 0 : ticks);
+    tsl_port_unpin(pin);
+    return true;
+}
+
 /* ---- stopping ---- */
 
 /* One by one, not "all but me": a CPU that was never started is in the hands of the firmware, whose

@@ -165,6 +165,11 @@ static void interrupt(uintptr_t vector)
         apic_end_of_interrupt();
     } else if (vector == VECTOR_WAKE) {
         apic_end_of_interrupt(); /* cpu_idle() looks for work when it is awake */
+    } else if (vector == VECTOR_TIMER) {
+        void (*tick)(void) = this_cpu()->tick;
+        if (tick != NULL)
+            tick();
+        apic_end_of_interrupt();
     }
 }
 

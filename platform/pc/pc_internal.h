@@ -29,6 +29,7 @@ enum {
     VECTOR_SERIAL = VECTOR_LEGACY + 4,
     VECTOR_FLUSH = 0x30,
     VECTOR_WAKE = 0x31,
+    VECTOR_TIMER = 0x32,
     VECTOR_SPURIOUS = 0x3F,
     VECTOR_COUNT = 0x40,
 };
@@ -45,6 +46,7 @@ struct platform_cpu {
     uint32_t job;    /* enum job_state, cpu.c */
     void (*job_function)(void *);
     void *job_argument;
+    void (*tick)(void); /* what the timer interrupt calls; NULL: no timer runs */
 };
 
 /* Pages of the devices range (DEVICES_START). The boot tables have one page table there. */
@@ -104,6 +106,7 @@ uint32_t apic_id(void);
 void apic_end_of_interrupt(void);
 bool apic_send(uint32_t target, uint32_t command);
 void apic_stop(uint32_t target);
+void apic_timer(uint32_t ticks);
 bool apic_present(void);
 
 /* legacy.c: the two 8259 interrupt controllers */

@@ -53,6 +53,13 @@ bool platform_wait_for(unsigned cpu, uint64_t timeout_us);
  * not take or finish it in time. */
 bool platform_run_everywhere(void (*function)(void *argument), void *argument, uint64_t timeout_us);
 
+/*
+ * Calls tick() on this CPU, in an interrupt, about every `ticks` of its local APIC's clock; NULL:
+ * no more. False without a local APIC. tick() runs with interrupts off. Any CPU may call, for
+ * itself.
+ */
+bool platform_timer(void (*tick)(void), uint32_t ticks);
+
 /* Stops all other CPUs for good, whatever they do (NMI), and takes the console from them;
  * interrupts are off afterwards. For panic and power-off. Any CPU may call: the first goes on, a
  * later one is stopped here. */

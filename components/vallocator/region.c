@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * region.c: regions in a tree that knows its largest gaps.
+ *
+ * Owns:    struct tsl_regions.
+ * Needs:   base (tree).
+ * Callers: space_*.c, under the lock of the space.
+ *
+ * Theory. Regions are ordered by start. Each remembers the gap below its span, each subtree the
+ * largest of them. "The lowest gap of at least n pages behind here" is then found by going up until
+ * a subtree to the right promises one, and down into it: O(log n), as a search by key.
+ */
+#include "region.h"
+
+#include <tesela/checked.h>
+
+static const void *key_of(const struct tsl_tree_node *node)
+{
+    return &tsl_region_of(node)->start;
+}
+
+static int compare_start(const void *key, const struct tsl_tree_node *node)
+{
+    size_t start = *(const size_t *)key;
+    size_t other = tsl_region_of(node)->start;
+    return start < other ? -1 : start > other;
+}
+
+static size_t promised_gap(const struct tsl_tree_node *node)
+{
+    return node ? tsl_region_of(node)->largest_gap : 0;
+}
+
+static size_t largest_gap(const struct tsl_tree_node *node)
+{
+    size_t largest = tsl_region_of(node)->gap_below;
+    size_t left = promised_gap(node->left);
+    size_t right = promised_gap(node->right);
+    if (left > largest)
+        largest = left;
+    return right > largest ? right : largest;
+}
+
+static bool update_largest_gap(struct tsl_tree_node *node)
+{
+    struct tsl_region *region = tsl_region_of(node);
+    size_t before = region->largest_gap;
+    region->largest_gap = largest_gap(node);
+    return region->largest_gap != before;
+}
+
+static bool largest_gap_is_right(const struct tsl_tree_node *node)
+{
+    return tsl_region_of(node)->largest_gap == largest_gap(node);
+}
+
+static const struct tsl_tree_ops region_order = {.key = key_of,
+                                                 .compare = compare_start,
+                                                 .augment = update_largest_gap,
+                                                 .augment_is_right = largest_gap_is_right};
+
+void tsl_regions_init(struct tsl_regions *self, size_t first, size_t end)
+{
+    tsl_tree_init(&self->tree, &region_order);
+    self->first = first;
+    self->end = end;
+    self->last_hit = NULL;
+    self->pages = 0;
+}
+
+struct tsl_region *tsl_regions_next(const struct tsl_region *region)
+{
+    return tsl_region_of(tsl_tree_next(&region->node));
+}
+
+struct tsl_region *tsl_regions_prev(const struct tsl_region *region)
+{
+    return tsl_region_of(tsl_tree_prev(&region->node));
+}
+
+static bool shows(const struct tsl_region *region, size_t page)
+{
+    return page >= region->start && page < tsl_region_end(region);
+}
+
+struct tsl_region *tsl_regions_find(struct tsl_regions *self, size_t page)
+{
+    if (self->last_hit && shows(self->last_hit, page))
+        return self->last_hit;
+    struct tsl_region *region = tsl_region_of(tsl_tree_at_or_before(&self->tree, &page));
+    if (!region || !shows(region, page))
+        return NULL;
+    self->last_hit = region;
+    return region;
+}
+
+struct tsl_region *tsl_regions_from(const struct tsl_regions *self, size_t page)
+{
+    struct tsl_region *region = tsl_region_of(tsl_tree_at_or_before(&self->tree, &page));
+    if (region && page < tsl_region_end(region))
+        return region;
+    return tsl_region_of(tsl_tree_lower_bound(&self->tree, &page));
+}
+
+bool tsl_regions_cover(const struct tsl_regions *self, size_t start, size_t end)
+{
+    const struct tsl_region *region = tsl_regions_from(self, start);
+    while (region && region->start <= start) {
+        start = tsl_region_end(region);
+        if (start >= end)
+            return true;
+        region = tsl_regions_next(region);
+    }
+    return false;
+}
+
+/* Where the gap below a region begins; with NULL, the gap behind the last region. */
+static size_t floor_of(const struct tsl_regions *self, const struct tsl_region *region)
+{
+    const struct tsl_tree_node *below =
+        region ? tsl_tree_prev(&region->node) : tsl_tree_last(&self->tree);
+    return below ? tsl_region_span_end(tsl_region_of(below)) : self->first;
+}
+
+bool tsl_regions_is_gap(const struct tsl_regions *self, size_t span_start, size_t span_end)
+{
+    /* The first region whose run begins at or behind our start; the one before it may reach in. */
+    const struct tsl_region *above = tsl_region_of(tsl_tree_lower_bound(&self->tree, &span_start));
+    size_t ceiling = above ? tsl_region_span_start(above) : self->end;
+    return span_start >= floor_of(self, above) && span_end <= ceiling;
+}
+
+/* The first region at or behind `region` with a gap of at least `pages` below it, or NULL. */
+static struct tsl_region *next_gap(struct tsl_region *region, size_t pages)
+{
+    struct tsl_tree_node *at = region ? &region->node : NULL;
+    while (at && tsl_region_of(at)->gap_below < pages) {
+        if (promised_gap(at->right) >= pages) {
+            at = at->right;
+            while (promised_gap(at->left) >= pages)
+                at = at->left;
+        } else {
+            /* What lies to the left of a parent on our left has been passed already. */
+            const struct tsl_tree_node *from = at;
+            at = tsl_tree_parent(at);
+            while (at && at->right == from) {
+                from = at;
+                at = tsl_tree_parent(at);
+            }
+        }
+    }
+    return tsl_region_of(at);
+}
+
+/* The lowest start in the gap floor .. ceiling - 1, if there is one. */
+static bool fits(const struct tsl_place *place, size_t floor, size_t ceiling, size_t *out)
+{
+    size_t start = floor + place->guard_below;
+    if (start < place->lower)
+        start = place->lower;
+    start = tsl_align_up(start, place->align);
+    size_t end = start + place->pages;
+    if (end > place->limit || end + place->guard_above > ceiling)
+        return false;
+    *out = start;
+    return true;
+}
+
+bool tsl_regions_place(const struct tsl_regions *self, const struct tsl_place *place, size_t *out)
+{
+    size_t span = place->guard_below + place->pages + place->guard_above;
+    if (place->pages > self->end - self->first || span > self->end - self->first)
+        return false;
+    struct tsl_region *above = next_gap(tsl_regions_from(self, place->lower), span);
+    while (above) {
+        size_t floor = floor_of(self, above);
+        if (floor >= place->limit)
+            return false;
+        if (fits(place, floor, tsl_region_span_start(above), out))
+            return true;
+        above = next_gap(tsl_regions_next(above), span);
+    }
+    return fits(place, floor_of(self, NULL), self->end, out);
+}
+
+/* Repairs the gap of the region behind `region` (or of the first, with NULL) and of itself. */
+static void update_gap(struct tsl_regions *self, struct tsl_region *region)
+{
+    if (!region)
+        return;
+    region->gap_below = tsl_region_span_start(region) - floor_of(self, region);
+    tsl_tree_update(&self->tree, &region->node);
+}
+
+void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region)
+{
+    region->gap_below = 0;
+    region->largest_gap = 0;
+    enum tsl_status status = tsl_tree_insert(&self->tree, &region->node);
+    TSL_ASSERT(status == TSL_OK);
+    update_gap(self, region);
+    update_gap(self, tsl_regions_next(region));
+    self->pages += region->pages;
+}
+
+void tsl_regions_remove(struct tsl_regions *self, struct tsl_region *region)
+{
+    struct tsl_region *above = tsl_regions_next(region);
+    tsl_tree_remove(&self->tree, &region->node);
+    update_gap(self, above);
+    self->pages -= region->pages;
+    if (self->last_hit == region)
+        self->last_hit = NULL;
+}
+
+void tsl_regions_split(struct tsl_regions *self, struct tsl_region *region, size_t page,
+                       struct tsl_region *fresh)
+{
+    TSL_ASSERT(page > region->start && page < tsl_region_end(region));
+    size_t below = page - region->start;
+    *fresh = *region;
+    fresh->start = page;
+    fresh->pages = region->pages - below;
+    fresh->guard_below = 0;
+    fresh->object_page += below;
+    region->guard_above = 0;
+    self->pages -= fresh->pages;
+    region->pages = below;
+    tsl_regions_insert(self, fresh);
+}
+
+static bool continues(const struct tsl_region *below, const struct tsl_region *above)
+{
+    return tsl_region_end(below) == above->start && below->guard_above == 0 &&
+           above->guard_below == 0 && below->rights == above->rights &&
+           below->maximum == above->maximum && below->flags == above->flags &&
+           below->object == above->object &&
+           (!below->object || below->object_page + below->pages == above->object_page);
+}
+
+struct tsl_region *tsl_regions_merge(struct tsl_regions *self, struct tsl_region *region)
+{
+    struct tsl_region *above = tsl_regions_next(region);
+    if (!above || !continues(region, above))
+        return NULL;
+    tsl_regions_remove(self, above);
+    region->pages += above->pages;
+    region->guard_above = above->guard_above;
+    self->pages += above->pages;
+    update_gap(self, tsl_regions_next(region));
+    return above;
+}
+
+void tsl_regions_resize(struct tsl_regions *self, struct tsl_region *region, size_t start,
+                        size_t end)
+{
+    self->pages += end - start;
+    self->pages -= region->pages;
+    if (region->object)
+        region->object_page += start - region->start;
+    region->start = start;
+    region->pages = end - start;
+    update_gap(self, region);
+    update_gap(self, tsl_regions_next(region));
+}
+
+#define COMPONENT "regions"
+
+static struct tsl_defect verify_region(const struct tsl_regions *self,
+                                       const struct tsl_region *region, size_t floor)
+{
+    size_t place = region->start;
+    if (region->pages == 0 || region->guard_below > region->start)
+        return tsl_defect_at(COMPONENT, 1, place, "a region has a page, and its guards exist");
+    if (tsl_region_span_start(region) < floor || tsl_region_span_end(region) > self->end)
+        return tsl_defect_at(COMPONENT, 2, place, "spans do not overlap, and lie in the bounds");
+    if (region->gap_below != tsl_region_span_start(region) - floor)
+        return tsl_defect_at(COMPONENT, 3, place, "a region knows the gap below its span");
+    return TSL_NO_DEFECT;
+}
+
+struct tsl_defect tsl_regions_verify(const struct tsl_regions *self)
+{
+    struct tsl_defect defect = tsl_tree_verify(&self->tree);
+    if (defect.rule)
+        return tsl_defect_at(COMPONENT, 4, defect.place, defect.sentence);
+    size_t floor = self->first;
+    size_t pages = 0;
+    bool hit_is_there = self->last_hit == NULL;
+    for (const struct tsl_tree_node *node = tsl_tree_first(&self->tree); node;
+         node = tsl_tree_next(node)) {
+        const struct tsl_region *region = tsl_region_of(node);
+        defect = verify_region(self, region, floor);
+        if (defect.rule)
+            return defect;
+        floor = tsl_region_span_end(region);
+        pages += region->pages;
+        hit_is_there = hit_is_there || region == self->last_hit;
+    }
+    if (pages != self->pages || !hit_is_there)
+        return tsl_defect_at(COMPONENT, 5, pages,
+                             "the page count is the sum over the regions; the last hit is one");
+    return TSL_NO_DEFECT;
+}

@@ -52,8 +52,8 @@ static void check_ranks(const struct tsl_lock *self, unsigned cpu, tsl_word forb
 {
     tsl_word held = ranks_held[cpu] & forbidden;
     if (held != 0) {
-        tsl_panic("lock order: %s taken while %s is held", tsl_lock_rank_name(self->rank),
-                  tsl_lock_rank_name(tsl_bits_highest(held)));
+        tsl_fail("lock order: %s taken while %s is held", tsl_lock_rank_name(self->rank),
+                 tsl_lock_rank_name(tsl_bits_highest(held)));
     }
 }
 
@@ -61,7 +61,7 @@ static void check_before(const struct tsl_lock *self, unsigned cpu, tsl_word for
 {
     TSL_ASSERT(cpu < TSL_CPUS);
     if (tsl_atomic_load_u32(&self->holder) == cpu + 1)
-        tsl_panic("lock taken twice by CPU %u: %s", cpu, tsl_lock_rank_name(self->rank));
+        tsl_fail("lock taken twice by CPU %u: %s", cpu, tsl_lock_rank_name(self->rank));
     if (TSL_LOCK_CHECKS)
         check_ranks(self, cpu, forbidden);
 }
@@ -116,8 +116,8 @@ void tsl_lock_release(struct tsl_lock *self, tsl_pin pin)
 {
     unsigned cpu = tsl_port_cpu_id();
     if (tsl_atomic_load_u32(&self->holder) != cpu + 1) {
-        tsl_panic("lock released by CPU %u, which does not hold it: %s", cpu,
-                  tsl_lock_rank_name(self->rank));
+        tsl_fail("lock released by CPU %u, which does not hold it: %s", cpu,
+                 tsl_lock_rank_name(self->rank));
     }
     tsl_atomic_store_u32(&self->holder, 0);
     if (TSL_LOCK_CHECKS)

@@ -11,6 +11,7 @@
 #include <tesela/config.h>
 #include <tesela/format.h>
 #include <tesela/status.h>
+#include "base_internal.h"
 
 #define ALWAYS_LOGGED 4
 
@@ -42,8 +43,7 @@ const char *tsl_status_name(enum tsl_status status)
     return (unsigned)status < TSL_STATUS_COUNT ? names[status] : "unknown";
 }
 
-/* Counts a refusal; 0 if it is not to be logged, else its number. */
-static tsl_word count(struct tsl_refusals *counter, enum tsl_status status)
+tsl_word tsl_refusal_count(struct tsl_refusals *counter, enum tsl_status status)
 {
     TSL_ASSERT(status > TSL_OK && status < TSL_STATUS_COUNT);
     tsl_word number = 1;
@@ -57,7 +57,7 @@ static tsl_word count(struct tsl_refusals *counter, enum tsl_status status)
 enum tsl_status tsl_refuse_saying(struct tsl_refusals *counter, enum tsl_status status,
                                   const char *format, ...)
 {
-    tsl_word number = count(counter, status);
+    tsl_word number = tsl_refusal_count(counter, status);
     if (number == 0)
         return status;
     char line[TSL_LOG_LINE_BYTES];
@@ -69,35 +69,6 @@ enum tsl_status tsl_refuse_saying(struct tsl_refusals *counter, enum tsl_status 
     va_start(arguments, format);
     (void)tsl_format_list(line + used, sizeof(line) - used, format, arguments);
     va_end(arguments);
-    tsl_port_log(TSL_LOG_WARNING, line);
-    return status;
-}
-
-/* Formatting is what this build leaves out: a line is put together by hand. Returns its end. */
-static char *append(char *place, const char *text)
-{
-    while (*text != '\0')
-        *place++ = *text++;
-    return place;
-}
-
-static char *append_address(char *place, const void *address)
-{
-    uintptr_t value = (uintptr_t)address;
-    place = append(place, " at code address 0x");
-    for (unsigned shift = sizeof(value) * 8; shift > 0; shift -= 4)
-        *place++ = "0123456789abcdef"[(value >> (shift - 4)) & 15];
-    *place = '\0';
-    return place;
-}
-
-TSL_NOINLINE enum tsl_status tsl_refuse_tersely(struct tsl_refusals *counter,
-                                                enum tsl_status status)
-{
-    if (count(counter, status) == 0)
-        return status;
-    char line[TSL_LOG_LINE_BYTES];
-    (void)append_address(append(line, tsl_status_name(status)), TSL_RETURN_ADDRESS());
     tsl_port_log(TSL_LOG_WARNING, line);
     return status;
 }
@@ -118,13 +89,6 @@ tsl_word tsl_refusals_total(const struct tsl_refusals *counter)
 void tsl_assert_failed(const char *file, int line, const char *condition)
 {
     tsl_panic("assertion failed at %s:%d: %s", file, line, condition);
-}
-
-TSL_NOINLINE void tsl_assert_failed_at(void)
-{
-    char line[TSL_LOG_LINE_BYTES];
-    (void)append_address(append(line, "assertion failed"), TSL_RETURN_ADDRESS());
-    tsl_port_panic(line);
 }
 
 void tsl_panic(const char *format, ...)

@@ -278,7 +278,7 @@ enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum ts
     for (size_t i = 0; i < TSL_COUNT_OF(stages) && stages[i].stage <= stage; i++) {
         status = stages[i].start();
         if (status != TSL_OK) {
-            tsl_log(TSL_LOG_ERROR, "start: stage '%s' failed: %s", stages[i].name,
+            tsl_say(TSL_LOG_ERROR, "start: stage '%s' failed: %s", stages[i].name,
                     tsl_status_name(status));
             TSL_ASSERT(tsl_stop() == TSL_OK); /* nobody has had anything of ours yet */
             return status;

@@ -119,7 +119,7 @@ static void count_given_up(struct tsl_memory_map *map, tsl_paddr start, tsl_padd
     tsl_word count = ++map->counters.given_up;
     map->counters.given_up_bytes += end - start;
     if ((count & (count - 1)) == 0) {
-        tsl_log(TSL_LOG_WARNING,
+        tsl_say(TSL_LOG_WARNING,
                 "memory map: full at %zu ranges, usable 0x%llx..0x%llx given up (%lu so far)",
                 map->capacity, (unsigned long long)start, (unsigned long long)end - 1, count);
     }

@@ -124,7 +124,7 @@ uint64_t tsl_map_limit(struct tsl_memory_map *map, tsl_paddr end)
     count_above_limit(map, lost, TSL_MEMORY_USABLE);
     if (lost > 0) {
         char text[16];
-        tsl_log(TSL_LOG_WARNING, "memory map: %s of usable memory from 0x%llx on are ignored",
+        tsl_say(TSL_LOG_WARNING, "memory map: %s of usable memory from 0x%llx on are ignored",
                 tsl_format_bytes(text, sizeof text, lost), (unsigned long long)end);
     }
     return lost;

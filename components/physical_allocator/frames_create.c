@@ -330,12 +330,12 @@ static void report_ignored(const struct plan *plan)
 {
     char text[16];
     if (plan->ignored > 0) {
-        tsl_log(TSL_LOG_WARNING, "frames: %s of RAM from %#llx on cannot be used and is ignored",
+        tsl_say(TSL_LOG_WARNING, "frames: %s of RAM from %#llx on cannot be used and is ignored",
                 tsl_format_bytes(text, sizeof(text), plan->ignored << TSL_PAGE_SHIFT),
                 (unsigned long long)plan->ram_end);
     }
     if (plan->split_areas > 0) {
-        tsl_log(TSL_LOG_WARNING,
+        tsl_say(TSL_LOG_WARNING,
                 "frames: %lu times 2 MiB belong to two nodes and count as the lower one's",
                 (unsigned long)plan->split_areas);
     }

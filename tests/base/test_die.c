@@ -150,7 +150,7 @@ static void only_a_panic_is_a_panic(void)
 static void fail_tersely(void *context)
 {
     (void)context;
-    tsl_assert_failed_at();
+    tsl_fail_tersely();
 }
 
 static void terse_assertions_tell_where(void)

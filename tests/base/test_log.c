@@ -89,7 +89,19 @@ static void terse_refusals_name_status_and_code(void)
     CHECK(code > here && code - here < 4096);
 }
 
+static void terse_lines_keep_their_level(void)
+{
+    if (TSL_LOG_LEVEL < 2)
+        SKIP("warnings are not logged at this level");
+    host_port_log_clear();
+    tsl_say_tersely(TSL_LOG_WARNING);
+    CHECK_EQ(host_port_log_lines_of(TSL_LOG_WARNING), 1);
+    CHECK_EQ(strncmp(host_port_log_last(), "noted" CODE_ADDRESS, strlen("noted" CODE_ADDRESS)), 0);
+    tsl_say_tersely(TSL_LOG_DEBUG);
+    CHECK_EQ(host_port_log_lines(), 1 + (TSL_LOG_LEVEL >= TSL_LOG_DEBUG));
+}
+
 TAP_SUITE(log, TAP_TEST(levels_above_the_configured_are_dropped), TAP_TEST(long_lines_are_cut),
           TAP_TEST(refusals_are_logged_ever_more_rarely),
           TAP_TEST(refusals_without_a_counter_are_always_logged),
-          TAP_TEST(terse_refusals_name_status_and_code));
+          TAP_TEST(terse_refusals_name_status_and_code), TAP_TEST(terse_lines_keep_their_level));

@@ -16,6 +16,7 @@
 
 #include <stdarg.h>
 #include <tesela/compiler.h>
+#include <tesela/config.h>
 #include <tesela/port.h>
 
 /*
@@ -54,5 +55,13 @@ void tsl_print_list(const struct tsl_sink *sink, const char *format, va_list arg
 TSL_PRINTF(2, 3) void tsl_log(enum tsl_log_level level, const char *format, ...);
 TSL_PRINTF(2, 0)
 void tsl_log_list(enum tsl_log_level level, const char *format, va_list arguments);
+
+/* As tsl_log, within the library: without TSL_LOG_SENTENCES the line has the code address that
+ * wrote it, and no formatter is linked for it. */
+#define tsl_say(level, ...)                                                                        \
+    (TSL_LOG_SENTENCES ? tsl_log((level), __VA_ARGS__) : tsl_say_tersely(level))
+
+/* The terse half of tsl_say. */
+void tsl_say_tersely(enum tsl_log_level level);
 
 #endif

@@ -108,16 +108,19 @@ static inline struct tsl_defect tsl_defect_at(const char *component, unsigned ru
             if (TSL_LOG_SENTENCES)                                                                 \
                 tsl_assert_failed(TSL_FILE, __LINE__, #condition);                                 \
             else                                                                                   \
-                tsl_assert_failed_at();                                                            \
+                tsl_fail_tersely();                                                                \
         }                                                                                          \
     } while (0)
 
 /* The cold halves of TSL_ASSERT; without TSL_LOG_SENTENCES the panic names the code address. */
 TSL_NORETURN TSL_COLD void tsl_assert_failed(const char *file, int line, const char *condition);
-TSL_NORETURN TSL_COLD void tsl_assert_failed_at(void);
+TSL_NORETURN TSL_COLD void tsl_fail_tersely(void);
 
 /* Panics with a formatted message (cut to one line of the log). For TSL_ASSERT's kind of mistakes
  * whose report needs values. */
 TSL_NORETURN TSL_COLD TSL_PRINTF(1, 2) void tsl_panic(const char *format, ...);
+
+/* As tsl_panic, within the library: terse without TSL_LOG_SENTENCES. */
+#define tsl_fail(...) (TSL_LOG_SENTENCES ? tsl_panic(__VA_ARGS__) : tsl_fail_tersely())
 
 #endif

@@ -53,6 +53,7 @@ const struct tsl_table_format tsl_table_format_2level = {
     .sign_extended = false,
     .has_nx = false,
     .fixed_top = false,
+    .history = X86_ACCESSED | X86_DIRTY,
     .physical_bits = 32,
     .user_first = 0x00100000,
     .user_last = 0xbffeffff,

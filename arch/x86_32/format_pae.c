@@ -53,6 +53,7 @@ const struct tsl_table_format tsl_table_format_pae = {
     .sign_extended = false,
     .has_nx = true,
     .fixed_top = true,
+    .history = X86_ACCESSED | X86_DIRTY,
     .physical_bits = 52,
     .user_first = 0x00100000,
     .user_last = 0xbffeffff,

@@ -30,9 +30,12 @@ void tsl_gather_open(struct tsl_gather *self)
     (void)tsl_atomic_add(&self->table->open_gathers, 1);
 }
 
-void tsl_gather_page(struct tsl_gather *self, tsl_vaddr va, unsigned attributes)
+void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, unsigned attributes)
 {
-    tsl_flush_add(&self->flush, va);
+    for (; count > 0 && !self->flush.all; count--) {
+        tsl_flush_add(&self->flush, va);
+        va += TSL_PAGE_BYTES;
+    }
     if ((attributes & TSL_GLOBAL) || self->table->kernel)
         self->flush.global = true;
 }
@@ -47,14 +50,41 @@ static unsigned order_of(tsl_word pages)
     return order;
 }
 
-static void free_run(struct tsl_frames *frames, const struct tsl_gather_run *run)
+/* A block as it was allocated. A refusal is counted and logged by the allocator: the frames were
+ * not from there. */
+static void free_block(struct tsl_frames *frames, struct tsl_frame first, tsl_word pages)
 {
-    unsigned order = order_of(run->pages);
-    /* A refusal is counted and logged by the allocator: the frames were not from there. */
+    unsigned order = order_of(pages);
     if (order <= TSL_FRAMES_MAX_ORDER)
-        (void)!tsl_frames_free(frames, run->first, order);
+        (void)!tsl_frames_free(frames, first, order);
     else
-        (void)!tsl_frames_free_run(frames, run->first, run->pages);
+        (void)!tsl_frames_free_run(frames, first, pages);
+}
+
+/* The largest block of the frames from `first` on that is aligned and ends in time. Single frames
+ * are as good as a block up to here, see tsl_frames_free; more is not in one word of its bitmap. */
+static unsigned order_at(struct tsl_frame first, tsl_word pages)
+{
+    enum { LARGEST_ORDER = 5 };
+    unsigned order = 0;
+    while (order < LARGEST_ORDER && (first.number >> order & 1u) == 0 &&
+           pages >= (tsl_word)2 << order)
+        order++;
+    return order;
+}
+
+static void free_frames(struct tsl_frames *frames, struct tsl_frame first, tsl_word pages)
+{
+    while (pages > 0) {
+        unsigned order = order_at(first, pages);
+        tsl_word count = (tsl_word)1 << order;
+        enum tsl_status status = tsl_frames_free(frames, first, order);
+        /* One of them is not the allocator's: the others are freed all the same. */
+        for (tsl_word i = 0; status != TSL_OK && order > 0 && i < count; i++)
+            (void)!tsl_frames_free(frames, (struct tsl_frame){first.number + i}, 0);
+        first.number += count;
+        pages -= count;
+    }
 }
 
 static void flush_and_free(struct tsl_gather *self)
@@ -73,18 +103,35 @@ static void flush_and_free(struct tsl_gather *self)
         tsl_flush_cpus(table->kernel ? tsl_cpus_online() : &table->cpus, &self->flush);
     }
     for (unsigned i = 0; i < self->count; i++)
-        free_run(table->frames, &self->run[i]);
+        if (self->run[i].block)
+            free_block(table->frames, self->run[i].first, self->run[i].pages);
+        else
+            free_frames(table->frames, self->run[i].first, self->run[i].pages);
     self->count = 0;
     self->flush.count = 0;
     self->flush.all = false;
     self->flush.global = false;
 }
 
-void tsl_gather_add(struct tsl_gather *self, struct tsl_frame first, tsl_word pages)
+static void add(struct tsl_gather *self, struct tsl_gather_run run)
 {
     if (self->count == TSL_GATHER_RUNS)
         flush_and_free(self);
-    self->run[self->count++] = (struct tsl_gather_run){first, pages};
+    self->run[self->count++] = run;
+}
+
+void tsl_gather_add(struct tsl_gather *self, struct tsl_frame first, tsl_word pages)
+{
+    add(self, (struct tsl_gather_run){first, pages, true});
+}
+
+void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count)
+{
+    struct tsl_gather_run *last = self->count > 0 ? &self->run[self->count - 1u] : NULL;
+    if (last != NULL && !last->block && last->first.number + last->pages == first.number)
+        last->pages += count;
+    else
+        add(self, (struct tsl_gather_run){first, count, false});
 }
 
 void tsl_gather_finish(struct tsl_gather *self)

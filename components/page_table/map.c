@@ -39,10 +39,10 @@ static unsigned page_level(const struct tsl_table *self, const struct job *job)
     return 0;
 }
 
-/* On to the next page; false when `last` was reached. */
-static bool advance(const struct tsl_table *self, struct job *job, unsigned level)
+/* On behind `count` pages; false when `last` was reached. */
+static bool advance(const struct tsl_table *self, struct job *job, unsigned level, unsigned count)
 {
-    tsl_vaddr bytes = tsl_table_format_page_bytes(self->format, level);
+    tsl_vaddr bytes = (tsl_vaddr)count << self->format->shift[level];
     if (job->last - job->at < bytes)
         return false;
     job->at += bytes;
@@ -50,52 +50,78 @@ static bool advance(const struct tsl_table *self, struct job *job, unsigned leve
     return true;
 }
 
-/* First pass: nothing may be there; how many tables are missing? */
-static enum tsl_status plan(const struct tsl_table *self, struct job job, tsl_word *out)
+static bool all_absent(const struct tsl_walk *walk, unsigned count)
 {
-    struct tsl_walk walk;
+    const struct tsl_table_format *format = walk->table->format;
+    const void *memory = walk->memory[walk->level];
+    unsigned index = tsl_walk_index(walk);
+    for (unsigned i = 0; i < count; i++)
+        if (!tsl_entry_is_absent(format, memory, index + i))
+            return false;
+    return true;
+}
+
+/* First pass: nothing may be there; how many tables are missing? */
+static enum tsl_status plan(struct tsl_table *self, struct job job, tsl_word *out)
+{
+    struct tsl_walk *walk = &self->path;
     tsl_word missing = 0;
-    unsigned level;
-    tsl_walk_begin(&walk, self);
+    unsigned level, count;
     do {
         level = page_level(self, &job);
-        tsl_walk_to(&walk, job.at);
-        /* A table below the wished level shows pages: tables are never empty. */
-        if (walk.entry.present || walk.level < level)
+        count = tsl_pages_in_table(self->format, level, job.at, job.last);
+        tsl_walk_to(walk, job.at);
+        /* A table below the wished level is in the way, be it that it shows pages or is kept. */
+        if (walk->raw != 0 || walk->level < level)
             return TSL_EXISTS;
-        missing += tsl_spare_missing(&walk, level, job.first);
-    } while (advance(self, &job, level));
+        if (walk->level == level && !all_absent(walk, count))
+            return TSL_EXISTS;
+        missing += tsl_spare_missing(walk, level, job.first);
+    } while (advance(self, &job, level, count));
     *out = missing;
     return TSL_OK;
 }
 
-/* Second pass. */
+static enum tsl_status prepare(struct tsl_table *self, const struct job *job,
+                               struct tsl_spare *spare)
+{
+    tsl_word missing = 0;
+    enum tsl_status status = plan(self, *job, &missing);
+    return status == TSL_OK ? tsl_spare_fill(spare, self, missing) : status;
+}
+
+/* Second pass. Neighbouring pages have neighbouring entries: each is the one before plus the size
+ * of a page. */
 static void install(struct tsl_table *self, struct job job, struct tsl_spare *spare)
 {
     const struct tsl_table_format *format = self->format;
     unsigned attributes = job.attributes & ~TSL_MAP_LARGE;
-    struct tsl_walk walk;
-    unsigned level;
-    tsl_walk_begin(&walk, self);
+    struct tsl_walk *walk = &self->path;
+    unsigned level, count;
     do {
         level = page_level(self, &job);
-        tsl_walk_to(&walk, job.at);
-        while (walk.level > level)
-            tsl_spare_hook(spare, self, &walk);
+        count = tsl_pages_in_table(format, level, job.at, job.last);
+        tsl_walk_to(walk, job.at);
+        while (walk->level > level)
+            tsl_spare_hook(spare, self, walk);
         uint64_t raw = format->encode_leaf(level, job.target, attributes, &self->features);
-        tsl_entry_publish(format, walk.memory[level], tsl_walk_index(&walk), raw);
-        self->counters.pages[level]++;
-    } while (advance(self, &job, level));
+        uint64_t bytes = tsl_table_format_page_bytes(format, level);
+        void *memory = walk->memory[level];
+        unsigned index = tsl_walk_index(walk);
+        for (unsigned i = 0; i < count; i++)
+            tsl_entry_publish(format, memory, index + i, raw + i * bytes);
+        self->counters.pages[level] += count;
+    } while (advance(self, &job, level, count));
     TSL_ASSERT(spare->count == 0);
 }
 
 static enum tsl_status map_locked(struct tsl_table *self, const struct job *job)
 {
-    tsl_word missing = 0;
     struct tsl_spare spare;
-    enum tsl_status status = plan(self, *job, &missing);
-    if (status == TSL_OK)
-        status = tsl_spare_fill(&spare, self, missing);
+    enum tsl_status status = prepare(self, job, &spare);
+    /* An empty table that is kept may be in the way of a large page, or be the frame we lack. */
+    if (status != TSL_OK && tsl_table_drop_kept(self))
+        status = prepare(self, job, &spare);
     if (status == TSL_OK)
         install(self, *job, &spare);
     return status;
@@ -142,27 +168,26 @@ static enum tsl_status fix_locked(struct tsl_table *self, tsl_vaddr first, tsl_v
     tsl_vaddr span = tsl_table_format_page_bytes(self->format, 1);
     tsl_vaddr begin = first & ~(span - 1u);
     tsl_vaddr end = last | (span - 1u);
-    struct tsl_walk walk;
+    struct tsl_walk *walk = &self->path;
     struct tsl_spare spare;
     tsl_word missing = 0;
 
-    tsl_walk_begin(&walk, self);
+    (void)tsl_table_drop_kept(self);
     for (tsl_vaddr at = begin;; at += span) {
-        tsl_walk_to(&walk, at);
-        if (walk.entry.present || walk.level == 0)
+        tsl_walk_to(walk, at);
+        if (walk->raw != 0 || walk->level == 0)
             return TSL_EXISTS;
-        missing += tsl_spare_missing(&walk, 0, begin);
+        missing += tsl_spare_missing(walk, 0, begin);
         if (end - at < span)
             break;
     }
     enum tsl_status status = tsl_spare_fill(&spare, self, missing);
     if (status != TSL_OK)
         return status;
-    tsl_walk_begin(&walk, self);
     for (tsl_vaddr at = begin;; at += span) {
-        tsl_walk_to(&walk, at);
-        while (walk.level > 0)
-            tsl_spare_hook(&spare, self, &walk);
+        tsl_walk_to(walk, at);
+        while (walk->level > 0)
+            tsl_spare_hook(&spare, self, walk);
         if (end - at < span)
             break;
     }

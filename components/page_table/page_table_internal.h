@@ -11,6 +11,8 @@
 #ifndef TESELA_PAGE_TABLE_INTERNAL_H
 #define TESELA_PAGE_TABLE_INTERNAL_H
 
+#include <tesela/atomic.h>
+#include <tesela/config.h>
 #include <tesela/gather.h>
 #include <tesela/page_table.h>
 #include <tesela/physical_allocator.h>
@@ -19,19 +21,66 @@
 #define TABLE_ATTRIBUTES                                                                           \
     (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER | TSL_GLOBAL | TSL_ALLOW_WX | TSL_CACHE_MASK)
 
-/* --- entry.c: the only accesses to table memory ------------------------------------------- */
+/* --- entries: the only accesses to table memory; what takes more than a line is in entry.c -- */
 
-uint64_t tsl_entry_load(const struct tsl_table_format *format, const void *memory, unsigned index);
+/* Nobody but the CPU (history bits, in the low half) and the windows (their own entries) changes an
+ * entry without the table lock, so that on a 32-bit CPU eight bytes may be read in two pieces. */
+uint64_t tsl_entry_load_halves(const uint32_t *half);
+void tsl_entry_publish_halves(uint32_t *low, uint32_t *high, uint64_t value);
+uint64_t tsl_entry_take_halves(uint32_t *low, uint32_t *high);
+
+/* Constant where only one width is compiled in. */
+static inline bool tsl_entries_are_narrow(const struct tsl_table_format *format)
+{
+    bool only = !TSL_TABLE_PAE && !TSL_TABLE_4LEVEL && !TSL_TABLE_5LEVEL;
+    return TSL_TABLE_2LEVEL && (only || format->entry_bytes == 4);
+}
+
+static inline uint64_t tsl_entry_load(const struct tsl_table_format *format, const void *memory,
+                                      unsigned index)
+{
+    if (tsl_entries_are_narrow(format))
+        return tsl_atomic_load_u32((const uint32_t *)memory + index);
+    if (sizeof(tsl_word) == 8)
+        return tsl_atomic_load((const tsl_word *)memory + index);
+    return tsl_entry_load_halves((const uint32_t *)memory + 2u * index);
+}
+
+/* Absent entries are zero, and the half with the present bit is written last and cleared first. */
+static inline bool tsl_entry_is_absent(const struct tsl_table_format *format, const void *memory,
+                                       unsigned index)
+{
+    if (tsl_entries_are_narrow(format))
+        return tsl_atomic_load_u32((const uint32_t *)memory + index) == 0;
+    if (sizeof(tsl_word) == 8)
+        return tsl_atomic_load((const tsl_word *)memory + index) == 0;
+    return tsl_atomic_load_u32((const uint32_t *)memory + 2u * index) == 0;
+}
 
 /* Absent -> present. Before: the entry is zero. No CPU sees it present with half its bits. */
-void tsl_entry_publish(const struct tsl_table_format *format, void *memory, unsigned index,
-                       uint64_t value);
-
-/* The two stores it takes on a 32-bit CPU; by themselves for the test of their order. */
-void tsl_entry_publish_halves(uint32_t *low, uint32_t *high, uint64_t value);
+static inline void tsl_entry_publish(const struct tsl_table_format *format, void *memory,
+                                     unsigned index, uint64_t value)
+{
+    uint32_t *half = (uint32_t *)memory + 2u * index;
+    if (tsl_entries_are_narrow(format))
+        tsl_atomic_store_release_u32((uint32_t *)memory + index, (uint32_t)value);
+    else if (sizeof(tsl_word) == 8)
+        tsl_atomic_store_release((tsl_word *)memory + index, (tsl_word)value);
+    else
+        tsl_entry_publish_halves(&half[0], &half[1], value);
+}
 
 /* Present -> absent; returns what was there, with the last accessed and dirty bits. */
-uint64_t tsl_entry_take(const struct tsl_table_format *format, void *memory, unsigned index);
+static inline uint64_t tsl_entry_take(const struct tsl_table_format *format, void *memory,
+                                      unsigned index)
+{
+    uint32_t *half = (uint32_t *)memory + 2u * index;
+    if (tsl_entries_are_narrow(format))
+        return tsl_atomic_exchange_u32((uint32_t *)memory + index, 0);
+    if (sizeof(tsl_word) == 8)
+        return tsl_arch_entry_exchange64((uint64_t *)memory + index, 0);
+    return tsl_entry_take_halves(&half[0], &half[1]);
+}
 
 /* Replaces *expected by `desired`; else returns false with *expected renewed. */
 bool tsl_entry_change(const struct tsl_table_format *format, void *memory, unsigned index,
@@ -39,29 +88,42 @@ bool tsl_entry_change(const struct tsl_table_format *format, void *memory, unsig
 
 /* --- walk.c: one path through the tables --------------------------------------------------- */
 
-/* Where a walk to `at` ended: at a leaf, or at an absent entry of `level`. */
-struct tsl_walk {
-    const struct tsl_table *table;
-    tsl_vaddr at;
-    unsigned level;
-    uint64_t raw;
-    struct tsl_table_entry entry;
-    void *memory[TSL_TABLE_LEVELS]; /* the tables on the path, valid from `level` up */
-};
-
+/*
+ * Operations use self->path, so that one begins where the last one was. A path stays good while
+ * tables are hooked in, and while they are unhooked through it; who unhooks through another one
+ * begins it anew.
+ */
 void tsl_walk_begin(struct tsl_walk *self, const struct tsl_table *table);
 
 /* Go to `va`; near the previous address only the levels that differ are read again. */
 void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va);
 
-/* The index of the walk's present entry in its table. */
-unsigned tsl_walk_index(const struct tsl_walk *self);
+/* The index of the walk's entry in its table. */
+static inline unsigned tsl_walk_index(const struct tsl_walk *self)
+{
+    return tsl_table_format_index(self->table->format, self->level, self->at);
+}
 
-/* The last address that the walk's present entry stands for. */
-tsl_vaddr tsl_walk_last(const struct tsl_walk *self);
+/* The last address that the walk's entry stands for. */
+static inline tsl_vaddr tsl_walk_last(const struct tsl_walk *self)
+{
+    return self->at | (tsl_table_format_page_bytes(self->table->format, self->level) - 1u);
+}
 
 /* The page the walk stands on. Before: the entry is a present leaf. */
 struct tsl_mapping tsl_walk_mapping(const struct tsl_walk *self);
+
+/* How many pages of `level` from `at` on lie in one table and whole in [at, last]. Before: one does.
+ */
+static inline unsigned tsl_pages_in_table(const struct tsl_table_format *format, unsigned level,
+                                          tsl_vaddr at, tsl_vaddr last)
+{
+    tsl_vaddr mask = tsl_table_format_page_bytes(format, level) - 1u;
+    tsl_vaddr in_range = ((last - at - mask) >> format->shift[level]) + 1u;
+    unsigned in_table =
+        (1u << format->index_bits[level]) - tsl_table_format_index(format, level, at);
+    return in_range < in_table ? (unsigned)in_range : in_table;
+}
 
 /* --- spare.c: table frames taken before anything is changed -------------------------------- */
 
@@ -96,10 +158,6 @@ TSL_MUST_CHECK enum tsl_status tsl_table_split(struct tsl_table *self, tsl_vaddr
 
 /* --- unmap.c ------------------------------------------------------------------------------- */
 
-/* Is every page of the range present? `missing`: the first that is not. */
-bool tsl_table_all_present(const struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
-                           tsl_vaddr *missing);
-
 /* Remove what is there, whole pages only, and the tables that become empty. */
 void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
                       struct tsl_gather *gather);
@@ -107,13 +165,38 @@ void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, u
 /* tsl_table_remove over the whole address space; no range is fixed any more. */
 void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather);
 
+/* --- empty.c ------------------------------------------------------------------------------- */
+
+/* What one step of a removal did to the table that the walk stands in. */
+struct tsl_step {
+    tsl_vaddr next; /* the address behind the step */
+    bool done;      /* it was the last one */
+    bool emptied;   /* no entry of the table can be left */
+    bool removed;   /* some entry went */
+};
+
+/* Unhook the tables on self->path that `step` leaves behind empty. A table of 4 KiB pages in which
+ * the step ends may be kept instead (TSL_TABLE_KEPT). */
+void tsl_table_leave(struct tsl_table *self, const struct tsl_step *step,
+                     struct tsl_gather *gather);
+
+/* Free the kept tables that are still empty, flush included; returns whether a frame came free. */
+bool tsl_table_drop_kept(struct tsl_table *self);
+
+/* Whether the table of 4 KiB pages that `va` lies in is one of those kept. */
+bool tsl_table_is_kept(const struct tsl_table *self, tsl_vaddr va);
+
 /* --- gather.c ------------------------------------------------------------------------------ */
 
 /* From here on until its finish, `self` stands for changes (or for having seen those of others). */
 void tsl_gather_open(struct tsl_gather *self);
 
-/* A translation of the page at `va` was removed or changed. */
-void tsl_gather_page(struct tsl_gather *self, tsl_vaddr va, unsigned attributes);
+/* The translations of `count` pages of 4 KiB from `va` on were removed or changed; count 1 also for
+ * a larger page. */
+void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, unsigned attributes);
+
+/* Free `count` single frames from `first` on, once the flush is done. */
+void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count);
 
 /* --- check.c: callers' mistakes ------------------------------------------------------------ */
 

@@ -22,6 +22,7 @@ enum rule {
     RULE_GLOBAL,
     RULE_NO_GUARD_PAGE,
     RULE_FIXED_TABLES,
+    RULE_KEPT_TABLES,
 };
 
 static const char *const sentence[] = {
@@ -29,7 +30,7 @@ static const char *const sentence[] = {
     [RULE_ABSENT_IS_ZERO] = "an absent entry is zero",
     [RULE_RESERVED_BITS] = "no entry has a bit that this CPU demands to be zero",
     [RULE_TABLE_FRAME] = "every table is an allocated frame that phys_to_virt reaches",
-    [RULE_NO_EMPTY_TABLE] = "no table is empty, but the root and those fixed",
+    [RULE_NO_EMPTY_TABLE] = "no table is empty, but the root, those fixed and those kept",
     [RULE_TABLE_ONCE] = "there are as many tables as are counted",
     [RULE_PAGE_COUNTS] = "pages found at each level are those counted",
     [RULE_WRITE_XOR_EXECUTE] = "no page is writable and executable without permission",
@@ -38,6 +39,7 @@ static const char *const sentence[] = {
     [RULE_GLOBAL] = "global pages lie in the kernel half of a CPU that has them",
     [RULE_NO_GUARD_PAGE] = "page 0 and the page under the hole are not mapped",
     [RULE_FIXED_TABLES] = "the tables of the fixed range are there",
+    [RULE_KEPT_TABLES] = "what is noted as kept is a table of 4 KiB pages, noted once",
 };
 
 /* A depth-first visit without recursion: one table and one index a level. */
@@ -163,7 +165,8 @@ static bool is_fixed(const struct visit *self)
 /* All entries of a table are seen: back to the entry behind the one that led here. */
 static struct tsl_defect leave_table(struct visit *self)
 {
-    if (self->present[self->level] == 0 && !is_fixed(self))
+    bool kept = self->level == 0 && tsl_table_is_kept(self->table, address_at(self, 1));
+    if (self->present[self->level] == 0 && !kept && !is_fixed(self))
         return broken(RULE_NO_EMPTY_TABLE, address_at(self, self->level + 1u));
     self->level++;
     self->index[self->level]++;
@@ -183,6 +186,23 @@ static struct tsl_defect check_fixed(struct tsl_table *self)
         if (tsl_walk_last(&walk) >= self->fixed_last)
             return TSL_NO_DEFECT;
     }
+}
+
+static struct tsl_defect check_kept(struct tsl_table *self)
+{
+    struct tsl_walk walk;
+    if (self->kept_count > TSL_TABLE_KEPT)
+        return broken(RULE_KEPT_TABLES, self->kept_count);
+    tsl_walk_begin(&walk, self);
+    for (unsigned i = 0; i < self->kept_count; i++) {
+        tsl_walk_to(&walk, self->kept[i]);
+        bool twice = false;
+        for (unsigned j = 0; j < i; j++)
+            twice = twice || self->kept[j] == self->kept[i];
+        if (twice || walk.level != 0 || tsl_walk_index(&walk) != 0)
+            return broken(RULE_KEPT_TABLES, self->kept[i]);
+    }
+    return TSL_NO_DEFECT;
 }
 
 static struct tsl_defect check_counts(const struct visit *self)
@@ -216,6 +236,8 @@ static struct tsl_defect verify_locked(struct tsl_table *self)
         defect = check_counts(&visit);
     if (defect.rule == 0)
         defect = check_fixed(self);
+    if (defect.rule == 0)
+        defect = check_kept(self);
     return defect;
 }
 

@@ -68,7 +68,6 @@ void tsl_spare_hook(struct tsl_spare *self, struct tsl_table *table, struct tsl_
     walk->level--;
     walk->memory[walk->level] = memory;
     walk->raw = 0;
-    walk->entry = (struct tsl_table_entry){0};
 }
 
 tsl_word tsl_spare_missing(const struct tsl_walk *walk, unsigned level, tsl_vaddr first)

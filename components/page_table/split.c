@@ -11,8 +11,6 @@
  */
 #include "page_table_internal.h"
 
-#include <tesela/atomic.h>
-
 /* How often a page of `level` must be split until a page begins at `border`. */
 static unsigned steps_to(const struct tsl_table_format *format, tsl_vaddr border, unsigned level)
 {
@@ -25,20 +23,18 @@ static unsigned steps_to(const struct tsl_table_format *format, tsl_vaddr border
 }
 
 /* The level of the page at `va`; 0 also where nothing is mapped. */
-static unsigned leaf_level(const struct tsl_table *self, tsl_vaddr va)
+static unsigned leaf_level(struct tsl_walk *walk, tsl_vaddr va)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    tsl_walk_to(&walk, va);
-    return walk.entry.present ? walk.level : 0;
+    tsl_walk_to(walk, va);
+    return walk->raw != 0 ? walk->level : 0;
 }
 
 /* Tables that making both borders takes. */
-static tsl_word tables_needed(const struct tsl_table *self, tsl_vaddr first, tsl_vaddr last)
+static tsl_word tables_needed(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last)
 {
     const struct tsl_table_format *format = self->format;
-    unsigned first_level = leaf_level(self, first);
-    unsigned last_level = leaf_level(self, last);
+    unsigned first_level = leaf_level(&self->path, first);
+    unsigned last_level = leaf_level(&self->path, last);
     unsigned needed = steps_to(format, first, first_level);
     if (first_level == last_level) {
         /* Where both lie in one page, the splits for the first border serve the second. */
@@ -102,7 +98,7 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
      * rare: drop everything.
      */
     tsl_gather_open(gather);
-    tsl_gather_page(gather, walk->at, old.attributes);
+    tsl_gather_pages(gather, walk->at, 1, old.attributes);
     gather->flush.all = true;
 }
 
@@ -110,12 +106,11 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
 static void make_border(struct tsl_table *self, tsl_vaddr inside, tsl_vaddr border,
                         struct tsl_spare *spare, unsigned flags, struct tsl_gather *gather)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    tsl_walk_to(&walk, inside);
-    while (walk.entry.present && steps_to(self->format, border, walk.level) > 0) {
-        split_page(self, &walk, spare, flags, gather);
-        tsl_walk_to(&walk, inside);
+    struct tsl_walk *walk = &self->path;
+    tsl_walk_to(walk, inside);
+    while (walk->raw != 0 && steps_to(self->format, border, walk->level) > 0) {
+        split_page(self, walk, spare, flags, gather);
+        tsl_walk_to(walk, inside);
     }
 }
 
@@ -127,6 +122,8 @@ enum tsl_status tsl_table_split(struct tsl_table *self, tsl_vaddr first, tsl_vad
     if (needed == 0)
         return TSL_OK;
     enum tsl_status status = tsl_spare_fill(&spare, self, needed);
+    if (status != TSL_OK && tsl_table_drop_kept(self))
+        status = tsl_spare_fill(&spare, self, needed);
     if (status != TSL_OK)
         return status;
     make_border(self, first, first, &spare, flags, gather);

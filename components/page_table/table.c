@@ -80,6 +80,7 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
         return status;
     }
     *self = made;
+    tsl_walk_begin(&self->path, self);
     return TSL_OK;
 }
 
@@ -116,23 +117,21 @@ enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr va, struct tsl
 {
     if (!tsl_table_format_canonical(self->format, va))
         return TSL_NOT_CANONICAL;
-    struct tsl_walk walk;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    tsl_walk_begin(&walk, self);
-    tsl_walk_to(&walk, va);
+    tsl_walk_to(&self->path, va);
+    struct tsl_walk walk = self->path;
     tsl_lock_release(&self->lock, pin);
-    if (!walk.entry.present)
+    if (walk.raw == 0)
         return TSL_NOT_FOUND;
     *out = tsl_walk_mapping(&walk);
     return TSL_OK;
 }
 
-static bool next_locked(const struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
+static bool next_locked(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
                         struct tsl_mapping *out)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    for (tsl_vaddr at = from;; at = tsl_walk_last(&walk) + 1u) {
+    struct tsl_walk *walk = &self->path;
+    for (tsl_vaddr at = from;; at = tsl_walk_last(walk) + 1u) {
         if (!tsl_table_format_canonical(self->format, at)) {
             if (!self->format->sign_extended || at >= tsl_table_upper_half(self->format))
                 return false;
@@ -140,12 +139,12 @@ static bool next_locked(const struct tsl_table *self, tsl_vaddr from, tsl_vaddr 
         }
         if (at > last)
             return false;
-        tsl_walk_to(&walk, at);
-        if (walk.entry.present) {
-            *out = tsl_walk_mapping(&walk);
+        tsl_walk_to(walk, at);
+        if (walk->raw != 0) {
+            *out = tsl_walk_mapping(walk);
             return true;
         }
-        if (tsl_walk_last(&walk) >= last)
+        if (tsl_walk_last(walk) >= last)
             return false;
     }
 }

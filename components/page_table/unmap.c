@@ -2,111 +2,128 @@
  *
  * unmap.c: translations go away or change.
  *
- * Owns:    tsl_table_unmap, tsl_table_protect, and the removal of tables that became empty.
- * Needs:   walk.c, split.c, gather.c, check.c.
+ * Owns:    tsl_table_unmap, tsl_table_protect.
+ * Needs:   walk.c, split.c, gather.c, check.c; empty.c for the tables that are left behind.
  * Callers: the public; kernel_table.c and table.c for whole tables.
  */
 #include "page_table_internal.h"
 
-bool tsl_table_all_present(const struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
-                           tsl_vaddr *missing)
+/* Is every page of the range present? `missing`: the first that is not. */
+static bool all_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, tsl_vaddr *missing)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    for (tsl_vaddr at = first;; at = tsl_walk_last(&walk) + 1u) {
-        tsl_walk_to(&walk, at);
-        if (!walk.entry.present) {
-            *missing = at;
-            return false;
+    const struct tsl_table_format *format = self->format;
+    struct tsl_walk *walk = &self->path;
+    for (tsl_vaddr at = first;;) {
+        tsl_walk_to(walk, at);
+        const void *memory = walk->memory[walk->level];
+        unsigned index = tsl_walk_index(walk);
+        unsigned count = walk->level == 0 ? tsl_pages_in_table(format, 0, at, last) : 1;
+        for (unsigned i = 0; i < count; i++) {
+            if (tsl_entry_is_absent(format, memory, index + i)) {
+                *missing = at + i * TSL_PAGE_BYTES;
+                return false;
+            }
         }
-        if (tsl_walk_last(&walk) >= last)
+        tsl_vaddr end = tsl_walk_last(walk) + (count - 1u) * TSL_PAGE_BYTES;
+        if (end >= last)
             return true;
+        at = end + 1u;
     }
 }
 
-static void remove_page(struct tsl_table *self, struct tsl_walk *walk, unsigned flags,
-                        struct tsl_gather *gather)
+/* Neighbouring pages whose entries differ in nothing but their targets, which are neighbours too,
+ * and in what the CPU has marked. */
+struct run {
+    tsl_vaddr at;
+    tsl_word pages; /* 0: nothing in it */
+    uint64_t first; /* entry of the first page, without history */
+};
+
+static bool continues(const struct run *run, tsl_vaddr at, uint64_t raw)
+{
+    tsl_vaddr bytes = (tsl_vaddr)run->pages << TSL_PAGE_SHIFT;
+    return run->pages > 0 && run->at + bytes == at && run->first + bytes == raw;
+}
+
+static void gather_run(struct tsl_table *self, const struct run *run, unsigned flags,
+                       struct tsl_gather *gather)
+{
+    struct tsl_table_entry old;
+    if (run->pages == 0)
+        return;
+    self->format->decode(0, run->first, &self->features, &old);
+    tsl_gather_pages(gather, run->at, run->pages, old.attributes);
+    if (flags & TSL_UNMAP_FREE)
+        tsl_gather_frames(gather, tsl_frame_of(old.target), run->pages);
+}
+
+/* Take what is present of `count` pages of 4 KiB from the walk's entry on; returns how many. */
+static tsl_word take_pages(struct tsl_table *self, const struct tsl_walk *walk, unsigned count,
+                           unsigned flags, struct tsl_gather *gather)
+{
+    const struct tsl_table_format *format = self->format;
+    uint64_t history = format->history;
+    void *memory = walk->memory[0];
+    unsigned index = tsl_walk_index(walk);
+    struct run run = {.pages = 0};
+    tsl_word taken = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (tsl_entry_is_absent(format, memory, index + i))
+            continue;
+        tsl_vaddr at = walk->at + ((tsl_vaddr)i << TSL_PAGE_SHIFT);
+        uint64_t raw = tsl_entry_take(format, memory, index + i) & ~history;
+        taken++;
+        if (!continues(&run, at, raw)) {
+            gather_run(self, &run, flags, gather);
+            run = (struct run){.at = at, .first = raw};
+        }
+        run.pages++;
+    }
+    gather_run(self, &run, flags, gather);
+    self->counters.pages[0] -= taken;
+    return taken;
+}
+
+static void take_large_page(struct tsl_table *self, const struct tsl_walk *walk, unsigned flags,
+                            struct tsl_gather *gather)
 {
     tsl_vaddr bytes = tsl_table_format_page_bytes(self->format, walk->level);
     struct tsl_table_entry old;
     uint64_t raw = tsl_entry_take(self->format, walk->memory[walk->level], tsl_walk_index(walk));
     self->format->decode(walk->level, raw, &self->features, &old);
     self->counters.pages[walk->level]--;
-    tsl_gather_page(gather, walk->at, old.attributes);
+    tsl_gather_pages(gather, walk->at, 1, old.attributes);
     if (flags & TSL_UNMAP_FREE)
         tsl_gather_add(gather, tsl_frame_of(old.target), (tsl_word)(bytes >> TSL_PAGE_SHIFT));
 }
 
-/*
- * Word by word, eight at a time: an empty table is read to its end with every page that goes. Below
- * the root a table fills a frame in every format; the lock keeps all writers but the CPU's history
- * bits away, and those are set in present entries only.
- */
-static bool table_is_empty(const void *memory)
+/* From the walk's entry on: the rest of its table of 4 KiB pages, or one larger entry. */
+static struct tsl_step remove_step(struct tsl_table *self, const struct tsl_walk *walk,
+                                   tsl_vaddr last, unsigned flags, struct tsl_gather *gather)
 {
-    enum { STEP = 8 };
-    const tsl_word *words = memory;
-    for (size_t i = 0; i < TSL_PAGE_BYTES / sizeof(*words); i += STEP) {
-        tsl_word any = 0;
-        for (size_t j = 0; j < STEP; j++)
-            any |= tsl_atomic_load(&words[i + j]);
-        if (any != 0)
-            return false;
+    struct tsl_step step = {.next = tsl_walk_last(walk) + 1u};
+    if (walk->level == 0) {
+        unsigned count = tsl_pages_in_table(self->format, 0, walk->at, last);
+        step.removed = take_pages(self, walk, count, flags, gather) > 0;
+        step.emptied = count == tsl_table_entries(self->format, 0);
+        step.next = walk->at + ((tsl_vaddr)count << TSL_PAGE_SHIFT);
+    } else if (walk->raw != 0) {
+        take_large_page(self, walk, flags, gather);
+        step.removed = true;
     }
-    return true;
-}
-
-/* Tables directly under a root that never changes stay, and those of the fixed range, empty or not.
- * `at`: an address that the table of `level` leads to. */
-static bool table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at)
-{
-    unsigned top = tsl_table_top(self);
-    if (level >= top || (self->format->fixed_top && level == top - 1u))
-        return false;
-    tsl_vaddr mask = tsl_table_format_page_bytes(self->format, level + 1u) - 1u;
-    return self->fixed_first > self->fixed_last || (at | mask) < self->fixed_first ||
-           (at & ~mask) > self->fixed_last;
-}
-
-/* Unhook the tables on the walk's path that end before `next` (done: that end here) and are empty.
- */
-static void remove_tables(struct tsl_table *self, struct tsl_walk *walk, bool done, tsl_vaddr next,
-                          struct tsl_gather *gather)
-{
-    const struct tsl_table_format *format = self->format;
-    for (unsigned level = walk->level; table_may_go(self, level, walk->at); level++) {
-        unsigned above = level + 1u;
-        if (!done && (next ^ walk->at) >> format->shift[above] == 0)
-            return;
-        if (!table_is_empty(walk->memory[level]))
-            return;
-        unsigned index = tsl_table_format_index(format, above, walk->at);
-        uint64_t raw = tsl_entry_take(format, walk->memory[above], index);
-        struct tsl_table_entry old;
-        format->decode(above, raw, &self->features, &old);
-        self->counters.tables--;
-        walk->level = above; /* what is below is no longer on any path */
-        /* The page in the request makes CPUs forget their cached upper levels too. */
-        tsl_gather_page(gather, walk->at, 0);
-        tsl_gather_add(gather, tsl_frame_of(old.target), 1);
-    }
+    step.done = step.next - 1u >= last;
+    return step;
 }
 
 void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
                       struct tsl_gather *gather)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    for (tsl_vaddr at = first;;) {
-        tsl_walk_to(&walk, at);
-        tsl_vaddr end = tsl_walk_last(&walk);
-        if (walk.entry.present)
-            remove_page(self, &walk, flags, gather);
-        bool done = end >= last;
-        at = end + 1u;
-        remove_tables(self, &walk, done, at, gather);
-        if (done)
-            return;
+    struct tsl_walk *walk = &self->path;
+    struct tsl_step step = {.next = first};
+    while (!step.done) {
+        tsl_walk_to(walk, step.next);
+        step = remove_step(self, walk, last, flags, gather);
+        tsl_table_leave(self, &step, gather);
     }
 }
 
@@ -137,7 +154,7 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (!(flags & TSL_UNMAP_SPARSE) && !tsl_table_all_present(self, start, last, &missing))
+    if (!(flags & TSL_UNMAP_SPARSE) && !all_present(self, start, last, &missing))
         status = TSL_NOT_FOUND;
     if (status == TSL_OK)
         status = tsl_table_split(self, start, last, flags, used);
@@ -154,34 +171,69 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
     return status;
 }
 
-/* The entry keeps its target and whatever the CPU marks in it until the very exchange. */
-static void protect_page(struct tsl_table *self, struct tsl_walk *walk, unsigned attributes,
-                         struct tsl_gather *gather)
+/* What one protect asks for, and the entry it worked out last. */
+struct change {
+    unsigned attributes;
+    unsigned level;
+    uint64_t from; /* without history; 0: none yet at this level */
+    uint64_t to;
+};
+
+/* What becomes of an entry without history. It is worked out once for neighbours that differ in
+ * their targets only, by as much as their addresses do. */
+static uint64_t changed(const struct tsl_table *self, struct change *change, uint64_t from)
 {
     const struct tsl_table_format *format = self->format;
-    struct tsl_table_entry old;
-    uint64_t seen = walk->raw;
+    unsigned level = change->level;
+    if (change->from != 0 && from == change->from + tsl_table_format_page_bytes(format, level)) {
+        change->to += tsl_table_format_page_bytes(format, level);
+    } else if (from != change->from) {
+        struct tsl_table_entry old;
+        format->decode(level, from, &self->features, &old);
+        change->to = format->encode_leaf(level, old.target, change->attributes, &self->features);
+    }
+    change->from = from;
+    return change->to;
+}
+
+/* The entry keeps its target and whatever the CPU marks in it until the very exchange. */
+static bool change_entry(const struct tsl_table *self, void *memory, unsigned index,
+                         struct change *change)
+{
+    const struct tsl_table_format *format = self->format;
+    uint64_t seen = tsl_entry_load(format, memory, index);
     uint64_t wanted;
     do {
-        format->decode(walk->level, seen, &self->features, &old);
-        wanted = format->encode_leaf(walk->level, old.target, attributes, &self->features);
-        wanted = format->with_history(wanted, old.accessed, old.dirty);
+        wanted = changed(self, change, seen & ~format->history);
+        wanted |= seen & format->history;
         if (wanted == seen)
-            return;
-    } while (
-        !tsl_entry_change(format, walk->memory[walk->level], tsl_walk_index(walk), &seen, wanted));
-    tsl_gather_page(gather, walk->at, old.attributes);
+            return false;
+    } while (!tsl_entry_change(format, memory, index, &seen, wanted));
+    return true;
 }
 
 static void protect_pages(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
                           unsigned attributes, struct tsl_gather *gather)
 {
-    struct tsl_walk walk;
-    tsl_walk_begin(&walk, self);
-    for (tsl_vaddr at = first;; at = tsl_walk_last(&walk) + 1u) {
-        tsl_walk_to(&walk, at);
-        protect_page(self, &walk, attributes, gather);
-        if (tsl_walk_last(&walk) >= last)
+    const struct tsl_table_format *format = self->format;
+    struct change change = {.attributes = attributes};
+    struct tsl_walk *walk = &self->path;
+    for (tsl_vaddr at = first;;) {
+        tsl_walk_to(walk, at);
+        unsigned level = walk->level;
+        unsigned count = tsl_pages_in_table(format, level, at, last);
+        unsigned index = tsl_walk_index(walk);
+        /* Of a larger level one at a time: behind it may lie a table. */
+        if (level > 0)
+            count = 1;
+        if (level != change.level)
+            change = (struct change){.attributes = attributes, .level = level};
+        for (unsigned i = 0; i < count; i++) {
+            if (change_entry(self, walk->memory[level], index + i, &change))
+                tsl_gather_pages(gather, at, 1, at > format->user_last ? TSL_GLOBAL : 0);
+            at += tsl_table_format_page_bytes(format, level);
+        }
+        if (at - 1u >= last)
             return;
     }
 }
@@ -202,7 +254,7 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (!tsl_table_all_present(self, start, last, &missing))
+    if (!all_present(self, start, last, &missing))
         status = TSL_NOT_FOUND;
     if (status == TSL_OK)
         status = tsl_table_split(self, start, last, 0, used);

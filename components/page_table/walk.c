@@ -33,37 +33,33 @@ void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va)
     unsigned level = common_level(self, va);
     for (;;) {
         unsigned index = tsl_table_format_index(format, level, va);
+        struct tsl_table_entry entry;
         self->raw = tsl_entry_load(format, self->memory[level], index);
-        format->decode(level, self->raw, &table->features, &self->entry);
-        if (!self->entry.present || self->entry.leaf)
+        if (level == 0 || self->raw == 0)
+            break;
+        format->decode(level, self->raw, &table->features, &entry);
+        if (!entry.present || entry.leaf)
             break;
         level--;
-        self->memory[level] = tsl_port_phys_to_virt(self->entry.target);
+        self->memory[level] = tsl_port_phys_to_virt(entry.target);
         TSL_ASSERT(self->memory[level] != NULL);
     }
     self->at = va;
     self->level = level;
 }
 
-unsigned tsl_walk_index(const struct tsl_walk *self)
-{
-    return tsl_table_format_index(self->table->format, self->level, self->at);
-}
-
-tsl_vaddr tsl_walk_last(const struct tsl_walk *self)
-{
-    return self->at | (tsl_table_format_page_bytes(self->table->format, self->level) - 1u);
-}
-
 struct tsl_mapping tsl_walk_mapping(const struct tsl_walk *self)
 {
-    tsl_vaddr bytes = tsl_table_format_page_bytes(self->table->format, self->level);
+    const struct tsl_table *table = self->table;
+    tsl_vaddr bytes = tsl_table_format_page_bytes(table->format, self->level);
+    struct tsl_table_entry entry;
+    table->format->decode(self->level, self->raw, &table->features, &entry);
     return (struct tsl_mapping){
         .start = self->at & ~(bytes - 1u),
-        .target = self->entry.target,
+        .target = entry.target,
         .bytes = bytes,
-        .attributes = self->entry.attributes,
-        .accessed = self->entry.accessed,
-        .dirty = self->entry.dirty,
+        .attributes = entry.attributes,
+        .accessed = entry.accessed,
+        .dirty = entry.dirty,
     };
 }

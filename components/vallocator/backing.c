@@ -45,6 +45,7 @@ enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames, 
 {
     size_t done = 0;
     unsigned order = LARGEST_ORDER;
+    bool trimmed = false;
     while (done < pages) {
         if (order > order_for(pages - done))
             order = order_for(pages - done);
@@ -54,6 +55,9 @@ enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames, 
             done += (size_t)1 << order;
         } else if (status == TSL_NO_MEMORY && order > 0) {
             order--; /* memory is in pieces: go on with smaller ones */
+        } else if (status == TSL_NO_MEMORY && !trimmed) {
+            trimmed = true; /* the table may keep empty tables for better days */
+            tsl_table_trim(table);
         } else {
             TSL_ASSERT(tsl_vm_unback(table, start, done) == TSL_OK);
             return status;

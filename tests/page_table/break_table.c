@@ -162,5 +162,31 @@ static void rule_13(void)
     for_each_format(fixed_of);
 }
 
+/* An empty table that is not noted, and notes that name no table of 4 KiB pages, or one twice. */
+static void kept_of(const struct tsl_table_format *format)
+{
+    REQUIRE(setup(format));
+    tsl_vaddr other = va + 3 * tsl_table_format_page_bytes(format, 1);
+    CHECK_STATUS(tsl_table_map(&world.table, other, 0x7000, 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(&world.table, other, 4096, 0, NULL), TSL_OK);
+    CHECK_EQ(world.table.kept_count, 1);
+    CHECK_SOUND(tsl_table_verify(&world.table));
+    world.table.kept_count = 0;
+    CHECK_BROKEN(tsl_table_verify(&world.table), 5);
+    world.table.kept_count = 2;
+    world.table.kept[1] = other;
+    CHECK_BROKEN(tsl_table_verify(&world.table), 14);
+    world.table.kept[1] = va + 2 * tsl_table_format_page_bytes(format, 1);
+    CHECK_BROKEN(tsl_table_verify(&world.table), 14);
+    world.table.kept_count = 1;
+    CHECK_SOUND(tsl_table_verify(&world.table));
+    world_close(&world);
+}
+
+static void rules_5_and_14(void)
+{
+    for_each_format(kept_of);
+}
+
 TAP_SUITE(table_break, TAP_TEST(rules_2_to_11), TAP_TEST(rules_1_6_and_7), TAP_TEST(rule_12),
-          TAP_TEST(rule_13));
+          TAP_TEST(rule_13), TAP_TEST(rules_5_and_14));

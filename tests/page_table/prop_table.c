@@ -163,6 +163,7 @@ static void random_run(const struct tsl_table_format *format)
     CHECK(!TSL_LARGE_PAGES || world.table.counters.splits > 0);
     CHECK_STATUS(tsl_table_unmap(&world.table, base, (size_t)SLOTS * 4096, TSL_UNMAP_SPARSE, NULL),
                  TSL_OK);
+    tsl_table_trim(&world.table);
     CHECK_EQ(world.table.counters.tables, format->fixed_top ? 5 : 1);
     world_close(&world);
 }

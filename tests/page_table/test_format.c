@@ -76,6 +76,9 @@ static unsigned leaf_wrong(const struct tsl_table_format *format, unsigned level
     good = good && entry.accessed && !entry.dirty && entry.target == target;
     format->decode(level, format->with_history(raw, false, true), features, &entry);
     good = good && !entry.accessed && entry.dirty && entry.target == target;
+    good = good && (format->with_history(raw, true, true) ^ raw) == format->history;
+    uint64_t before = format->encode_leaf(level, target - page, attributes, features);
+    good = good && before + page == raw;
     return good ? 0 : 1;
 }
 

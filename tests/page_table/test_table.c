@@ -173,6 +173,7 @@ static void edges_of(const struct tsl_table_format *format)
         }
     }
     CHECK_EQ(wrong, 0);
+    tsl_table_trim(&world.table);
     CHECK_EQ(world.table.counters.tables, format->fixed_top ? 5 : 1);
     world_close(&world);
 }

@@ -119,6 +119,7 @@ static void gather_of(const struct tsl_table_format *format)
              MODEL_OK); /* the CPU still may: nothing was flushed */
     tsl_gather_finish(&gather);
     CHECK(tsl_frames_is_free(world.frames, tsl_frame_of(frame)));
+    tsl_table_trim(&world.table);
     CHECK(tsl_frames_free_count(world.frames) > free_frames + 1); /* tables came back as well */
     CHECK_EQ(model_store(CPU(1), va, "z", 1), MODEL_NOT_PRESENT);
     struct model_counters counters;

@@ -6,6 +6,7 @@
  * Needs:   table_world.h.
  * Callers: the test runner.
  */
+#include <host/model_cpu.h>
 #include <tesela/config.h>
 #include <tesela/kernel_table.h>
 
@@ -162,7 +163,109 @@ static void build_kernel_is_undone_at_every_step(void)
     for_each_format(build_of);
 }
 
-TAP_SUITE(table_memory, TAP_TEST(map_takes_all_its_frames_or_none),
+/* ---- Which frames come free: pages that go together in the gather, and those that must not. ---- */
+
+static tsl_word refused(struct world *world)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world->frames, &stats);
+    return tsl_refusals_total(&stats.refusals);
+}
+
+static void free_of(const struct tsl_table_format *format)
+{
+    /* Page -> frame of a block of 16: neighbours in one, in the other, in both, in neither. */
+    static const unsigned char frame_of[] = {0,  1,  2, 3, 99, 4,  9,  8,  7,
+                                             99, 99, 5, 6, 10, 12, 13, 14, 15};
+    enum { PAGES = sizeof(frame_of), NONE = 99, BLOCK = 16 };
+    struct world world;
+    REQUIRE(world_open(&world, format, NULL));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC) + 3 * 4096;
+    tsl_paddr block = world_frame(&world, 4);
+    for (unsigned i = 0; i < PAGES; i++)
+        if (frame_of[i] != NONE)
+            CHECK_STATUS(tsl_table_map(&world.table, va + i * 4096, block + frame_of[i] * 4096u,
+                                       4096, i < 9 || i % 3 ? RW : TSL_READ),
+                         TSL_OK);
+    char byte;
+    for (unsigned i = 0; i < PAGES; i++)
+        CHECK_EQ(model_load(0, va + i * 4096, &byte, 1),
+                 frame_of[i] == NONE ? MODEL_NOT_PRESENT : MODEL_OK);
+    tsl_word before = tsl_frames_free_count(world.frames);
+    CHECK_STATUS(
+        tsl_table_unmap(&world.table, va, PAGES * 4096, TSL_UNMAP_SPARSE | TSL_UNMAP_FREE, NULL),
+        TSL_OK);
+    for (unsigned i = 0; i < BLOCK; i++)
+        CHECK_EQ(tsl_frames_is_free(world.frames, tsl_frame_of(block + i * 4096u)), i != 11);
+    CHECK_EQ(tsl_frames_free_count(world.frames), before + BLOCK - 1);
+    for (unsigned i = 0; i < PAGES; i++)
+        CHECK_EQ(model_load(0, va + i * 4096, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_EQ(refused(&world), 0);
+    CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(block + 11 * 4096u), 0), TSL_OK);
+    world_close(&world);
+}
+
+static void each_frame_comes_free(void)
+{
+    for_each_format(free_of);
+}
+
+/* One of four neighbours is free already: it is refused, and the other three do not suffer. */
+static void mistaken_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(world_open(&world, format, NULL));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    tsl_paddr block = world_frame(&world, 2);
+    CHECK_STATUS(tsl_table_map(&world.table, va, block, 4 * 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(block + 4096), 0), TSL_OK);
+    tsl_word before = tsl_frames_free_count(world.frames);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 4 * 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    CHECK_EQ(tsl_frames_free_count(world.frames), before + 3);
+    CHECK(refused(&world) > 0);
+    world_close(&world);
+}
+
+static void a_mistaken_frame_is_alone(void)
+{
+    for_each_format(mistaken_of);
+}
+
+/* A huge block is freed as one although the frame behind it, mapped behind it, is a single one. */
+static void block_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    struct tsl_gather gather;
+    unsigned order = format->shift[1] - TSL_PAGE_SHIFT;
+    size_t bytes = (size_t)4096 << order;
+    if (!TSL_LARGE_PAGES)
+        return;
+    REQUIRE(world_open(&world, format, NULL));
+    tsl_vaddr va = (world_start(TSL_LAYOUT_HEAP) + bytes) & ~(tsl_vaddr)(bytes - 1);
+    tsl_paddr block = world_frame(&world, order);
+    while (tsl_frames_reserve(world.frames, block + bytes, 4096) != TSL_OK) {
+        block = world_frame(&world, order); /* never freed: the machine ends with the test */
+        world.free_before -= (tsl_word)1 << order;
+    }
+    CHECK_STATUS(tsl_table_map(&world.table, va, block, bytes, RW | TSL_MAP_LARGE), TSL_OK);
+    CHECK_STATUS(tsl_table_map(&world.table, va + bytes, block + bytes, 4096, RW), TSL_OK);
+    CHECK_EQ(world.table.counters.pages[1], 1);
+    tsl_gather_init(&gather, &world.table);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes + 4096, TSL_UNMAP_FREE, &gather), TSL_OK);
+    tsl_gather_finish(&gather);
+    CHECK_EQ(refused(&world), 0);
+    CHECK(tsl_frames_is_free(world.frames, tsl_frame_of(block)));
+    CHECK(tsl_frames_is_free(world.frames, tsl_frame_of(block + bytes)));
+    world_close(&world);
+}
+
+static void a_huge_block_stays_one(void)
+{
+    for_each_format(block_of);
+}
+
+TAP_SUITE(table_memory, TAP_TEST(each_frame_comes_free), TAP_TEST(a_mistaken_frame_is_alone),
+          TAP_TEST(a_huge_block_stays_one), TAP_TEST(map_takes_all_its_frames_or_none),
           TAP_TEST(a_split_takes_all_its_frames_or_none),
           TAP_TEST(init_takes_all_its_frames_or_none),
           TAP_TEST(build_kernel_is_undone_at_every_step));

@@ -218,6 +218,26 @@ static void shortage_of_frames_loses_nothing(void)
     finish();
 }
 
+/* The last frame there is lies in a table that was kept empty. */
+static void kept_tables_are_given_up(void)
+{
+    start();
+    tsl_vaddr elsewhere = vm.window + ((tsl_vaddr)64 << 20);
+    char *first = take(4096);
+    CHECK_STATUS(tsl_table_map(&vm.table, elsewhere, 0x100000, 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(&vm.table, elsewhere, 4096, 0, NULL), TSL_OK);
+    CHECK_EQ(vm.table.kept_count, 1);
+    vm_fixture_leave_frames(0);
+    char *second = take(4096);
+    CHECK_EQ(vm.table.kept_count, 0);
+    void *third = NULL;
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 4096, RW, &third), TSL_NO_MEMORY);
+    vm_fixture_give_frames_back();
+    CHECK_STATUS(tsl_ranges_free(ranges, first), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, second), TSL_OK);
+    finish();
+}
+
 static void find_and_next_tell_what_is_there(void)
 {
     start();
@@ -349,5 +369,6 @@ TAP_SUITE(ranges, TAP_TEST(memory_is_mapped_with_its_rights), TAP_TEST(blocks_do
           TAP_TEST(lowest_gap_that_fits_is_taken), TAP_TEST(wrong_requests_are_refused),
           TAP_TEST(wrong_frees_are_refused), TAP_TEST(external_memory_keeps_its_place),
           TAP_TEST(full_window_can_be_had_again), TAP_TEST(shortage_of_frames_loses_nothing),
-          TAP_TEST(find_and_next_tell_what_is_there), TAP_TEST(example_runs),
-          TAP_TEST(random_operations_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));
+          TAP_TEST(kept_tables_are_given_up), TAP_TEST(find_and_next_tell_what_is_there),
+          TAP_TEST(example_runs), TAP_TEST(random_operations_agree_with_a_model),
+          TAP_TEST(bad_configurations_are_refused));

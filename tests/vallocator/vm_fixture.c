@@ -86,6 +86,7 @@ void vm_fixture_mark(void)
 
 tsl_word vm_fixture_lost(void)
 {
+    tsl_table_trim(&vm.table);
     return marked - tsl_frames_free_count(vm.frames);
 }
 

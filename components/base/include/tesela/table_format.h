@@ -51,6 +51,7 @@ struct tsl_table_format {
     bool sign_extended;                   /* the bits above repeat the topmost translated one */
     bool has_nx;            /* there is a no-execute bit (whether the CPU has it: features.nx) */
     bool fixed_top;         /* root entries are loaded into the CPU together: they never change */
+    uint64_t history;       /* the bits in which the CPU marks accessed and dirty leaves */
     unsigned physical_bits; /* widest physical address an entry can hold */
     tsl_vaddr user_first;   /* the only addresses that may carry TSL_USER; */
     tsl_vaddr user_last;    /* inclusive */
@@ -68,7 +69,8 @@ struct tsl_table_format {
 
     /*
      * The entry that maps a page. `attributes`: TSL_READ.., cache type, TSL_ALLOW_WX (remembered).
-     * Never sets a bit that the features do not allow (no-execute, global, PAT).
+     * Never sets a bit that the features do not allow (no-execute, global, PAT). The target is a
+     * summand: a target further on by n bytes makes an entry greater by n.
      * Before:  leaf_at(level, features); target aligned to the page size and within physical_bits.
      */
     uint64_t (*encode_leaf)(unsigned level, tsl_paddr target, unsigned attributes,

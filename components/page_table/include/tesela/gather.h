@@ -18,12 +18,13 @@
 #include <tesela/page_table.h>
 #include <tesela/types.h>
 
-/* Runs of frames a gather holds; 32 of them fill half a kilobyte of stack. */
+/* Runs of frames a gather holds; 32 of them fill three quarters of a kilobyte of stack. */
 #define TSL_GATHER_RUNS 32u
 
 struct tsl_gather_run {
     struct tsl_frame first;
-    tsl_word pages; /* a power of two */
+    tsl_word pages;
+    bool block; /* allocated as one, a power of two of pages; else so many single frames */
 };
 
 /* In the caller's storage (the stack). All members are private. */

@@ -34,6 +34,10 @@ struct tsl_gather;
 #define TSL_UNMAP_SPARSE 1u /* pages that are not there are no mistake */
 #define TSL_UNMAP_FREE   2u /* the mapped frames are freed, after the flush */
 
+/* So many tables that may be empty a kernel's table keeps in case they are needed again soon;
+ * others keep one. */
+#define TSL_TABLE_KEPT 4u
+
 struct tsl_table_config {
     const struct tsl_table_format *format;
     struct tsl_cpu_features features; /* a copy is kept: what the CPUs that run the table have */
@@ -49,6 +53,18 @@ struct tsl_table_counters {
 };
 
 /*
+ * One path through the tables, private: from the root to the entry that decided `at`, be it a leaf
+ * or absent (raw 0).
+ */
+struct tsl_walk {
+    const struct tsl_table *table;
+    tsl_vaddr at;
+    unsigned level;
+    uint64_t raw;
+    void *memory[TSL_TABLE_LEVELS]; /* the tables on the path, valid from `level` up */
+};
+
+/*
  * One set of page tables, in the caller's storage. All members are private; the lock (rank
  * TSL_RANK_TABLES) guards them and the tables.
  */
@@ -60,11 +76,14 @@ struct tsl_table {
     tsl_paddr root;
     void *root_memory;
     bool kernel;
-    unsigned physical_bits;  /* the lesser of format and CPU */
-    tsl_vaddr fixed_first;   /* the window range: its tables stay, maps there are refused; */
-    tsl_vaddr fixed_last;    /* inclusive; first > last: none */
-    struct tsl_cpu_set cpus; /* those that ran this table since its last switch away */
-    tsl_word open_gathers;   /* gathers with changes that are not flushed yet */
+    unsigned physical_bits;         /* the lesser of format and CPU */
+    tsl_vaddr fixed_first;          /* the window range: its tables stay, maps there are refused; */
+    tsl_vaddr fixed_last;           /* inclusive; first > last: none */
+    struct tsl_cpu_set cpus;        /* those that ran this table since its last switch away */
+    struct tsl_walk path;           /* of the last operation: the next one is often near */
+    tsl_vaddr kept[TSL_TABLE_KEPT]; /* where they begin, those noted first in front */
+    unsigned kept_count;
+    tsl_word open_gathers; /* gathers with changes that are not flushed yet */
     struct tsl_table_counters counters;
     struct tsl_refusals refusals;
 };
@@ -127,7 +146,7 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr s
 
 /*
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
- * Tables left empty are freed. `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
+ * Tables left empty are freed, but for a few (tsl_table_trim). `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
  * `gather`: collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
  *          Until the finish the addresses stay the caller's: CPUs may still see the old pages
  *          there, also after somebody has mapped new ones.
@@ -141,6 +160,14 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr s
 TSL_MUST_CHECK enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start,
                                                size_t bytes, unsigned flags,
                                                struct tsl_gather *gather);
+
+/*
+ * Free the empty tables that were kept for the next pages in the same place (see TSL_TABLE_KEPT).
+ * The table does so itself before it runs out of frames for tables; others who need frames ask.
+ * Context: as map; flushes with the lock held.
+ * Cost:    a walk and the reading of one table for each of at most TSL_TABLE_KEPT.
+ */
+void tsl_table_trim(struct tsl_table *self);
 
 /*
  * Give every page in the range the attributes (as in map, without TSL_MAP_LARGE). The accessed and

@@ -83,7 +83,7 @@ void tsl_frames_numa_init(struct tsl_frames *self, const struct tsl_memory_nodes
         order_zones(self, node);
         self->node[node].top_zone = first_zone(self, node);
     }
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+    for (unsigned cpu = 0; cpu < TSL_COUNT_OF(numa->home); cpu++)
         numa->home[cpu] = home_on(self, nodes != NULL ? nodes->cpu_node[cpu] : 0);
 }
 

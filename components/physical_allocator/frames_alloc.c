@@ -276,7 +276,8 @@ static bool take_on_route(struct search *search)
         const struct frames_zone *place = &self->zone[zone];
         tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), search->flags);
         if (place->first_area == place->end_area || place->first_area >= limit ||
-            (route.is_bound && zone_node(zone) != route.node))
+            (route.is_bound && zone_node(zone) != route.node) ||
+            !tsl_frames_zone_allows(self, zone, (tsl_word)1 << search->order, search->flags))
             continue;
         search->zone = zone;
         search->first_area = place->first_area;
@@ -323,9 +324,9 @@ static enum tsl_status fail(struct tsl_frames *self, unsigned order)
     return TSL_NO_MEMORY;
 }
 
-/* With limits, reserves or zeroing. */
-TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsigned order,
-                                                  unsigned flags, struct tsl_frame *out)
+/* Everything but a single frame of the present area. */
+TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order,
+                                               unsigned flags, struct tsl_frame *out)
 {
     if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
@@ -335,11 +336,14 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
     if (status != TSL_OK)
         return status;
     struct tsl_frame frame = {0};
-    if (tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags)) {
+    do {
+        if (!tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags))
+            continue;
         tsl_pin pin = tsl_port_pin();
         frame.number = take_slow(self, this_cpu(self), order, flags);
         tsl_port_unpin(pin);
-    }
+    } while (TSL_FRAME_BANKS && frame.number == 0 && tsl_frames_bank_wake(self));
+    frames_watch(self);
     if (frame.number == 0)
         return fail(self, order);
     if ((flags & TSL_FRAMES_ZERO) != 0)
@@ -351,17 +355,13 @@ TSL_NOINLINE static enum tsl_status alloc_special(struct tsl_frames *self, unsig
 enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
                                  struct tsl_frame *out)
 {
-    if (TSL_UNLIKELY(flags != 0 || order > TSL_FRAMES_MAX_ORDER ||
-                     tsl_atomic_load(&self->rules) != 0))
-        return alloc_special(self, order, flags, out);
+    if (TSL_UNLIKELY(flags != 0 || order != 0 || tsl_atomic_load(&self->rules) != 0))
+        return alloc_long(self, order, flags, out);
     tsl_pin pin = tsl_port_pin();
-    struct frames_cpu *cpu = this_cpu(self);
-    tsl_word number = order == 0 ? take_fast(self, cpu) : 0;
-    if (TSL_UNLIKELY(number == 0))
-        number = take_slow(self, cpu, order, 0);
+    tsl_word number = take_fast(self, this_cpu(self));
     tsl_port_unpin(pin);
     if (TSL_UNLIKELY(number == 0))
-        return fail(self, order);
+        return alloc_long(self, order, flags, out);
     out->number = number;
     return TSL_OK;
 }

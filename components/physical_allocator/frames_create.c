@@ -319,6 +319,7 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         self->zone[zone].free = self->zone[zone].total;
     set_low_limit(self, config->reach_end);
+    tsl_frames_lowmem_init(self, config);
     if (TSL_NODES > 1) {
         self->numa->split_areas = plan->split_areas;
         tsl_frames_numa_init(self, config->nodes);

@@ -41,6 +41,8 @@ static enum tsl_status give_checked(struct tsl_frames *self, const struct claim 
     enum tsl_status status = tsl_frames_range_check(self, claim->index, claim->count, RANGE_HUGE);
     if (status == TSL_OK)
         status = tsl_frames_range_give(self, claim->index, claim->count, RANGE_HUGE);
+    if (status == TSL_OK)
+        frames_watch_free(self);
     return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
 }
 
@@ -113,7 +115,10 @@ enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
     enum fast fast = FAST_ELSEWHERE;
     if (TSL_LIKELY(order <= WORD_ORDER && (frame.number & (((tsl_word)1 << order) - 1)) == 0))
         fast = give_fast(self, frame.number, order);
-    return TSL_LIKELY(fast == FAST_GIVEN) ? TSL_OK : free_slow(self, frame, order, fast);
+    if (TSL_UNLIKELY(fast != FAST_GIVEN))
+        return free_slow(self, frame, order, fast);
+    frames_watch_free(self);
+    return TSL_OK;
 }
 
 enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first, tsl_word count)

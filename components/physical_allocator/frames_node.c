@@ -147,11 +147,6 @@ enum tsl_status tsl_frames_set_policy(struct tsl_frames *self, unsigned flags)
     if (status != TSL_OK)
         return status;
     tsl_atomic_store_u32(&self->numa->policy, flags);
-    tsl_pin pin = tsl_port_pin();
-    if (flags == TSL_FRAMES_LOCAL)
-        word_and(&self->rules, ~(tsl_word)FRAMES_RULE_POLICY);
-    else
-        word_or(&self->rules, FRAMES_RULE_POLICY);
-    tsl_port_unpin(pin);
+    tsl_frames_set_rule(self, FRAMES_RULE_POLICY, flags != TSL_FRAMES_LOCAL);
     return TSL_OK;
 }

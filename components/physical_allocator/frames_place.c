@@ -108,6 +108,61 @@ enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
     return TSL_OK;
 }
 
+void tsl_frames_set_rule(struct tsl_frames *self, enum frames_rule rule, bool holds)
+{
+    tsl_pin pin = tsl_port_pin();
+    if (holds)
+        word_or(&self->rules, (tsl_word)rule);
+    else
+        word_and(&self->rules, ~(tsl_word)rule);
+    tsl_port_unpin(pin);
+}
+
+/* A zone's part of what all nodes' zones of its kind keep, rounded up. */
+static tsl_word part_of_reserve(const struct tsl_frames *self, unsigned zone, tsl_word reserve)
+{
+    uint64_t total = 0;
+    for (unsigned i = zone % TSL_ZONE_COUNT; i < zone_count(self); i += TSL_ZONE_COUNT)
+        total += self->zone[i].total;
+    if (TSL_NODES == 1 || total == 0 || reserve > total)
+        return reserve;
+    return (tsl_word)(((uint64_t)reserve * self->zone[zone].total + total - 1) / total);
+}
+
+void tsl_frames_lowmem_init(struct tsl_frames *self, const struct tsl_frames_config *config)
+{
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
+        tsl_word reserve = config->lowmem_reserve[zone % TSL_ZONE_COUNT];
+        self->zone[zone].kept = part_of_reserve(self, zone, reserve);
+        /* The short way takes frames of a node's top zone without looking. */
+        if (self->zone[zone].kept != 0 && self->node[zone_node(zone)].top_zone == zone &&
+            tsl_frames_has_higher_zone(self, zone, 0))
+            self->rules |= FRAMES_RULE_LOWMEM;
+    }
+}
+
+bool tsl_frames_has_higher_zone(const struct tsl_frames *self, unsigned zone, unsigned flags)
+{
+    for (unsigned higher = 0; higher < zone_count(self); higher++) {
+        const struct frames_zone *place = &self->zone[higher];
+        if (higher % TSL_ZONE_COUNT > zone % TSL_ZONE_COUNT &&
+            place->first_area < place->end_area &&
+            place->first_area < tsl_frames_flag_limit(self, zone_node(higher), flags))
+            return true;
+    }
+    return false;
+}
+
+bool tsl_frames_zone_allows(struct tsl_frames *self, unsigned zone, tsl_word count, unsigned flags)
+{
+    tsl_word kept = self->zone[zone].kept;
+    if (TSL_LIKELY(kept == 0) || (flags & TSL_FRAMES_EXIT) != 0 ||
+        !tsl_frames_has_higher_zone(self, zone, flags))
+        return true;
+    tsl_word free = tsl_frames_zone_free(self, zone);
+    return free >= kept && free - kept >= count;
+}
+
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
     tsl_word kept = self->reserve_exit;

@@ -115,7 +115,8 @@ static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, 
         const struct frames_node *node = &self->node[zone_node(zone)];
         struct window window;
         if ((route.is_bound && zone_node(zone) != route.node) ||
-            !window_of_zone(self, zone, run, &window))
+            !window_of_zone(self, zone, run, &window) ||
+            !tsl_frames_zone_allows(self, zone, run->count, run->flags))
             continue;
         if (take_in_window(self, node, &window, run, out)) {
             if (TSL_NODES > 1 && zone_node(zone) != route.node)
@@ -140,8 +141,13 @@ enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_f
     if (status != TSL_OK)
         return status;
     struct tsl_frame frame;
-    if (!tsl_frames_reserve_allows(self, run->count, run->flags) ||
-        !take_run(self, run, &frame.number)) {
+    bool is_taken;
+    do {
+        is_taken = tsl_frames_reserve_allows(self, run->count, run->flags) &&
+                   take_run(self, run, &frame.number);
+    } while (TSL_FRAME_BANKS && !is_taken && tsl_frames_bank_wake(self));
+    frames_watch(self);
+    if (!is_taken) {
         (void)tsl_atomic_add(&self->run_failures, 1);
         return TSL_NO_MEMORY;
     }
@@ -211,19 +217,28 @@ static enum tsl_status reserve_window(struct tsl_frames *self, const struct wind
     return total == 0 ? TSL_NOT_FOUND : TSL_OK;
 }
 
-enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
-    if (status != TSL_OK)
-        return status;
-    status = reserve_window(self, &window, &count);
+    if (status == TSL_OK)
+        status = reserve_window(self, &window, &count);
+    if (status == TSL_OK)
+        (void)tsl_atomic_add(&self->reserved, count);
+    return status;
+}
+
+enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    enum tsl_status status = tsl_frames_take_window(self, start, bytes);
+    if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
+        return status; /* told already */
     if (status != TSL_OK) {
         return tsl_refuse(&self->refusals, status, "frames: cannot reserve %#llx + %#llx",
                           (unsigned long long)start, (unsigned long long)bytes);
     }
-    (void)tsl_atomic_add(&self->reserved, count);
+    frames_watch(self);
     return TSL_OK;
 }
 
@@ -247,7 +262,7 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
     return total == 0 ? TSL_NOT_FOUND : TSL_OK;
 }
 
-enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     struct window window = {0, 0};
     tsl_word count = 0;
@@ -260,10 +275,20 @@ enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uin
         if (clip(&self->spans[i], &window, &index, &part))
             status = tsl_frames_range_give(self, index, part, RANGE_BITS);
     }
+    if (status == TSL_OK)
+        (void)tsl_atomic_sub(&self->reserved, count);
+    return status;
+}
+
+enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    enum tsl_status status = tsl_frames_give_window(self, start, bytes);
+    if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
+        return status; /* told already */
     if (status != TSL_OK) {
         return tsl_refuse(&self->refusals, status, "frames: cannot release %#llx + %#llx",
                           (unsigned long long)start, (unsigned long long)bytes);
     }
-    (void)tsl_atomic_sub(&self->reserved, count);
+    frames_watch_free(self);
     return TSL_OK;
 }

@@ -10,7 +10,7 @@
 
 static const char *const zone_names[TSL_ZONE_COUNT] = {"DMA", "DMA32", "NORMAL", "HIGHMEM"};
 
-static tsl_word zone_free(const struct tsl_frames *self, unsigned zone)
+tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone)
 {
     tsl_word free = tsl_atomic_load(&self->zone[zone].free);
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
@@ -30,7 +30,7 @@ tsl_word tsl_frames_free_count(const struct tsl_frames *self)
     tsl_word free = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         if (self->zone[zone].total != 0)
-            free += zone_free(self, zone);
+            free += tsl_frames_zone_free(self, zone);
     return free;
 }
 
@@ -69,7 +69,7 @@ static void add_zone(const struct tsl_frames *self, unsigned zone,
     out->start = is_first || start < out->start ? start : out->start;
     out->end = is_first || end > out->end ? end : out->end;
     out->total += place->total;
-    out->free += zone_free(self, zone);
+    out->free += tsl_frames_zone_free(self, zone);
 }
 
 enum tsl_status tsl_frames_node_stats(const struct tsl_frames *self, unsigned node,
@@ -80,7 +80,7 @@ enum tsl_status tsl_frames_node_stats(const struct tsl_frames *self, unsigned no
     *out = (struct tsl_frames_node_stats){0};
     for (unsigned kind = 0; kind < TSL_ZONE_COUNT; kind++) {
         out->total += self->zone[node * TSL_ZONE_COUNT + kind].total;
-        out->free += zone_free(self, node * TSL_ZONE_COUNT + kind);
+        out->free += tsl_frames_zone_free(self, node * TSL_ZONE_COUNT + kind);
     }
     if (TSL_NODES > 1)
         out->elsewhere = tsl_atomic_load(&self->numa->elsewhere[node]);

@@ -17,6 +17,9 @@
 #include <tesela/atomic.h>
 #include <tesela/bits.h>
 #include <tesela/config.h>
+#include <tesela/frames_banks.h>
+#include <tesela/frames_pressure.h>
+#include <tesela/lock.h>
 #include <tesela/physical_allocator.h>
 #include <tesela/port.h>
 
@@ -100,6 +103,15 @@ struct frames_zone {
     tsl_word end_area;
     tsl_word total; /* frames */
     tsl_word free;  /* without what the CPUs' slots still hold; atomic */
+    tsl_word kept;  /* free frames that only requests without a higher zone may have */
+};
+
+/* Watermarks: frames_pressure.c. */
+struct frames_marks {
+    tsl_word min, low, high; /* frames */
+    void (*crossed)(void *context, enum tsl_frames_level level);
+    void *context;
+    uint32_t level; /* enum tsl_frames_level; atomic */
 };
 
 /* Memory that is equally far from every CPU: a stretch of the row, a stretch of the spans. */
@@ -128,8 +140,20 @@ struct frames_numa {
 
 /* What is to be looked at before a request without flags may have a frame. */
 enum frames_rule {
-    FRAMES_RULE_RESERVE = 1 << 0, /* frames are kept for RECLAIM and EXIT */
-    FRAMES_RULE_POLICY = 1 << 1,  /* another policy than LOCAL */
+    FRAMES_RULE_RESERVE = 1 << 0,  /* frames are kept for RECLAIM and EXIT */
+    FRAMES_RULE_POLICY = 1 << 1,   /* another policy than LOCAL */
+    FRAMES_RULE_LOWMEM = 1 << 2,   /* a zone in which some CPU looks first keeps frames back */
+    FRAMES_RULE_PRESSURE = 1 << 3, /* below a watermark: every change is looked at */
+};
+
+/* Banks of RAM that can be switched off: frames_banks.c. */
+struct frames_banks {
+    struct tsl_lock lock; /* held while one is switched */
+    tsl_paddr bytes;      /* of each; 0: none */
+    tsl_paddr first;      /* where bank 0 begins */
+    unsigned count;
+    uint32_t off; /* one bit a bank; atomic */
+    struct tsl_frames_bank_switch hardware;
 };
 
 struct tsl_frames {
@@ -152,6 +176,8 @@ struct tsl_frames {
     struct frames_cpu *cpus;  /* one every cpu_stride() bytes */
     tsl_paddr direct_end;
     tsl_word rules; /* enum frames_rule; if any, requests without flags take the long way; atomic */
+    struct frames_marks marks;
+    struct frames_banks banks;
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;
@@ -307,6 +333,35 @@ enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags);
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags);
 void tsl_frames_fill_zero(struct tsl_frame first, tsl_word count);
 
+/* ---- frames_pressure.c: watermarks, and what low zones keep back ---- */
+
+/* Looks whether a watermark has been crossed and tells the kernel. Before: nothing half done, not
+ * pinned by us. Built when TSL_FRAME_WATERMARKS. */
+void tsl_frames_watch_slowly(struct tsl_frames *self);
+/* After a change that was not on the short way. */
+static inline void frames_watch(struct tsl_frames *self)
+{
+    if (TSL_FRAME_WATERMARKS)
+        tsl_frames_watch_slowly(self);
+}
+/* After a free, which is on the short way: only while memory is short. */
+static inline void frames_watch_free(struct tsl_frames *self)
+{
+    if (TSL_FRAME_WATERMARKS &&
+        TSL_UNLIKELY((tsl_atomic_load(&self->rules) & FRAMES_RULE_PRESSURE) != 0))
+        tsl_frames_watch_slowly(self);
+}
+/* Adds or removes a rule. */
+void tsl_frames_set_rule(struct tsl_frames *self, enum frames_rule rule, bool holds);
+/* Divides what the configuration keeps of each zone among the nodes. */
+void tsl_frames_lowmem_init(struct tsl_frames *self, const struct tsl_frames_config *config);
+/* Whether the flags admit RAM of a higher kind than this zone's, on any node. */
+bool tsl_frames_has_higher_zone(const struct tsl_frames *self, unsigned zone, unsigned flags);
+/* Whether a zone has `count` frames for a request that might go to a higher zone instead. */
+bool tsl_frames_zone_allows(struct tsl_frames *self, unsigned zone, tsl_word count, unsigned flags);
+/* Free frames of one zone, as of _free_count. */
+tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone);
+
 /* ---- frames_node.c: which zones a request looks in, and in which order ---- */
 
 /* From where a request looks; only there, if it is bound. */
@@ -339,6 +394,20 @@ static inline unsigned route_zone(const struct tsl_frames *self, const struct fr
         return self->numa->order[route->node][step];
     return TSL_ZONE_COUNT - 1 - step;
 }
+
+/* ---- frames_run.c ---- */
+
+/* tsl_frames_reserve() and _release() for ourselves: that it cannot be done is nobody's mistake, and
+ * no watermark is looked at. */
+enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
+enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
+
+/* ---- frames_banks.c, built when TSL_FRAME_BANKS ---- */
+
+/* Switches a bank on, if one is off, so that a request that found nothing may try again. */
+bool tsl_frames_bank_wake(struct tsl_frames *self);
+/* Rule 13; see the README. */
+struct tsl_defect tsl_frames_banks_verify(const struct tsl_frames *self);
 
 /* ---- frames_area.c: all that changes an area. Before: pinned. ---- */
 

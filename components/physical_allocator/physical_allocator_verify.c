@@ -232,5 +232,7 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
         defect = check_tree(trees[i], i);
     if (defect.rule == 0)
         defect = check_nodes(self);
+    if (TSL_FRAME_BANKS && defect.rule == 0)
+        defect = tsl_frames_banks_verify(self);
     return defect.rule == 0 ? check_totals(self) : defect;
 }

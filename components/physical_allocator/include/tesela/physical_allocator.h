@@ -71,6 +71,8 @@ struct tsl_frames_config {
     tsl_paddr ram_end;    /* RAM from here on is ignored, loudly [all is used] */
     tsl_word reserve_reclaim; /* frames only RECLAIM and EXIT may take [0] */
     tsl_word reserve_exit;    /* frames only EXIT may take [0] */
+    /* Free frames of a zone for requests that no higher zone can serve, and for EXIT [0]. */
+    tsl_word lowmem_reserve[TSL_ZONE_COUNT];
 };
 
 /* A run of `count` frames that starts at a multiple of align_frames. */

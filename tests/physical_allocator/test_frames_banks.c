@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_frames_banks.c: banks of RAM fill in order, are switched off when empty and on when wanted.
+ *
+ * Owns:    suite frames_banks; the broken rule 13; the pretended hardware.
+ * Needs:   frames_world.h, the test port; TSL_FRAME_BANKS.
+ * Callers: the unit suite.
+ */
+#include "frames_world.h"
+#include "host_port.h"
+#include "physical_allocator_internal.h"
+#include "tap.h"
+
+#define BANK        (4 * MIB)
+#define BANK_FRAMES (BANK / TSL_PAGE_BYTES)
+
+static struct world world;
+
+static struct {
+    unsigned off; /* a bit a bank */
+    unsigned calls;
+    unsigned broken; /* banks that cannot be switched */
+    unsigned mistakes;
+} hardware;
+
+static bool switch_bank(void *context, unsigned bank, bool on)
+{
+    unsigned bit = 1u << bank;
+    hardware.calls++;
+    if (context != &hardware || ((hardware.off & bit) != 0) != on)
+        hardware.mistakes++;
+    if ((hardware.broken & bit) != 0)
+        return false;
+    hardware.off ^= bit;
+    return true;
+}
+
+static const struct tsl_frames_bank_switch wires = {switch_bank, &hardware};
+
+/* Six banks from 16 MiB to 40 MiB; the last one has the metadata. */
+static struct tsl_frames *make(void)
+{
+    const struct world_range ranges[] = {{16 * MIB, 24 * MIB, TSL_MEMORY_USABLE}};
+    hardware.off = hardware.calls = hardware.broken = hardware.mistakes = 0;
+    if (world_make(&world, ranges, 1) != TSL_OK ||
+        tsl_frames_set_banks(world.frames, 16 * MIB, BANK, &wires) != TSL_OK)
+        return NULL;
+    return world.frames;
+}
+
+static struct tsl_frames_bank_stats stats_of(unsigned bank)
+{
+    struct tsl_frames_bank_stats stats = {0};
+    CHECK_STATUS(tsl_frames_bank_stats(world.frames, bank, &stats), TSL_OK);
+    return stats;
+}
+
+static void banks_fill_in_order(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    CHECK_EQ(tsl_frames_bank_count(self), 6);
+    for (unsigned bank = 0; bank < 5; bank++) {
+        CHECK_EQ(stats_of(bank).start, 16 * MIB + bank * BANK);
+        CHECK_EQ(stats_of(bank).total, BANK_FRAMES);
+        for (unsigned i = 0; i < BANK_FRAMES; i++) {
+            REQUIRE(tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK);
+            REQUIRE(stats_of(bank).free == BANK_FRAMES - i - 1);
+        }
+        CHECK_EQ(stats_of(bank + 1).free, stats_of(bank + 1).total);
+    }
+    CHECK(stats_of(5).total < BANK_FRAMES);
+    struct tsl_frames_bank_stats none;
+    CHECK_STATUS(tsl_frames_bank_stats(self, 6, &none), TSL_INVALID);
+}
+
+static void empty_banks_are_switched_off_the_highest_first(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    REQUIRE(tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK); /* in bank 0 */
+    tsl_word before = world_free(&world);
+    CHECK_EQ(tsl_frames_banks_rest(self, 3 * BANK_FRAMES + 200), 2);
+    CHECK_EQ(hardware.off, 3u << 3);
+    CHECK_EQ(world_free(&world), before - 2 * BANK_FRAMES);
+    CHECK(!stats_of(4).is_on);
+    CHECK_EQ(stats_of(4).free, 0);
+    CHECK_SOUND(tsl_frames_verify(self));
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 2); /* 0 is in use, 5 has the metadata */
+    CHECK_EQ(hardware.off, 0x1e);
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 0);
+    CHECK_EQ(hardware.mistakes, 0);
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, BANK, &wires), TSL_BUSY);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void who_finds_nothing_switches_one_on(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    tsl_word all = world_free(&world);
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 5);
+    CHECK_EQ(hardware.off, 0x1f);
+    tsl_word count = 0;
+    for (; tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK; count++) {
+        uint64_t at = tsl_frame_address(frame);
+        REQUIRE((hardware.off >> ((at - 16 * MIB) / BANK) & 1) == 0);
+    }
+    CHECK_EQ(count, all);
+    CHECK_EQ(hardware.off, 0);
+    CHECK_EQ(hardware.mistakes, 0);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void runs_and_huge_blocks_wake_as_many_as_they_need(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 5);
+    struct tsl_frames_run run = {.count = 2 * BANK_FRAMES};
+    CHECK_STATUS(tsl_frames_alloc_run(self, &run, &frame), TSL_OK);
+    CHECK_EQ(tsl_frame_address(frame), 16 * MIB);
+    CHECK_EQ(hardware.off, 0x1c);
+    struct tsl_frame huge;
+    CHECK_STATUS(tsl_frames_alloc(self, 10, 0, &huge), TSL_OK);
+    CHECK_EQ(tsl_frame_address(huge), 24 * MIB);
+    CHECK_STATUS(tsl_frames_free(self, huge, 10), TSL_OK);
+    CHECK_STATUS(tsl_frames_free_run(self, frame, run.count), TSL_OK);
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 3);
+    CHECK_EQ(hardware.mistakes, 0);
+}
+
+static void a_bank_that_cannot_be_switched_stays_as_it_is(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    tsl_word all = world_free(&world);
+    hardware.broken = 1u << 2;
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 4);
+    CHECK_EQ(stats_of(2).free, BANK_FRAMES);
+    CHECK(stats_of(2).is_on);
+    CHECK_SOUND(tsl_frames_verify(self));
+    hardware.broken = 1u << 1; /* and that one does not come back */
+    struct tsl_frame frame;
+    tsl_word count = 0;
+    while (tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK)
+        count++;
+    CHECK_EQ(count, all - BANK_FRAMES);
+    CHECK_EQ(hardware.off, 2);
+    hardware.broken = 0;
+    CHECK_STATUS(tsl_frames_alloc(self, 0, 0, &frame), TSL_OK);
+    CHECK_EQ(hardware.off, 0);
+}
+
+static void nonsense_is_refused(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    const struct tsl_frames_bank_switch no_wires = {NULL, NULL};
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, 0, &wires), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, 3 * MIB, &wires), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_set_banks(self, 1 * MIB, BANK, &wires), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_set_banks(self, 40 * MIB, BANK, &wires), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, BANK, NULL), TSL_INVALID);
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, BANK, &no_wires), TSL_INVALID);
+    CHECK_EQ(tsl_frames_bank_count(self), 6);
+}
+
+static void rule_13_banks(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 5);
+    CHECK_STATUS(tsl_frames_release(self, 20 * MIB, 4096), TSL_OK); /* nobody may do that */
+    CHECK_BROKEN(tsl_frames_verify(self), 13);
+    CHECK_EQ(tsl_frames_verify(self).place, 1);
+}
+
+TAP_SUITE(frames_banks, TAP_TEST(banks_fill_in_order),
+          TAP_TEST(empty_banks_are_switched_off_the_highest_first),
+          TAP_TEST(who_finds_nothing_switches_one_on),
+          TAP_TEST(runs_and_huge_blocks_wake_as_many_as_they_need),
+          TAP_TEST(a_bank_that_cannot_be_switched_stays_as_it_is), TAP_TEST(nonsense_is_refused),
+          TAP_TEST(rule_13_banks));

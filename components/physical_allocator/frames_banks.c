@@ -24,6 +24,8 @@ enum tsl_status tsl_frames_set_banks(struct tsl_frames *self, tsl_paddr first, t
     struct frames_banks *banks = &self->banks;
     const tsl_paddr area_bytes = AREA_FRAMES * TSL_PAGE_BYTES;
     tsl_paddr end = (tsl_paddr)self->spans[self->span_count - 1].end << TSL_PAGE_SHIFT;
+    if (!TSL_FRAME_BANKS)
+        return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "frames: no banks compiled in");
     if (bytes == 0 || bytes % area_bytes != 0 || first % area_bytes != 0 || first >= end ||
         hardware == NULL || hardware->switch_bank == NULL) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: banks of %#llx from %#llx",

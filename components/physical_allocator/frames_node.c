@@ -4,8 +4,8 @@
  *
  * Owns:    struct frames_numa.
  * Needs:   kernel_layout (the nodes as the firmware told them), the zones made by frames_create.c.
- * Callers: frames_alloc.c, frames_run.c, the public _set_cpu_node and _set_policy. Built when
- *          TSL_NODES is more than 1.
+ * Callers: frames_alloc.c, frames_run.c, the public _set_cpu_node and _set_policy. Not
+ *          called when TSL_NODES is 1.
  *
  * A CPU looks first through its own node, from the highest zone down, then through the others, the
  * nearest first; zones below 16 MiB come after everything else, since old devices have nothing but
@@ -131,6 +131,8 @@ struct frames_route tsl_frames_route(struct tsl_frames *self, unsigned flags)
 
 enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, unsigned cpu, unsigned node)
 {
+    if (TSL_NODES == 1)
+        return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "frames: no nodes compiled in");
     if (cpu >= TSL_CPUS || node >= self->node_count) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: CPU %u cannot belong to node %u",
                           cpu, node);
@@ -141,6 +143,8 @@ enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, unsigned cpu, u
 
 enum tsl_status tsl_frames_set_policy(struct tsl_frames *self, unsigned flags)
 {
+    if (TSL_NODES == 1)
+        return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "frames: no nodes compiled in");
     if (flags == 0 || (flags & ~TSL_FRAMES_NODE_FLAGS) != 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: policy of flags %#x", flags);
     enum tsl_status status = tsl_frames_check_nodes(self, flags);

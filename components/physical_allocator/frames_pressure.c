@@ -4,8 +4,7 @@
  *
  * Owns:    struct frames_marks.
  * Needs:   frames_stats.c (the count of free frames).
- * Callers: the public _set_watermarks and _level; the ends of requests. Built when
- *          TSL_FRAME_WATERMARKS.
+ * Callers: the public _set_watermarks and _level; the ends of requests.
  */
 #include "physical_allocator_internal.h"
 
@@ -50,6 +49,8 @@ void tsl_frames_watch_slowly(struct tsl_frames *self)
 enum tsl_status tsl_frames_set_watermarks(struct tsl_frames *self,
                                           const struct tsl_frames_watermarks *marks)
 {
+    if (!TSL_FRAME_WATERMARKS)
+        return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "frames: no watermarks compiled in");
     if (marks != NULL && (marks->min == 0 || marks->min > marks->low || marks->low > marks->high ||
                           marks->crossed == NULL)) {
         return tsl_refuse(

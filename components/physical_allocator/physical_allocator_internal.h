@@ -336,7 +336,7 @@ void tsl_frames_fill_zero(struct tsl_frame first, tsl_word count);
 /* ---- frames_pressure.c: watermarks, and what low zones keep back ---- */
 
 /* Looks whether a watermark has been crossed and tells the kernel. Before: nothing half done, not
- * pinned by us. Built when TSL_FRAME_WATERMARKS. */
+ * pinned by us. */
 void tsl_frames_watch_slowly(struct tsl_frames *self);
 /* After a change that was not on the short way. */
 static inline void frames_watch(struct tsl_frames *self)
@@ -370,7 +370,7 @@ struct frames_route {
     bool is_bound;
 };
 
-/* Built when TSL_NODES is more than 1. Before: pinned, flags checked. */
+/* Not called when TSL_NODES is 1. Before: pinned, flags checked. */
 struct frames_route tsl_frames_route(struct tsl_frames *self, unsigned flags);
 /* Fills in who is near whom, after spans and zones are known. nodes: NULL, or what was given. */
 void tsl_frames_numa_init(struct tsl_frames *self, const struct tsl_memory_nodes *nodes);
@@ -402,7 +402,7 @@ static inline unsigned route_zone(const struct tsl_frames *self, const struct fr
 enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 
-/* ---- frames_banks.c, built when TSL_FRAME_BANKS ---- */
+/* ---- frames_banks.c; not called without TSL_FRAME_BANKS ---- */
 
 /* Switches a bank on, if one is off, so that a request that found nothing may try again. */
 bool tsl_frames_bank_wake(struct tsl_frames *self);

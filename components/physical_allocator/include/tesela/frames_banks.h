@@ -3,7 +3,7 @@
  * frames_banks.h: banks of RAM, and switching off those that nobody uses.
  *
  * Owns:    which banks of an allocator are off.
- * Needs:   physical_allocator.h. The functions exist when TSL_FRAME_BANKS is on.
+ * Needs:   physical_allocator.h. It works when TSL_FRAME_BANKS is on.
  * Callers: a kernel whose memory controller can stop refreshing a part of the RAM.
  *
  * Frames are taken from the lowest area of a zone that has room, so that banks fill one after the
@@ -37,7 +37,7 @@ struct tsl_frames_bank_stats {
 
 /*
  * Divides RAM into banks of `bytes`, from `first` on. RAM outside of the first 32 belongs to none.
- * Errors:  nothing changed: TSL_INVALID (bytes or first no multiple of 2 MiB, 0 bytes, no function,
+ * Errors:  nothing changed: TSL_UNSUPPORTED (not compiled in), TSL_INVALID (bytes or first no multiple of 2 MiB, 0 bytes, no function,
  *          no RAM from `first` on), TSL_BUSY (one is off).
  * Context: no other CPU is in the allocator.
  */

@@ -3,7 +3,7 @@
  * frames_pressure.h: how short of frames the machine is, and a call when that changes.
  *
  * Owns:    watermarks and levels of an allocator.
- * Needs:   physical_allocator.h. The functions exist when TSL_FRAME_WATERMARKS is on.
+ * Needs:   physical_allocator.h. It works when TSL_FRAME_WATERMARKS is on.
  * Callers: whoever makes frames free when they run short: demand paging, a kernel's own reclaim.
  *
  *   free frames >= high          PLENTY
@@ -43,7 +43,7 @@ struct tsl_frames_watermarks {
  * Sets the watermarks, or takes them away (NULL); calls `crossed` if the level is not PLENTY.
  * Leaving PLENTY is noticed when a CPU needs another area or claim, so up to 512 frames a CPU late;
  * from then on every request is looked at.
- * Errors:  TSL_INVALID (not 0 < min <= low <= high, no callback), nothing changed.
+ * Errors:  TSL_UNSUPPORTED (not compiled in), TSL_INVALID (not 0 < min <= low <= high, no callback), nothing changed.
  * Context: no other CPU is in the allocator.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_watermarks(struct tsl_frames *self,

@@ -236,8 +236,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_node_stats(const struct tsl_frames *se
                                                      struct tsl_frames_node_stats *out);
 
 /*
- * Moves a CPU to another node than the one that config->nodes said (node 0 without). Only where TSL_NODES is more than 1.
- * Errors:  TSL_INVALID (no such CPU or node), nothing changed.
+ * Moves a CPU to another node than the one that config->nodes said (node 0 without).
+ * Errors:  TSL_UNSUPPORTED (TSL_NODES is 1), TSL_INVALID (no such CPU or node), nothing changed.
  * Context: any CPU; requests that run on that CPU meanwhile use either node.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, unsigned cpu,
@@ -245,8 +245,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, 
 
 /*
  * What requests do that do not say it themselves: flags is one of TSL_FRAMES_LOCAL (so it begins),
- * _INTERLEAVE, _BIND, _BIND | _NODE(n), or _NODE(n). Only where TSL_NODES is more than 1.
- * Errors:  TSL_INVALID (other flags, or no such node), nothing changed.
+ * _INTERLEAVE, _BIND, _BIND | _NODE(n), or _NODE(n).
+ * Errors:  TSL_UNSUPPORTED (TSL_NODES is 1), TSL_INVALID (other flags, or no such node), nothing changed.
  * Context: any, also while others allocate.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_policy(struct tsl_frames *self, unsigned flags);

@@ -326,6 +326,7 @@ def c_lines(configuration):
             sizes = value.split()
             yield "#define %s_LIST %s" % (name, ", ".join(sizes))
             yield "#define %s_COUNT %d" % (name, len(sizes))
+            yield "#define %s_LAST %s" % (name, sizes[-1])
     yield '#define %sPROFILE "%s"' % (PREFIX, configuration.profile())
 
 

@@ -3,8 +3,11 @@
  * heap_alloc.c: choice of class, blocks out of slabs, large blocks out of page runs.
  *
  * Owns:    the list of large blocks, the counters of allocations.
- * Needs:   heap_slab.c, heap_source.c.
+ * Needs:   heap_slab.c, heap_owner.c, heap_source.c.
  * Callers: users of the heap (public functions); heap_realloc.c.
+ *
+ * The short way: the size gives the pool's offset, this CPU and that the pool, its current word the
+ * block; pinned, without a lock or an atomic operation. Everything else is the long way.
  */
 #include <string.h>
 
@@ -22,12 +25,14 @@ static unsigned class_aligned(const struct tsl_heap *self, unsigned class_index,
 
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align)
 {
-    if (bytes > self->largest)
+    if (bytes > HEAP_CLASS_LAST)
         return HEAP_LARGE;
-    unsigned class_index = self->class_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
-    if (align <= TSL_HEAP_ALIGN)
-        return class_index;
-    return class_aligned(self, class_index, align);
+    size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
+    unsigned class_index = (unsigned)(offset / sizeof(struct heap_pool));
+
+    if (class_index == HEAP_CLASSES)
+        return HEAP_LARGE;
+    return align <= TSL_HEAP_ALIGN ? class_index : class_aligned(self, class_index, align);
 }
 
 static unsigned shift_of(size_t align)
@@ -35,25 +40,97 @@ static unsigned shift_of(size_t align)
     return align <= TSL_HEAP_ALIGN ? 0 : (unsigned)__builtin_ctzl(align);
 }
 
+/* => owned. A block of the pool, refilled if need be. The slab remembers the alignment, if any. */
+static void *pool_alloc(struct heap_pool *pool, size_t bytes, unsigned align_shift)
+{
+    void *block = heap_pool_take(pool);
+
+    if (block == NULL && tsl_heap_pool_refill(pool))
+        block = heap_pool_take(pool);
+    if (block == NULL)
+        return NULL;
+    pool->requested_bytes += bytes;
+    if (align_shift > pool->current->align_shift)
+        pool->current->align_shift = (uint8_t)align_shift;
+    return block;
+}
+
+/* => pinned on the owner, whose pool is used up: merges what others freed, then takes a slab from
+ * the centre. */
+static void *owner_alloc(struct tsl_heap *self, struct heap_cpu *cpu, unsigned class_index,
+                         size_t bytes, unsigned align_shift)
+{
+    struct heap_pool *pool = &cpu->pools[class_index];
+    struct heap_pool *centre = &self->centre.pools[class_index];
+
+    if (tsl_atomic_load(&cpu->stack) != 0) {
+        tsl_heap_cpu_receive(self, cpu);
+        void *block = pool_alloc(pool, bytes, align_shift);
+        if (block != NULL)
+            return block;
+    }
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_heap_centre_receive(self);
+    struct tsl_list *link = tsl_list_first(&centre->slabs);
+    struct heap_run *run = link != NULL ? heap_run_of(link) : centre->current;
+    if (run != NULL) {
+        tsl_heap_pool_detach(centre, run);
+        (void)tsl_heap_pool_attach(pool, run);
+    }
+    tsl_lock_release(&self->lock, pin);
+    return pool_alloc(pool, bytes, align_shift);
+}
+
+static void *centre_alloc(struct tsl_heap *self, unsigned class_index, size_t bytes,
+                          unsigned align_shift)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    if (HEAP_HAS_OWNERS)
+        tsl_heap_centre_receive(self);
+    void *block = pool_alloc(&self->centre.pools[class_index], bytes, align_shift);
+    tsl_lock_release(&self->lock, pin);
+    return block;
+}
+
+/* A block out of slabs that the heap has. */
+static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes,
+                       unsigned align_shift)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_cpu *cpu = heap_cpu_here(self);
+    void *block = NULL;
+
+    if (heap_is_owner(cpu)) {
+        block = pool_alloc(&cpu->pools[class_index], bytes, align_shift);
+        if (block == NULL)
+            block = owner_alloc(self, cpu, class_index, bytes, align_shift);
+    } else {
+        block = centre_alloc(self, class_index, bytes, align_shift);
+    }
+    tsl_cpu_unpin(pin);
+    return block;
+}
+
 static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align,
                          unsigned flags)
 {
-    struct heap_class *pool = &self->classes[class_index];
+    unsigned align_shift = shift_of(align);
+    bool is_last = false;
 
+    if (HEAP_HAS_OWNERS && (flags & TSL_HEAP_NO_WAIT) == 0)
+        tsl_heap_cpu_start(self);
     for (;;) {
-        tsl_pin pin = tsl_lock_acquire(&self->lock);
-        void *block = tsl_heap_class_take(pool, shift_of(align));
-        if (TSL_LIKELY(block != NULL)) {
-            pool->allocs++;
-            pool->requested_bytes += bytes;
-            heap_count_bytes(self, pool->block_bytes, 0);
-        }
-        tsl_lock_release(&self->lock, pin);
-        if (TSL_LIKELY(block != NULL))
+        void *block = class_try(self, class_index, bytes, align_shift);
+        if (block != NULL || is_last)
             return block;
-        /* Another CPU may be faster and use up the new slab: then again. */
-        if ((flags & TSL_HEAP_NO_WAIT) != 0 || !tsl_heap_class_grow(self, class_index))
-            return NULL;
+        if ((flags & TSL_HEAP_NO_WAIT) != 0) {
+            tsl_heap_recall(self);
+            is_last = true;
+        } else {
+            /* Without a new slab there may be room in those that a trim brought to the centre.
+             * With one, another CPU may be faster and use it up: then again. */
+            is_last = !tsl_heap_class_grow(self, class_index);
+        }
     }
 }
 
@@ -63,44 +140,70 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
         return NULL;
     /* A power of two for which the list of classes has no aligned class. */
-    if (bytes <= self->largest && bytes > align && tsl_is_power_of_two(bytes))
+    if (bytes <= HEAP_CLASS_LAST && bytes > align && tsl_is_power_of_two(bytes))
         align = bytes;
     struct heap_run *run =
         tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align));
     if (run == NULL)
         return NULL;
-    run->class_index = (uint8_t)HEAP_LARGE;
-    run->align_shift = (uint8_t)shift_of(align);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    tsl_heap_run_hook(self, run, &self->large);
+    run->class_index = (uint8_t)HEAP_LARGE;
+    run->align_shift = (uint8_t)shift_of(align);
+    tsl_heap_run_hook(self, run);
+    tsl_list_push_front(&self->large, &run->link);
     self->large_count++;
     self->large_pages += run->pages;
     self->large_allocs++;
     self->large_requested_bytes += bytes;
     self->large_granted_bytes += heap_run_bytes(run);
-    heap_count_bytes(self, heap_run_bytes(run), 0);
     /* From here on another CPU may free a guessed address: the record is not ours any more. */
     void *block = (void *)run->start;
     tsl_lock_release(&self->lock, pin);
     return block;
 }
 
-void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     unsigned class_index = tsl_heap_class_for(self, bytes, align);
-    size_t granted;
-    void *block;
 
-    if (TSL_LIKELY(class_index != HEAP_LARGE)) {
-        block = class_alloc(self, class_index, bytes, align, flags);
-        granted = self->classes[class_index].block_bytes;
-    } else {
-        block = large_alloc(self, bytes, align, flags);
-        granted = tsl_pages_of(bytes) << TSL_PAGE_SHIFT;
-    }
+    return class_index == HEAP_LARGE ? large_alloc(self, bytes, align, flags)
+                                     : class_alloc(self, class_index, bytes, align, flags);
+}
+
+/* The short way; NULL: it has to be the long one. */
+static inline void *allocate_short(struct tsl_heap *self, size_t bytes)
+{
+    if (TSL_UNLIKELY(bytes > HEAP_CLASS_LAST))
+        return NULL;
+    size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset);
+    void *block = heap_pool_take(pool);
+
+    if (TSL_LIKELY(block != NULL))
+        pool->requested_bytes += bytes;
+    tsl_cpu_unpin(pin);
+    return block;
+}
+
+/* What a block that was just allocated may use. */
+static size_t granted(const struct tsl_heap *self, size_t bytes, size_t align)
+{
+    unsigned class_index = tsl_heap_class_for(self, bytes, align);
+
+    return class_index == HEAP_LARGE ? tsl_pages_of(bytes) << TSL_PAGE_SHIFT
+                                     : self->classes[class_index].block_bytes;
+}
+
+void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    void *block = align <= TSL_HEAP_ALIGN ? allocate_short(self, bytes) : NULL;
+
+    if (block == NULL)
+        block = allocate_long(self, bytes, align, flags);
     if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL)
-        memset(block, 0, granted);
+        memset(block, 0, granted(self, bytes, align));
     return block;
 }
 
@@ -122,6 +225,37 @@ void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
     return NULL;
 }
 
+/* The next word or slab of this CPU's own pool; NULL: that has none. */
+static void *allocate_refilled(struct tsl_heap *self, size_t bytes)
+{
+    if (bytes > HEAP_CLASS_LAST)
+        return NULL;
+    size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_cpu *cpu = heap_cpu_here(self);
+    void *block = NULL;
+
+    if (!HEAP_HAS_OWNERS || heap_is_owner(cpu))
+        block = pool_alloc(heap_pool_at(cpu, offset), bytes, 0);
+    tsl_cpu_unpin(pin);
+    return block;
+}
+
+static TSL_NOINLINE void *alloc_long(struct tsl_heap *self, size_t bytes)
+{
+    void *block = allocate_refilled(self, bytes);
+    if (TSL_LIKELY(block != NULL))
+        return block;
+    block = allocate_long(self, bytes, TSL_HEAP_ALIGN, 0);
+    return block != NULL ? block : tsl_heap_fail(self, bytes);
+}
+
+void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
+{
+    void *block = allocate_short(self, bytes);
+    return TSL_LIKELY(block != NULL) ? block : alloc_long(self, bytes);
+}
+
 void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)
 {
     if (TSL_UNLIKELY((flags & ~ALLOC_FLAGS) != 0)) {
@@ -132,12 +266,6 @@ void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)
         return NULL;
     }
     void *block = tsl_heap_allocate(self, bytes, TSL_HEAP_ALIGN, flags);
-    return TSL_LIKELY(block != NULL) ? block : tsl_heap_fail(self, bytes);
-}
-
-void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
-{
-    void *block = tsl_heap_allocate(self, bytes, TSL_HEAP_ALIGN, 0);
     return TSL_LIKELY(block != NULL) ? block : tsl_heap_fail(self, bytes);
 }
 

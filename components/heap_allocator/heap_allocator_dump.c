@@ -2,7 +2,7 @@
  *
  * heap_allocator_dump.c: figures and the table by class.
  *
- * Owns:    nothing; copies under the lock, prints without it.
+ * Owns:    nothing; adds up under the lock, prints without it.
  * Needs:   heap_allocator_internal.h.
  * Callers: anyone (see tesela/heap_report.h).
  */
@@ -14,29 +14,94 @@ static struct tsl_lock *lock_of(const struct tsl_heap *self)
     return (struct tsl_lock *)(uintptr_t)&self->lock;
 }
 
-static size_t empty_pages(const struct tsl_heap *self)
-{
-    size_t pages = self->parked_pages;
+/* What all owners have of one class. */
+struct pool_sum {
+    size_t slabs;
+    size_t empty;
+    uint64_t allocs;
+    uint64_t frees;
+    uint64_t requested_bytes;
+};
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++)
-        pages += self->classes[i].empty_count * self->classes[i].slab_pages;
-    return pages;
+/* A figure that its owner counts up while we read: on 32-bit in two halves, hence twice. */
+TSL_READS_RACILY static uint64_t figure(const volatile uint64_t *place)
+{
+    for (;;) {
+        uint64_t first = *place;
+        if (first == *place)
+            return first;
+    }
+}
+
+TSL_READS_RACILY static void add_pool(struct pool_sum *sum, const struct heap_pool *pool)
+{
+    sum->slabs += pool->slab_count;
+    sum->empty += pool->empty_count;
+    sum->allocs += figure(&pool->allocs);
+    sum->frees += figure(&pool->frees);
+    sum->requested_bytes += figure(&pool->requested_bytes);
+}
+
+/* Other CPUs count while we add up: a block on its way may be seen or not. */
+static struct pool_sum sum_class(const struct tsl_heap *self, unsigned class_index)
+{
+    struct pool_sum sum = {0};
+
+    add_pool(&sum, &self->centre.pools[class_index]);
+    for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++) {
+        const struct heap_cpu *cpu = TSL_ATOMIC_LOAD_POINTER(&self->cpus[i]);
+        if (cpu != &tsl_heap_nobody)
+            add_pool(&sum, &cpu->pools[class_index]);
+    }
+    return sum;
+}
+
+static size_t live_of(const struct pool_sum *sum)
+{
+    return sum->allocs > sum->frees ? (size_t)(sum->allocs - sum->frees) : 0;
+}
+
+size_t tsl_heap_live_bytes(const struct tsl_heap *self)
+{
+    size_t bytes = self->large_pages << TSL_PAGE_SHIFT;
+
+    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+        struct pool_sum sum = sum_class(self, i);
+        bytes += live_of(&sum) * self->classes[i].block_bytes;
+    }
+    return bytes;
+}
+
+/* => locked */
+static void add_classes(const struct tsl_heap *self, struct tsl_heap_stats *out)
+{
+    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+        struct pool_sum sum = sum_class(self, i);
+        out->live_blocks += live_of(&sum);
+        out->live_bytes += live_of(&sum) * self->classes[i].block_bytes;
+        out->empty_bytes += sum.empty * self->classes[i].slab_pages << TSL_PAGE_SHIFT;
+        out->allocs += sum.allocs;
+        out->frees += sum.frees;
+        out->requested_bytes += sum.requested_bytes;
+        out->granted_bytes += sum.allocs * self->classes[i].block_bytes;
+    }
 }
 
 void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
 {
+    /* The peak is noted when somebody looks; that and the lock are all that a reader writes. */
+    struct tsl_heap *noted = (struct tsl_heap *)(uintptr_t)self;
     tsl_pin pin = tsl_lock_acquire(lock_of(self));
-    size_t own_pages = self->record_page_count + self->map_leaf_pages;
+    size_t own_pages = self->record_page_count + self->map_leaf_pages + self->cpu_pages;
 
     *out = (struct tsl_heap_stats){
-        .live_bytes = self->live_bytes,
+        .live_bytes = self->large_pages << TSL_PAGE_SHIFT,
         .live_blocks = self->large_count,
-        .peak_bytes = self->peak_bytes,
         .taken_bytes = self->taken_pages << TSL_PAGE_SHIFT,
         .peak_taken_bytes = self->peak_taken_pages << TSL_PAGE_SHIFT,
         .ceiling_bytes = self->ceiling_pages << TSL_PAGE_SHIFT,
         .bookkeeping_bytes = (own_pages << TSL_PAGE_SHIFT) + self->head_bytes,
-        .empty_bytes = empty_pages(self) << TSL_PAGE_SHIFT,
+        .empty_bytes = self->parked_pages << TSL_PAGE_SHIFT,
         .allocs = self->large_allocs,
         .frees = self->large_frees,
         .failures = self->failures,
@@ -46,14 +111,10 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
         .source_puts = self->source_puts,
         .source_failures = self->source_failures,
     };
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
-        const struct heap_class *pool = &self->classes[i];
-        out->live_blocks += heap_class_live(pool);
-        out->allocs += pool->allocs;
-        out->frees += pool->frees;
-        out->requested_bytes += pool->requested_bytes;
-        out->granted_bytes += pool->allocs * pool->block_bytes;
-    }
+    add_classes(self, out);
+    if (out->live_bytes > self->peak_bytes)
+        noted->peak_bytes = out->live_bytes;
+    out->peak_bytes = self->peak_bytes;
     for (unsigned i = 0; i < TSL_STATUS_COUNT; i++)
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
     tsl_lock_release(lock_of(self), pin);
@@ -71,18 +132,19 @@ enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self, size_t index,
         return tsl_refuse(NULL, TSL_OUT_OF_RANGE, "heap %p: there is no class %zu",
                           (const void *)self, index);
     }
-    const struct heap_class *pool = &self->classes[index];
+    const struct heap_class *class = &self->classes[index];
     tsl_pin pin = tsl_lock_acquire(lock_of(self));
+    struct pool_sum sum = sum_class(self, (unsigned)index);
 
     *out = (struct tsl_heap_class_stats){
-        .block_bytes = pool->block_bytes,
-        .slab_pages = pool->slab_pages,
-        .slab_blocks = pool->slab_blocks,
-        .slabs = pool->slab_count,
-        .empty_slabs = pool->empty_count,
-        .live_blocks = heap_class_live(pool),
-        .allocs = pool->allocs,
-        .requested_bytes = pool->requested_bytes,
+        .block_bytes = class->block_bytes,
+        .slab_pages = class->slab_pages,
+        .slab_blocks = class->slab_blocks,
+        .slabs = sum.slabs,
+        .empty_slabs = sum.empty,
+        .live_blocks = live_of(&sum),
+        .allocs = sum.allocs,
+        .requested_bytes = sum.requested_bytes,
     };
     tsl_lock_release(lock_of(self), pin);
     return TSL_OK;

@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_allocator_internal.h: what the files of the heap share: runs, classes, the heap itself, and
+ * heap_allocator_internal.h: what the files of the heap share: runs, pools, the heap itself, and
  * who does what.
  *
  * Owns:    the in-memory shape of a heap. Fields are protected by the heap's lock unless they say
- *          "constant" (written once by heap_create.c).
+ *          "constant" (written once by heap_create.c) or "owner" (see below).
  * Needs:   base, the public headers.
  * Callers: files of this component and its tests only.
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
- * (page -> run), heap_slab.c (classes), heap_alloc.c, heap_free.c, heap_realloc.c (the API),
- * heap_fixed.c (a page source over an array), heap_create.c.
+ * (page -> run), heap_slab.c (pools of slabs), heap_owner.c (slabs that belong to a CPU),
+ * heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
+ * heap_class.c (geometry), heap_create.c.
+ *
+ * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
+ * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool
+ * that run->owner names. With one CPU the centre is that CPU's, and the lock no more than a pin.
  */
 #ifndef TESELA_HEAP_ALLOCATOR_INTERNAL_H
 #define TESELA_HEAP_ALLOCATOR_INTERNAL_H
 
 #include <tesela/bits.h>
+#include <tesela/call.h>
 #include <tesela/checked.h>
 #include <tesela/config.h>
 #include <tesela/heap_allocator.h>
 #include <tesela/heap_report.h>
 #include <tesela/list.h>
 #include <tesela/lock.h>
+#include <tesela/port_inline.h>
 
 #define HEAP_WORD_BITS (CHAR_BIT * sizeof(tsl_word))
 
@@ -30,47 +37,105 @@
 #define HEAP_SLAB_WORDS  (HEAP_SLAB_BLOCKS / HEAP_WORD_BITS)
 /* Ordinary slabs; classes above this size take what two blocks need. */
 #define HEAP_SLAB_PAGES 4u
-/* The greatest class that the division by multiplication in heap_slab_index is exact for. */
+/* The greatest class that the division by multiplication in heap_split is exact for. */
 #define HEAP_CLASS_LARGEST 32768u
 
 #define HEAP_CLASSES ((unsigned)TSL_HEAP_CLASSES_COUNT)
-/* The class index of a large block. */
-#define HEAP_LARGE 255u
+/* Size of the greatest class, and entries of the table from a size to its pool. */
+#define HEAP_CLASS_LAST    ((size_t)TSL_HEAP_CLASSES_LAST)
+#define HEAP_TABLE_ENTRIES (TSL_HEAP_CLASSES_LAST / TSL_HEAP_ALIGN + 1)
+/* Class indexes of what is no slab: a large block, and a run that is in no list yet. */
+#define HEAP_LARGE  255u
+#define HEAP_FLIGHT 254u
 _Static_assert(TSL_HEAP_CLASSES_COUNT >= 1 && TSL_HEAP_CLASSES_COUNT <= 60,
                "a heap has 1 to 60 size classes");
+_Static_assert(TSL_HEAP_CLASSES_LAST <= HEAP_CLASS_LARGEST, "the greatest class is 32 KiB or less");
+
+/* Whether CPUs own slabs; without, all that is about owners compiles away. */
+#define HEAP_HAS_OWNERS (TSL_CPUS > 1)
+/* The CPU of a pool of the centre. */
+#define HEAP_CENTRE UINT32_MAX
 
 /* Entries of one leaf of the page map: a leaf is one page. */
 #define HEAP_LEAF_ENTRIES (TSL_PAGE_BYTES / sizeof(void *))
 
-/* The list on which a slab of a class is. */
-enum heap_fill { HEAP_PARTIAL, HEAP_FULL, HEAP_EMPTY, HEAP_FILLS };
+/* Where a slab is in its pool. Current: blocks are taken from it. Full: it was used up, and fewer
+ * than heap_full_slack() + 1 blocks have come back. Loose: in no pool, on its way. */
+enum heap_place {
+    HEAP_PLACE_LOOSE,
+    HEAP_PLACE_CURRENT,
+    HEAP_PLACE_FULL,
+    HEAP_PLACE_PARTIAL,
+    HEAP_PLACE_EMPTY
+};
+
+/* Whether the heap hears of CPUs that leave; only then CPUs may own slabs. */
+enum heap_hooked { HEAP_UNHOOKED, HEAP_HOOKING, HEAP_HOOKED };
+
+/* run->state: on somebody's stack of slabs to look at; frees that others have announced and whose
+ * bits the owner has not merged; resizes that copy out of the slab. A slab goes back to the source
+ * only when all of it is 0. */
+#define HEAP_QUEUED    ((tsl_word)1)
+#define HEAP_ANNOUNCED ((tsl_word)2)
+#define HEAP_HELD      ((tsl_word)0x10000)
 
 /* Pages that belong together: a slab or a large block. Lives in a record page, far from what it
  * describes, so that an overflow of a block cannot reach it. */
 struct heap_run {
-    struct tsl_list link;
+    /* What a free by the owner touches: one cache line. */
     uintptr_t start;
+    struct heap_pool *owner;        /* atomic; NULL: no slab */
+    tsl_word free[HEAP_SLAB_WORDS]; /* owner; 1 = free; bits from the block count on are 0 */
+    uint32_t reciprocal;            /* of the block size, see heap_split; 0: no slab */
     uint32_t pages;
-    uint8_t class_index; /* HEAP_LARGE: one large block */
+    int16_t slack;       /* owner: this many frees more, and somebody has to look (settle) */
+    uint16_t blocks;     /* slab */
+    uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT */
+    uint8_t place;       /* owner: enum heap_place */
     uint8_t align_shift; /* strictest alignment asked for; a slab forgets it when it is empty */
     uint8_t is_busy;     /* a large block that a resize works on while the lock is open */
-    uint8_t hint;        /* slab: no free block in words below this one */
-    unsigned free_count; /* slab */
-    tsl_word free[HEAP_SLAB_WORDS]; /* slab: 1 = free; bits from the block count on are 0 */
+    /* What is needed less often, or by other CPUs. */
+    struct tsl_list link;             /* owner */
+    tsl_word state;                   /* atomic */
+    struct heap_run *next;            /* on a stack of slabs to look at */
+    tsl_word remote[HEAP_SLAB_WORDS]; /* atomic: freed by other CPUs, not yet merged */
 };
 
+/* With one CPU a record ends before what is for others. */
+#define HEAP_RECORD_BYTES                                                                          \
+    (HEAP_HAS_OWNERS ? sizeof(struct heap_run) : offsetof(struct heap_run, next))
+
+/* The slabs of one class that one owner has. Statistics are read by others while the owner counts.
+ */
+struct heap_pool {
+    tsl_word *word; /* of the current slab, blocks come from here; never NULL */
+    uintptr_t base; /* the block of bit 0 of *word */
+    uint64_t allocs;
+    uint64_t requested_bytes;
+    uint64_t frees;
+    uint32_t block_bytes; /* constant, as cpu */
+    uint32_t cpu;         /* whose, or HEAP_CENTRE */
+    struct heap_run *current;
+    struct tsl_list slabs; /* partial ones in front, empty ones behind */
+    struct tsl_list full;
+    uint32_t slab_count;
+    uint32_t empty_count;
+};
+
+/* What one CPU, or the centre, has. */
+struct heap_cpu {
+    struct heap_pool pools[HEAP_CLASSES + 1]; /* the last is always empty: sizes without a class */
+    tsl_word stack;                           /* slabs to look at: pointers through run->next */
+    tsl_word is_active;                       /* its CPU is online and owns slabs */
+};
+
+/* The geometry of a class in one heap; constant. */
 struct heap_class {
-    struct tsl_list slabs[HEAP_FILLS];
-    uint32_t block_bytes; /* constant, as the next four */
-    uint32_t reciprocal;  /* of block_bytes, see heap_slab_index */
+    uint32_t block_bytes;
+    uint32_t reciprocal; /* of block_bytes */
     uint16_t slab_pages;
     uint16_t slab_blocks;
     uint32_t align; /* of every block: a power of two */
-    size_t slab_count;
-    size_t empty_count;
-    uint64_t allocs; /* allocs - frees blocks are live */
-    uint64_t frees;
-    uint64_t requested_bytes;
 };
 
 #define HEAP_RECORD_WORDS 3u
@@ -80,40 +145,41 @@ struct heap_record_page {
     struct tsl_list link;
     unsigned used;
     tsl_word free[HEAP_RECORD_WORDS];
-    struct heap_run records[];
+    struct heap_run first; /* the others follow every HEAP_RECORD_BYTES */
 };
 
 #define HEAP_RECORDS_A_PAGE                                                                        \
-    ((TSL_PAGE_BYTES - offsetof(struct heap_record_page, records)) / sizeof(struct heap_run))
+    ((TSL_PAGE_BYTES - offsetof(struct heap_record_page, first)) / HEAP_RECORD_BYTES)
 _Static_assert(HEAP_RECORDS_A_PAGE <= HEAP_RECORD_WORDS * HEAP_WORD_BITS,
                "a record page's bit words have a bit for each record");
 
-/* Pages unhooked under the lock, to be given back when it is open: a run and a record page. */
+/* Pages unhooked under the lock, to be given back when it is open. */
 struct heap_outgoing {
-    unsigned count;
-    struct {
-        void *start;
-        size_t pages;
-    } run[2];
+    void *start;
+    size_t pages; /* 0: none */
 };
 
 struct tsl_heap {
-    struct tsl_lock lock;
-    struct tsl_page_source source; /* constant, as the next seven */
+    struct tsl_page_source source;        /* constant, as the next seven */
+    uint16_t pool_of[HEAP_TABLE_ENTRIES]; /* size in 16-byte units -> offset of its pool */
     size_t ceiling_pages;
-    size_t largest;    /* size of the greatest class */
-    uint8_t *class_of; /* size in 16-byte units, rounded up -> class index or HEAP_LARGE */
     size_t head_pages; /* out of the source, for this struct; 0: the caller's array */
-    size_t head_bytes; /* this struct and what follows it: class_of, map root, flat map */
+    size_t head_bytes; /* this struct and what follows it: map root, flat map */
     size_t map_leaves; /* entries of map_root */
     bool is_map_flat;  /* all leaves follow the root: none is taken from the source */
-    struct heap_run ***map_root;
+    struct heap_class classes[HEAP_CLASSES];
+
+    struct tsl_lock lock;
+    struct heap_cpu centre;
+    tsl_word has_excess;      /* atomic; the centre has more empty slabs than it should keep */
+    struct tsl_cpu_hook hook; /* a CPU that leaves gives its slabs to the centre */
+    tsl_word hooked;          /* atomic; enum heap_hooked */
+
     size_t map_leaf_pages; /* leaves taken from the source */
-
-    size_t taken_pages; /* out of the source, those in flight included */
+    size_t cpu_pages;      /* taken for struct heap_cpu */
+    size_t taken_pages;    /* out of the source, those in flight included */
     size_t peak_taken_pages;
-    size_t flight_pages; /* taken, but in no list: on their way in or out */
-
+    size_t flight_pages;   /* taken, but in no list: on their way in or out */
     size_t flight_records; /* taken, of runs that are in no list yet */
 
     struct tsl_list record_pages[2]; /* [0] with a free record, [1] without */
@@ -123,24 +189,22 @@ struct tsl_heap {
     struct tsl_list large;
     size_t large_count;
     size_t large_pages;
-
     struct tsl_list parked; /* large blocks freed by who may not call the source */
-    size_t parked_pages;
-
+    tsl_word parked_pages;  /* atomic to look whether there are any */
     uint64_t large_allocs;
     uint64_t large_frees;
     uint64_t large_requested_bytes;
     uint64_t large_granted_bytes; /* when they were allocated */
 
-    size_t live_bytes; /* of all blocks; that and the peak is all that the hot path sums up */
-    size_t peak_bytes;
+    size_t peak_bytes; /* of live bytes, noted when pages are taken and when figures are read */
     uint64_t failures;
     uint64_t source_gets;
     uint64_t source_puts;
     uint64_t source_failures;
     struct tsl_refusals refusals; /* atomic, no lock needed */
 
-    struct heap_class classes[HEAP_CLASSES];
+    struct heap_cpu *cpus[HEAP_HAS_OWNERS ? TSL_CPUS : 1]; /* never NULL: &tsl_heap_nobody */
+    struct heap_run **map_root[];                          /* constant size; then flat leaves */
 };
 
 /* heap_source.c. None of these is called with the lock held. */
@@ -148,6 +212,8 @@ struct tsl_heap {
 /* `pages` pages whose start is a multiple of align_pages pages; in flight. Trims the heap and
  * tries again before it gives up: NULL. */
 void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages);
+/* As take, for one page of alignment, but gives up at once. */
+void *tsl_heap_source_try(struct tsl_heap *self, size_t pages);
 /* Gives pages in flight back to the source. */
 void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages);
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing);
@@ -155,20 +221,25 @@ void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing 
 bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages);
 /* Undoes a reservation that the source did not fulfil. */
 void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages);
+/* => locked. Notes new peaks after pages came in. */
+void tsl_heap_source_came(struct tsl_heap *self);
 
 /* heap_record.c */
 
-/* A record on no list, all zero; NULL: no page for it. Lock not held. */
+/* A record on no list, HEAP_FLIGHT, all zero but its state; NULL: no page for it. Lock not held. */
 struct heap_run *tsl_heap_record_new(struct tsl_heap *self);
-/* => locked. Frees a record; a page that becomes superfluous goes to `outgoing`. */
-void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run,
-                          struct heap_outgoing *outgoing);
-/* Gives the spare record page back. Lock not held. Result: pages. */
+/* => locked. Frees a record. Its page stays until a trim. */
+void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run);
+/* Gives record pages without a used record back. Lock not held. Result: pages. */
 size_t tsl_heap_record_trim(struct tsl_heap *self);
+/* => locked. The used record behind `run` in record page order; NULL: the first, or no more. */
+struct heap_run *tsl_heap_record_next(const struct tsl_heap *self, const struct heap_run *run);
 
 /* heap_map.c */
 
-/* Stands in the map for pages that were ours: a late second free is told from a foreign one. */
+/* Stand in the map for pages that were never ours, and that were: a late second free is told from a
+ * foreign one. */
+extern struct heap_run tsl_heap_nowhere;
 extern struct heap_run tsl_heap_returned;
 /* Makes the map able to name these pages; false: no page for a leaf. Lock not held. */
 bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
@@ -176,25 +247,68 @@ bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
 void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run);
 /* => locked, prepared. No page of these names a run. */
 bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages);
+/* Makes each entry say "never ours". */
+void tsl_heap_map_wipe(struct heap_run **entries, size_t count);
 
-/* heap_slab.c */
+/* heap_slab.c: pools. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
 
 /* A run of pages with its record and map leaves, in flight and in no list; NULL: no memory. */
 struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages);
-/* => locked. Puts a new run in the map and on a list. */
-void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list);
-/* => locked. Unhooks a run whose link is on no list: its pages and record go to `outgoing`. */
+/* => locked. Puts a new run, complete but for its list, in the map. */
+void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run);
+/* => locked. Unhooks a run whose link is on no list: its pages go to `outgoing`. */
 void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
                          struct heap_outgoing *outgoing);
-/* => locked. A free block of the class, NULL: it has none. */
-void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift);
-/* => locked. Frees block `index`, which is live. is_kept: never retire the slab now. */
-void tsl_heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
-                         struct heap_outgoing *outgoing);
+/* An empty pool. */
+void tsl_heap_pool_init(struct heap_pool *pool, uint32_t block_bytes, uint32_t cpu);
+/* => owned. Finds the next word with free blocks; false: the pool has none. */
+bool tsl_heap_pool_refill(struct heap_pool *pool);
+/* => owned. Puts a slab, whose bits others or frees changed, where it belongs. True: it is empty
+ * and the pool has enough of these. */
+bool tsl_heap_pool_settle(struct heap_pool *pool, struct heap_run *run);
+/* As settle, for a slab whose slack was just used up, so that its bits need not be counted. */
+bool tsl_heap_pool_came(struct heap_pool *pool, struct heap_run *run);
+/* => owned. The next slab to take out of the pool so that all with free blocks have left it; NULL:
+ * they have. *after: where the last call ended among the full slabs, at first NULL. */
+struct heap_run *tsl_heap_pool_next_offer(struct heap_pool *pool, struct tsl_list **after);
+/* => owned. Takes a slab out of its pool: loose. */
+void tsl_heap_pool_detach(struct heap_pool *pool, struct heap_run *run);
+/* => owned. Puts a loose slab into a pool. Result as settle. */
+bool tsl_heap_pool_attach(struct heap_pool *pool, struct heap_run *run);
+/* => locked. A loose slab becomes the centre's. */
+void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run);
+/* What follows a free that used up a slab's slack. => owned by this CPU, pinned, or locked; the
+ * slab is superfluous when it is retired or the centre's. is_kept: never retire. */
+void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+                    bool is_kept, struct heap_outgoing *outgoing);
+/* Adds a slab to this CPU's pool or the centre's; false: no memory. Lock not held. */
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index);
+/* Everything with a free block is on the lists of the centre afterwards. Lock not held. */
+void tsl_heap_recall(struct tsl_heap *self);
 /* Gives parked pages back. Lock not held. Result: pages. */
 size_t tsl_heap_unpark(struct tsl_heap *self);
-/* Adds a slab; false: no memory. Lock not held. */
-bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index);
+/* Gives the centre's superfluous empty slabs back. Lock not held. */
+void tsl_heap_shed(struct tsl_heap *self);
+
+/* heap_owner.c: only with more than one CPU. */
+
+/* Stands for a CPU that owns nothing: its pools are empty and nobody writes to them. */
+extern struct heap_cpu tsl_heap_nobody;
+/* This CPU may own slabs from now on, if it is online and memory allows it. Lock not held. */
+void tsl_heap_cpu_start(struct tsl_heap *self);
+/* => pinned on its CPU. Merges what others freed into its slabs. */
+void tsl_heap_cpu_receive(struct tsl_heap *self, struct heap_cpu *cpu);
+/* => locked. The same for the centre, which also takes in slabs given to it. */
+void tsl_heap_centre_receive(struct tsl_heap *self);
+/* => pinned. A loose slab goes to the centre, without the lock. */
+void tsl_heap_give_to_centre(struct tsl_heap *self, struct heap_run *run);
+/* => pinned. Frees a block of a slab that another CPU owns: TSL_OK or TSL_DOUBLE_FREE. */
+enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, struct heap_run *run,
+                                     struct heap_pool *owner, unsigned index);
+/* No CPU owns anything or will again: the heap ends. Lock not held. */
+void tsl_heap_owners_end(struct tsl_heap *self);
+/* Waits until no CPU online is inside of anything that it began pinned before. Lock not held. */
+void tsl_heap_wait_for_readers(void);
 
 /* heap_alloc.c */
 
@@ -204,25 +318,26 @@ unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t al
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* Counts and logs an allocation that failed. Always NULL. */
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
+
 /* heap_free.c */
 
 /* What an address is: where a live block was found, or why not. */
-struct heap_place {
+struct heap_place_of {
     struct heap_run *run;
     unsigned index;     /* in a slab */
     size_t block_bytes; /* usable; 0: unknown */
 };
 
-/* => locked. Finds the live block that starts at an address; on failure only block_bytes of
- * *out may be of use. */
+/* => pinned; the answer about a slab of another CPU may be old. Finds the live block that starts at
+ * an address; on failure only block_bytes of *out may be of use. */
 enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
-                              struct heap_place *out);
+                              struct heap_place_of *out);
 /* Counts and logs a refused operation on a block; returns the status. Lock not held. */
 enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
                                       const char *verb, const void *block, size_t block_bytes);
-/* => locked. Frees what tsl_heap_find found. */
-void tsl_heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
-                      struct heap_outgoing *outgoing);
+/* => locked. Unhooks a live large block. */
+void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
+                            struct heap_outgoing *outgoing);
 
 /* heap_fixed.c: a page source over pages of an array. */
 struct heap_fixed;
@@ -231,14 +346,27 @@ size_t tsl_heap_fixed_bytes(size_t pages);
 /* Makes a source at `place`, over `pages` pages from `start` on. */
 struct tsl_page_source tsl_heap_fixed_init(void *place, uintptr_t start, size_t pages);
 
-/* heap_create.c */
+/* heap_class.c */
 extern const uint32_t tsl_heap_class_sizes[TSL_HEAP_CLASSES_COUNT];
+/* The list in config.h ascends in multiples of 16, and its last entry is HEAP_CLASS_LAST. */
+bool tsl_heap_classes_are_good(void);
+/* Fills classes and pool_of for a heap with this ceiling. */
+void tsl_heap_classes_init(struct tsl_heap *self, size_t ceiling_pages);
 
-/* The block of a slab that holds byte `offset`. offset / block_bytes by multiplication: exact
- * while offset * block_bytes < 2^32, since the reciprocal is less than 1 too great in 2^32. */
-static inline unsigned heap_slab_index(const struct heap_class *pool, size_t offset)
+/* heap_allocator_dump.c */
+/* => locked. Bytes of live blocks; other CPUs may be counting. */
+size_t tsl_heap_live_bytes(const struct tsl_heap *self);
+
+/* Which block of a slab, and whether `offset` is the start of one: offset / block_bytes by
+ * multiplication. With r = 2^32 / block_bytes, rounded up, the upper half of offset * r is the
+ * quotient and the lower half is below r exactly when nothing remains, while offset < r
+ * (D. Lemire et al., "Faster remainder by direct computation", 2019). r = 0: never a start. */
+static inline bool heap_split(uint32_t reciprocal, uint32_t offset, unsigned *index)
 {
-    return (unsigned)(((uint64_t)offset * pool->reciprocal) >> 32);
+    uint64_t product = (uint64_t)offset * reciprocal;
+
+    *index = (unsigned)(product >> 32);
+    return (uint32_t)product < reciprocal;
 }
 
 static inline struct heap_run *heap_run_of(struct tsl_list *link)
@@ -251,30 +379,88 @@ static inline size_t heap_run_bytes(const struct heap_run *run)
     return (size_t)run->pages << TSL_PAGE_SHIFT;
 }
 
-static inline size_t heap_class_live(const struct heap_class *pool)
+static inline bool heap_is_slab(const struct heap_run *run)
 {
-    return (size_t)(pool->allocs - pool->frees);
+    return run->class_index < HEAP_CLASSES;
 }
 
-/* => locked. Bytes that begin or end to be somebody's. */
-static inline void heap_count_bytes(struct tsl_heap *self, size_t more, size_t less)
+static inline struct heap_pool *heap_owner_of(const struct heap_run *run)
 {
-    self->live_bytes = self->live_bytes + more - less;
-    if (self->live_bytes > self->peak_bytes)
-        self->peak_bytes = self->live_bytes;
+    return TSL_ATOMIC_LOAD_POINTER(&run->owner);
 }
 
-/* => locked. What the map says of an address: NULL: never ours; &tsl_heap_returned: was ours and
- * went back to the source; else the run. */
+/* The free bits of word `word` of a slab as anybody may see them. */
+static inline tsl_word heap_free_bits(const struct heap_run *run, unsigned word)
+{
+    tsl_word bits = tsl_atomic_load(&run->free[word]);
+    return HEAP_HAS_OWNERS ? bits | tsl_atomic_load(&run->remote[word]) : bits;
+}
+
+/* => owned. Live blocks, those included that others have freed and nobody has merged. */
+static inline unsigned heap_run_used(const struct heap_run *run)
+{
+    unsigned count = run->blocks;
+
+    for (unsigned i = 0; i < HEAP_SLAB_WORDS; i++)
+        count -= tsl_bits_count(tsl_atomic_load(&run->free[i]));
+    return count;
+}
+
+/* => pinned. What this CPU has; nobody's or an inactive one has empty pools. */
+static inline struct heap_cpu *heap_cpu_here(struct tsl_heap *self)
+{
+    if (!HEAP_HAS_OWNERS)
+        return &self->centre;
+    return TSL_ATOMIC_LOAD_POINTER(&self->cpus[tsl_cpu_this()]);
+}
+
+static inline bool heap_has_excess(const struct tsl_heap *self)
+{
+    return tsl_atomic_load(&self->has_excess) != 0;
+}
+
+/* => pinned. Whether this CPU owns its pools; else work goes through the lock to the centre. */
+static inline bool heap_is_owner(const struct heap_cpu *cpu)
+{
+    return HEAP_HAS_OWNERS && tsl_atomic_load(&cpu->is_active) != 0;
+}
+
+static inline struct heap_pool *heap_pool_at(struct heap_cpu *cpu, size_t offset)
+{
+    return (struct heap_pool *)(void *)((char *)cpu + offset);
+}
+
+/* A full slab goes back on the list when so many blocks and one more have come back: each way there
+ * and back costs more than a free, and a slab that offers one block is full again at once. */
+static inline unsigned heap_full_slack(unsigned blocks)
+{
+    return blocks / 8;
+}
+
+/* => owned. Takes a block out of the current word; NULL: it is empty. */
+static inline void *heap_pool_take(struct heap_pool *pool)
+{
+    tsl_word bits = tsl_atomic_load(pool->word);
+
+    if (TSL_UNLIKELY(bits == 0))
+        return NULL;
+    tsl_atomic_store(pool->word, bits & (bits - 1));
+    pool->allocs++;
+    return (void *)(pool->base + (uintptr_t)tsl_bits_lowest(bits) * pool->block_bytes);
+}
+
+/* => pinned. What the map says of an address: &tsl_heap_nowhere: never ours; &tsl_heap_returned:
+ * was ours and went back to the source; else the run. */
 static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
 {
     uintptr_t offset = address - self->source.start;
     if (TSL_UNLIKELY(offset >= self->source.bytes))
-        return NULL;
-    size_t index = offset >> TSL_PAGE_SHIFT;
-    struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
-
-    return TSL_UNLIKELY(leaf == NULL) ? NULL : leaf[index % HEAP_LEAF_ENTRIES];
+        return &tsl_heap_nowhere;
+    struct heap_run **leaf =
+        TSL_ATOMIC_LOAD_POINTER(&self->map_root[offset / (HEAP_LEAF_ENTRIES << TSL_PAGE_SHIFT)]);
+    if (TSL_UNLIKELY(leaf == NULL))
+        return &tsl_heap_nowhere;
+    return TSL_ATOMIC_LOAD_POINTER(&leaf[(offset >> TSL_PAGE_SHIFT) % HEAP_LEAF_ENTRIES]);
 }
 
 #endif

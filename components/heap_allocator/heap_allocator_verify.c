@@ -10,10 +10,15 @@
 
 /* What the rules have counted so far. */
 struct tally {
+    unsigned cpu;   /* that looks */
     size_t pages;   /* of all runs */
-    size_t records; /* in use by runs in lists */
-    size_t mapped;  /* pages of runs that the map must name */
-    size_t bytes;
+    size_t records; /* of runs, and in use by runs in flight */
+    size_t in_flight;
+    size_t mapped; /* pages of runs that the map must name */
+    size_t slabs;  /* of the centre and of this CPU, less those in their pools */
+    size_t parked_pages;
+    size_t elsewhere; /* slabs of other CPUs, and on their way from one owner to another */
+    size_t used_bytes;
 };
 
 static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sentence)
@@ -32,23 +37,20 @@ static bool is_record_used(const struct heap_run *run)
 {
     const char *base = (const char *)run - (uintptr_t)run % TSL_PAGE_BYTES;
     const struct heap_record_page *page = (const void *)base;
-    size_t offset = (size_t)((const char *)run - (const char *)page->records);
+    size_t offset = (size_t)((const char *)run - (const char *)&page->first);
 
-    return (const char *)run >= (const char *)page->records && offset % sizeof *run == 0 &&
-           offset / sizeof *run < HEAP_RECORDS_A_PAGE &&
-           !tsl_bits_test(page->free, offset / sizeof *run);
+    return (const char *)run >= (const char *)&page->first && offset % HEAP_RECORD_BYTES == 0 &&
+           offset / HEAP_RECORD_BYTES < HEAP_RECORDS_A_PAGE &&
+           !tsl_bits_test(page->free, offset / HEAP_RECORD_BYTES);
 }
 
-/* Rules 3 and 8, for any run; adds it to the tally. */
-static struct tsl_defect check_run(const struct tsl_heap *self, const struct heap_run *run,
-                                   const struct heap_run *named, struct tally *tally)
+/* Rule 8 for any run; adds it to the tally. */
+static struct tsl_defect check_mapped(const struct tsl_heap *self, const struct heap_run *run,
+                                      const struct heap_run *named, struct tally *tally)
 {
     tally->pages += run->pages;
-    tally->records++;
     if (tally->pages > self->taken_pages)
         return broken(1, run->start, "the runs have no more pages than were taken");
-    if (!is_record_used(run))
-        return broken(3, (uintptr_t)run, "the record of a run in a list is marked as used");
     for (size_t i = 0; i < run->pages; i++)
         if (heap_map_at(self, run->start + (i << TSL_PAGE_SHIFT)) != named)
             return broken(8, run->start, "the map names its run for each page of a run");
@@ -56,71 +58,199 @@ static struct tsl_defect check_run(const struct tsl_heap *self, const struct hea
     return TSL_NO_DEFECT;
 }
 
-static struct tsl_defect check_slab(const struct heap_class *pool, const struct heap_run *run,
-                                    enum heap_fill fill)
+/* Rule 4: what does not change while a slab exists. */
+static struct tsl_defect check_shape(const struct tsl_heap *self, const struct heap_run *run)
 {
-    size_t count = tsl_bits_count_range(run->free, 0, HEAP_SLAB_BLOCKS);
-    enum heap_fill right = run->free_count == 0                   ? HEAP_FULL
-                           : run->free_count == pool->slab_blocks ? HEAP_EMPTY
-                                                                  : HEAP_PARTIAL;
+    const struct heap_class *class = &self->classes[run->class_index];
+    size_t align = class->align > TSL_PAGE_BYTES ? class->align : TSL_PAGE_BYTES;
 
-    if (run->pages != pool->slab_pages ||
-        !tsl_is_aligned(run->start, pool->align > TSL_PAGE_BYTES ? pool->align : TSL_PAGE_BYTES))
+    if (run->pages != class->slab_pages || !tsl_is_aligned(run->start, align))
         return broken(4, run->start, "a slab has its class's pages and alignment");
-    if (count != run->free_count ||
-        tsl_bits_find_set(run->free, HEAP_SLAB_BLOCKS, pool->slab_blocks) != TSL_BITS_NONE)
-        return broken(5, run->start, "a slab has one bit for each free block and no other bits");
-    if (!tsl_bits_all_clear(run->free, 0, run->hint * HEAP_WORD_BITS))
-        return broken(5, run->start, "a slab has no free block below its hint");
-    if (fill != right)
-        return broken(6, run->start, "a slab is in the list that its number of free blocks says");
+    if (run->blocks != class->slab_blocks || run->reciprocal != class->reciprocal)
+        return broken(4, run->start, "a slab has its class's blocks");
     return TSL_NO_DEFECT;
 }
 
-/* Rules 4 to 8 for one class. */
-static struct tsl_defect check_class(const struct tsl_heap *self, unsigned index,
-                                     struct tally *tally)
+/* Rules 5 and 6: of a slab whose owner cannot change it now. */
+static struct tsl_defect check_bits(const struct heap_run *run)
 {
-    const struct heap_class *pool = &self->classes[index];
-    size_t slabs = 0, empty = 0, live = 0;
-    struct tsl_defect defect;
+    unsigned used = heap_run_used(run);
+    bool is_right = true;
 
-    for (unsigned fill = 0; fill < HEAP_FILLS; fill++) {
-        struct tsl_list *link;
-        TSL_LIST_EACH(link, &pool->slabs[fill])
-        {
-            const struct heap_run *run = heap_run_of(link);
-            if (!is_linked(link))
-                return broken(3, (uintptr_t)run, "the links of a list agree with each other");
-            if (run->class_index != index)
-                return broken(4, run->start, "a slab in a class's list is of that class");
-            defect = check_run(self, run, run, tally);
-            if (defect.rule == 0)
-                defect = check_slab(pool, run, (enum heap_fill)fill);
-            if (defect.rule != 0)
-                return defect;
-            slabs++;
-            empty += fill == HEAP_EMPTY;
-            live += pool->slab_blocks - run->free_count;
-        }
+    for (unsigned i = 0; HEAP_HAS_OWNERS && i < HEAP_SLAB_WORDS; i++)
+        if ((tsl_atomic_load(&run->free[i]) & tsl_atomic_load(&run->remote[i])) != 0)
+            return broken(5, run->start, "no block was freed by its owner and by another CPU");
+    if (tsl_bits_find_set(run->free, HEAP_SLAB_BLOCKS, run->blocks) != TSL_BITS_NONE)
+        return broken(5, run->start, "a slab has a bit for each block and no other bits");
+    switch (run->place) {
+    case HEAP_PLACE_FULL:
+        is_right = run->slack == (int)heap_full_slack(run->blocks) - (int)(run->blocks - used);
+        break;
+    case HEAP_PLACE_PARTIAL:
+        is_right = used > 0 && used < run->blocks && run->slack == (int)used - 1;
+        break;
+    case HEAP_PLACE_EMPTY:
+        is_right = used == 0 && run->align_shift == 0;
+        break;
+    default:
+        is_right = run->place == HEAP_PLACE_CURRENT;
     }
-    if (slabs != pool->slab_count || empty != pool->empty_count || live != heap_class_live(pool))
-        return broken(7, index, "a class counts its slabs, empty slabs and live blocks right");
-    tally->bytes += live * pool->block_bytes;
+    if (!is_right)
+        return broken(6, run->start, "a slab is where its free blocks say, with that slack");
+    return TSL_NO_DEFECT;
+}
+
+static struct tsl_defect check_slab(const struct tsl_heap *self, const struct heap_run *run,
+                                    struct tally *tally)
+{
+    const struct heap_pool *owner = heap_owner_of(run);
+    const struct heap_cpu *cpu = &self->centre;
+    struct tsl_defect defect = check_shape(self, run);
+
+    if (defect.rule != 0)
+        return defect;
+    if (owner == NULL || (owner->cpu != HEAP_CENTRE && owner->cpu >= TSL_CPUS))
+        return broken(4, run->start, "a slab has an owner");
+    if (owner->cpu != HEAP_CENTRE)
+        cpu = self->cpus[owner->cpu];
+    if (owner != &cpu->pools[run->class_index])
+        return broken(4, run->start, "a slab's owner is a pool of its class");
+    bool is_still = owner->cpu == HEAP_CENTRE || owner->cpu == tally->cpu;
+    if (!is_still || (HEAP_HAS_OWNERS && run->place == HEAP_PLACE_LOOSE)) {
+        tally->elsewhere++;
+        return TSL_NO_DEFECT;
+    }
+    tally->slabs++;
+    tally->used_bytes += heap_run_used(run) * (size_t)self->classes[run->class_index].block_bytes;
+    return check_bits(run);
+}
+
+/* Rules 4 to 6 and 8, run by run. */
+static struct tsl_defect check_runs(const struct tsl_heap *self, struct tally *tally)
+{
+    struct heap_run *run = NULL;
+
+    while ((run = tsl_heap_record_next(self, run)) != NULL) {
+        const struct heap_run *named = run;
+        struct tsl_defect defect = TSL_NO_DEFECT;
+        tally->records++;
+        if (run->class_index == HEAP_FLIGHT) {
+            tally->in_flight++;
+            continue;
+        }
+        if (run->class_index != HEAP_LARGE && !heap_is_slab(run))
+            return broken(4, run->start, "a run is a slab of a class or a large block");
+        if (!heap_is_slab(run) && heap_map_at(self, run->start) == &tsl_heap_returned) {
+            named = &tsl_heap_returned;
+            tally->parked_pages += run->pages;
+        }
+        defect = check_mapped(self, run, named, tally);
+        if (defect.rule == 0 && heap_is_slab(run))
+            defect = check_slab(self, run, tally);
+        if (defect.rule != 0)
+            return defect;
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Rules 3 and 6 for the slabs of one pool that are on its list. */
+static struct tsl_defect check_listed(const struct heap_pool *pool, size_t *slabs, size_t *empty)
+{
+    struct tsl_list *link;
+
+    TSL_LIST_EACH(link, &pool->slabs)
+    {
+        const struct heap_run *run = heap_run_of(link);
+        if (!is_linked(link))
+            return broken(3, (uintptr_t)run, "the links of a list agree with each other");
+        if (!is_record_used(run))
+            return broken(3, (uintptr_t)run, "the record of a run in a list is marked as used");
+        if (heap_owner_of(run) != pool ||
+            (run->place != HEAP_PLACE_PARTIAL && run->place != HEAP_PLACE_EMPTY))
+            return broken(6, run->start, "a slab on a pool's list is its own and has free blocks");
+        if (run->place == HEAP_PLACE_PARTIAL && *empty > 0)
+            return broken(6, run->start, "partial slabs are in front of empty ones");
+        *empty += run->place == HEAP_PLACE_EMPTY;
+        (*slabs)++;
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Rules 3 and 6 for its full slabs. */
+static struct tsl_defect check_full(const struct heap_pool *pool, size_t *slabs)
+{
+    struct tsl_list *link;
+
+    TSL_LIST_EACH(link, &pool->full)
+    {
+        const struct heap_run *run = heap_run_of(link);
+        if (!is_linked(link))
+            return broken(3, (uintptr_t)run, "the links of a list agree with each other");
+        if (!is_record_used(run))
+            return broken(3, (uintptr_t)run, "the record of a run in a list is marked as used");
+        if (heap_owner_of(run) != pool || run->place != HEAP_PLACE_FULL)
+            return broken(6, run->start, "a slab on a pool's list of full ones is one");
+        (*slabs)++;
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Rules 3, 6 and 7 for one pool, whose owner cannot change it now. */
+static struct tsl_defect check_pool(const struct tsl_heap *self, const struct heap_pool *pool,
+                                    unsigned class_index, struct tally *tally)
+{
+    const struct heap_run *run = pool->current;
+    size_t slabs = run != NULL, empty = 0;
+    struct tsl_defect defect = check_listed(pool, &slabs, &empty);
+
+    if (defect.rule == 0)
+        defect = check_full(pool, &slabs);
+    if (defect.rule != 0)
+        return defect;
+    if (pool->block_bytes != self->classes[class_index].block_bytes)
+        return broken(7, class_index, "a pool has its class's block size");
+    if (slabs != pool->slab_count || empty != pool->empty_count)
+        return broken(7, class_index, "a pool counts its slabs and empty slabs right");
+    tally->slabs -= slabs;
+    if (run == NULL)
+        return tsl_atomic_load(pool->word) == 0
+                   ? TSL_NO_DEFECT
+                   : broken(7, class_index, "a pool without a current slab offers no block");
+    size_t word = (size_t)(pool->word - run->free);
+    if (run->place != HEAP_PLACE_CURRENT || heap_owner_of(run) != pool || word >= HEAP_SLAB_WORDS ||
+        pool->base != run->start + word * HEAP_WORD_BITS * pool->block_bytes)
+        return broken(7, class_index, "a pool's current word is one of its current slab");
+    return TSL_NO_DEFECT;
+}
+
+/* The pools of the centre and of this CPU, and that together they have all slabs counted. */
+static struct tsl_defect check_pools(const struct tsl_heap *self, struct tally *tally)
+{
+    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+        struct tsl_defect defect = check_pool(self, &self->centre.pools[i], i, tally);
+        if (defect.rule == 0 && HEAP_HAS_OWNERS && self->cpus[tally->cpu] != &tsl_heap_nobody)
+            defect = check_pool(self, &self->cpus[tally->cpu]->pools[i], i, tally);
+        if (defect.rule != 0)
+            return defect;
+    }
+    if (tally->slabs != 0)
+        return broken(7, tally->slabs, "each slab is in its owner's pool");
     return TSL_NO_DEFECT;
 }
 
 /* Rule 2. */
 static struct tsl_defect check_table(const struct tsl_heap *self)
 {
-    for (size_t unit = 1; unit <= self->largest / TSL_HEAP_ALIGN; unit++) {
+    for (size_t unit = 1; unit < HEAP_TABLE_ENTRIES; unit++) {
         size_t bytes = unit * TSL_HEAP_ALIGN;
         size_t align = tsl_is_power_of_two(bytes) ? bytes : TSL_HEAP_ALIGN;
-        unsigned index = self->class_of[unit];
+        unsigned index = self->pool_of[unit] / (unsigned)sizeof(struct heap_pool);
 
+        if (self->pool_of[unit] % sizeof(struct heap_pool) != 0 || index > HEAP_CLASSES)
+            return broken(2, bytes, "the table names pools");
         for (unsigned i = 0; i < HEAP_CLASSES && i <= index; i++) {
-            const struct heap_class *pool = &self->classes[i];
-            bool fits = pool->block_bytes >= bytes && pool->align >= align;
+            const struct heap_class *class = &self->classes[i];
+            bool fits = class->block_bytes >= bytes && class->align >= align;
             if (fits != (i == index))
                 return broken(2, bytes, "the class of a size is the smallest that holds it");
         }
@@ -128,31 +258,40 @@ static struct tsl_defect check_table(const struct tsl_heap *self)
     return TSL_NO_DEFECT;
 }
 
-/* Large and parked blocks: rule 9, and 3 and 8. */
-static struct tsl_defect check_large(const struct tsl_heap *self, const struct tsl_list *list,
-                                     size_t count, size_t pages, struct tally *tally)
+/* Large and parked blocks: rules 3 and 9. */
+static struct tsl_defect check_large(const struct tsl_list *list, size_t *count, size_t *pages)
 {
     struct tsl_list *link;
-    size_t have = 0, have_pages = 0;
-    bool is_parked = list == &self->parked;
 
     TSL_LIST_EACH(link, list)
     {
         const struct heap_run *run = heap_run_of(link);
         if (!is_linked(link))
             return broken(3, (uintptr_t)run, "the links of a list agree with each other");
+        if (!is_record_used(run))
+            return broken(3, (uintptr_t)run, "the record of a run in a list is marked as used");
         if (run->class_index != HEAP_LARGE || run->pages == 0 ||
             !tsl_is_aligned(run->start, (size_t)1 << run->align_shift))
             return broken(9, run->start, "a large block has pages and keeps its alignment");
-        struct tsl_defect defect =
-            check_run(self, run, is_parked ? &tsl_heap_returned : run, tally);
-        if (defect.rule != 0)
-            return defect;
-        have++;
-        have_pages += run->pages;
+        (*count)++;
+        *pages += run->pages;
     }
-    if ((!is_parked && have != count) || have_pages != pages)
-        return broken(9, (uintptr_t)list, "large blocks and their pages are counted right");
+    return TSL_NO_DEFECT;
+}
+
+static struct tsl_defect check_all_large(const struct tsl_heap *self, const struct tally *tally)
+{
+    size_t count = 0, pages = 0, parked = 0, parked_pages = 0;
+    struct tsl_defect defect = check_large(&self->large, &count, &pages);
+
+    if (defect.rule == 0)
+        defect = check_large(&self->parked, &parked, &parked_pages);
+    if (defect.rule != 0)
+        return defect;
+    if (count != self->large_count || pages != self->large_pages)
+        return broken(9, (uintptr_t)&self->large, "large blocks and their pages are counted right");
+    if (parked_pages != self->parked_pages || parked_pages != tally->parked_pages)
+        return broken(9, (uintptr_t)&self->parked, "parked pages are counted right");
     return TSL_NO_DEFECT;
 }
 
@@ -178,7 +317,7 @@ static struct tsl_defect check_records(const struct tsl_heap *self, const struct
         }
     }
     if (pages != self->record_page_count || spare != self->record_spare_count ||
-        used != tally->records + self->flight_records)
+        used != tally->records || tally->in_flight != self->flight_records)
         return broken(10, used, "each record in use belongs to one run, and pages are counted");
     return TSL_NO_DEFECT;
 }
@@ -194,7 +333,7 @@ static struct tsl_defect check_map(const struct tsl_heap *self, const struct tal
         size_t rest = window_pages - i * HEAP_LEAF_ENTRIES;
         leaves += leaf != NULL;
         for (size_t j = 0; leaf != NULL && j < HEAP_LEAF_ENTRIES && j < rest; j++)
-            named += leaf[j] != NULL && leaf[j] != &tsl_heap_returned;
+            named += leaf[j] != &tsl_heap_nowhere && leaf[j] != &tsl_heap_returned;
     }
     if (named != tally->mapped)
         return broken(8, named, "the map names no page that belongs to no run");
@@ -207,30 +346,31 @@ static struct tsl_defect check_map(const struct tsl_heap *self, const struct tal
 static struct tsl_defect check_totals(const struct tsl_heap *self, const struct tally *tally)
 {
     size_t pages = self->head_pages + self->record_page_count + self->map_leaf_pages +
-                   self->flight_pages + tally->pages;
+                   self->cpu_pages + self->flight_pages + tally->pages;
+    size_t large_bytes = self->large_pages << TSL_PAGE_SHIFT;
 
     if (pages != self->taken_pages)
         return broken(1, self->taken_pages, "each page taken from the source is accounted for");
     if (self->taken_pages > self->ceiling_pages)
         return broken(1, self->taken_pages, "no more is taken than the ceiling allows");
-    if (tally->bytes != self->live_bytes || self->live_bytes > self->peak_bytes ||
-        self->large_allocs - self->large_frees != self->large_count)
-        return broken(11, self->live_bytes, "live blocks and bytes are counted right");
+    if (self->large_allocs - self->large_frees != self->large_count)
+        return broken(11, self->large_count, "large allocations and frees are counted right");
+    if (tally->elsewhere == 0 && tally->used_bytes + large_bytes != tsl_heap_live_bytes(self))
+        return broken(11, tally->used_bytes, "live blocks are counted right");
     return TSL_NO_DEFECT;
 }
 
 static struct tsl_defect check_heap(const struct tsl_heap *self)
 {
-    struct tally tally = {0};
+    struct tally tally = {.cpu = HEAP_HAS_OWNERS ? tsl_cpu_this() : 0};
     struct tsl_defect defect = check_table(self);
 
-    for (unsigned i = 0; i < HEAP_CLASSES && defect.rule == 0; i++)
-        defect = check_class(self, i, &tally);
-    tally.bytes += self->large_pages << TSL_PAGE_SHIFT;
     if (defect.rule == 0)
-        defect = check_large(self, &self->large, self->large_count, self->large_pages, &tally);
+        defect = check_runs(self, &tally);
     if (defect.rule == 0)
-        defect = check_large(self, &self->parked, 0, self->parked_pages, &tally);
+        defect = check_pools(self, &tally);
+    if (defect.rule == 0)
+        defect = check_all_large(self, &tally);
     if (defect.rule == 0)
         defect = check_records(self, &tally);
     if (defect.rule == 0)

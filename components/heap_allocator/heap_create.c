@@ -1,39 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_create.c: begin and end of a heap: checks of what it is made of, its first pages, the
- * geometry of classes.
+ * heap_create.c: begin and end of a heap: checks of what it is made of, its first pages.
  *
  * Owns:    the constant fields of struct tsl_heap.
- * Needs:   heap_source.c, heap_fixed.c.
+ * Needs:   heap_source.c, heap_fixed.c, heap_class.c.
  * Callers: users of the heap.
  *
- * The head of a heap: struct tsl_heap, root of the page map, leaves if the map is flat, class
- * table.
+ * The head of a heap: struct tsl_heap with the root of the page map, then the leaves if the map is
+ * flat.
  */
 #include <string.h>
 
 #include "heap_allocator_internal.h"
 
-const uint32_t tsl_heap_class_sizes[TSL_HEAP_CLASSES_COUNT] = {TSL_HEAP_CLASSES_LIST};
-
-/* Heaps below these ceilings have small slabs, since a partly filled slab costs them more. */
-#define TINY_HEAP_PAGES  256u  /* 1 MiB */
-#define SMALL_HEAP_PAGES 4096u /* 16 MiB */
-
 /* Where the parts of a head are, in bytes from its start. */
 struct head_shape {
     size_t map_leaves;
-    size_t root;
     size_t leaves;
-    size_t class_of;
     size_t end;
     bool is_flat;
 };
-
-static size_t largest_class(void)
-{
-    return tsl_heap_class_sizes[HEAP_CLASSES - 1];
-}
 
 static struct head_shape head_shape(size_t window_pages, bool is_flat)
 {
@@ -41,88 +27,9 @@ static struct head_shape head_shape(size_t window_pages, bool is_flat)
 
     shape.is_flat = is_flat || window_pages <= HEAP_LEAF_ENTRIES;
     shape.map_leaves = (window_pages + HEAP_LEAF_ENTRIES - 1) / HEAP_LEAF_ENTRIES;
-    shape.root = tsl_align_up(sizeof(struct tsl_heap), sizeof(void *));
-    shape.leaves = shape.root + shape.map_leaves * sizeof(void *);
-    shape.class_of = shape.leaves + (shape.is_flat ? window_pages * sizeof(void *) : 0);
-    shape.end = shape.class_of + largest_class() / TSL_HEAP_ALIGN + 1;
+    shape.leaves = sizeof(struct tsl_heap) + shape.map_leaves * sizeof(void *);
+    shape.end = shape.leaves + (shape.is_flat ? window_pages * sizeof(void *) : 0);
     return shape;
-}
-
-/* Kconfig's tool checks the list too; consumers may write config.h by hand. */
-static bool is_class_list_good(void)
-{
-    uint32_t previous = 0;
-
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
-        uint32_t size = tsl_heap_class_sizes[i];
-        if (size <= previous || !tsl_is_aligned(size, TSL_HEAP_ALIGN))
-            return false;
-        previous = size;
-    }
-    return previous <= HEAP_CLASS_LARGEST;
-}
-
-static unsigned slab_blocks(size_t block_bytes, unsigned pages)
-{
-    size_t blocks = (size_t)pages * TSL_PAGE_BYTES / block_bytes;
-    return blocks > HEAP_SLAB_BLOCKS ? HEAP_SLAB_BLOCKS : (unsigned)blocks;
-}
-
-/*
- * Pages of a slab: the fewest with enough blocks and at most 1/16 lost at the end; if no number of
- * pages will do, the one that loses least.
- */
-static unsigned slab_pages(size_t block_bytes, size_t ceiling_pages)
-{
-    unsigned least = (unsigned)tsl_pages_of(block_bytes);
-    unsigned most = ceiling_pages < TINY_HEAP_PAGES ? 1 : HEAP_SLAB_PAGES;
-    unsigned wanted = ceiling_pages < SMALL_HEAP_PAGES ? 8 : 64;
-    unsigned best = least;
-    size_t best_lost = SIZE_MAX;
-
-    if (ceiling_pages >= TINY_HEAP_PAGES && most < 2 * least)
-        most = 2 * least;
-    for (unsigned pages = least; pages <= most; pages++) {
-        unsigned blocks = slab_blocks(block_bytes, pages);
-        size_t lost = (size_t)pages * TSL_PAGE_BYTES - blocks * block_bytes;
-        if (lost * 16 <= (size_t)pages * TSL_PAGE_BYTES && blocks >= wanted)
-            return pages;
-        if (best_lost == SIZE_MAX || lost * best < best_lost * pages) {
-            best = pages;
-            best_lost = lost;
-        }
-    }
-    return best;
-}
-
-static void class_init(struct heap_class *pool, uint32_t block_bytes, size_t ceiling_pages)
-{
-    uint32_t lowest = block_bytes & (~block_bytes + 1);
-
-    for (unsigned i = 0; i < HEAP_FILLS; i++)
-        tsl_list_init(&pool->slabs[i]);
-    pool->block_bytes = block_bytes;
-    pool->reciprocal = UINT32_MAX / block_bytes + 1;
-    pool->slab_pages = (uint16_t)slab_pages(block_bytes, ceiling_pages);
-    pool->slab_blocks = (uint16_t)slab_blocks(block_bytes, pool->slab_pages);
-    pool->align = lowest;
-    if (lowest > TSL_PAGE_BYTES && lowest != block_bytes)
-        pool->align = TSL_PAGE_BYTES;
-}
-
-/* The smallest class for each size; a power of two also needs that alignment. */
-static void class_table_init(struct tsl_heap *self)
-{
-    for (size_t unit = 0; unit <= self->largest / TSL_HEAP_ALIGN; unit++) {
-        size_t bytes = unit * TSL_HEAP_ALIGN;
-        size_t align = tsl_is_power_of_two(unit) ? bytes : TSL_HEAP_ALIGN;
-        unsigned i = 0;
-
-        while (i < HEAP_CLASSES &&
-               (self->classes[i].block_bytes < bytes || self->classes[i].align < align))
-            i++;
-        self->class_of[unit] = (uint8_t)(i < HEAP_CLASSES ? i : HEAP_LARGE);
-    }
 }
 
 static void lists_init(struct tsl_heap *self)
@@ -133,30 +40,42 @@ static void lists_init(struct tsl_heap *self)
     tsl_list_init(&self->parked);
 }
 
+static void flat_map_init(struct tsl_heap *self, const struct head_shape *shape)
+{
+    struct heap_run **leaves = (struct heap_run **)(void *)((char *)self + shape->leaves);
+
+    tsl_heap_map_wipe(leaves, (shape->end - shape->leaves) / sizeof(void *));
+    for (size_t i = 0; i < shape->map_leaves; i++)
+        self->map_root[i] = leaves + i * HEAP_LEAF_ENTRIES;
+}
+
+/* Nobody owns anything yet. */
+static void owners_init(struct tsl_heap *self)
+{
+    for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
+        self->cpus[i] = &tsl_heap_nobody;
+    for (unsigned i = 0; i <= HEAP_CLASSES; i++) {
+        tsl_heap_pool_init(&self->centre.pools[i],
+                           i < HEAP_CLASSES ? self->classes[i].block_bytes : 0, HEAP_CENTRE);
+    }
+}
+
 /* Fills a head, which is not yet visible to anybody. */
 static void head_init(struct tsl_heap *self, const struct head_shape *shape,
                       const struct tsl_page_source *source, size_t ceiling_pages)
 {
-    char *head = (char *)self;
-
     memset(self, 0, shape->end);
     tsl_lock_init(&self->lock, TSL_RANK_HEAP);
     lists_init(self);
     self->source = *source;
     self->ceiling_pages = ceiling_pages;
-    self->largest = largest_class();
-    self->class_of = (uint8_t *)(head + shape->class_of);
     self->head_bytes = shape->end;
     self->map_leaves = shape->map_leaves;
     self->is_map_flat = shape->is_flat;
-    self->map_root = (struct heap_run ***)(void *)(head + shape->root);
-    for (size_t i = 0; shape->is_flat && i < shape->map_leaves; i++) {
-        self->map_root[i] =
-            (struct heap_run **)(void *)(head + shape->leaves) + i * HEAP_LEAF_ENTRIES;
-    }
-    for (unsigned i = 0; i < HEAP_CLASSES; i++)
-        class_init(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
-    class_table_init(self);
+    if (shape->is_flat)
+        flat_map_init(self, shape);
+    tsl_heap_classes_init(self, ceiling_pages);
+    owners_init(self);
 }
 
 static enum tsl_status check_config(const struct tsl_heap_config *config)
@@ -165,7 +84,7 @@ static enum tsl_status check_config(const struct tsl_heap_config *config)
 
     if (config == NULL || config->source.get == NULL || config->source.put == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: a page source needs get and put");
-    if (!is_class_list_good())
+    if (!tsl_heap_classes_are_good())
         return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
     const struct tsl_page_source *source = &config->source;
     if (source->start == 0 || !tsl_checked_last(source->start, source->bytes, &last)) {
@@ -218,7 +137,7 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
 
     if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last))
         return tsl_refuse(NULL, TSL_INVALID, "heap: array of %zu bytes at %p", bytes, array);
-    if (!is_class_list_good())
+    if (!tsl_heap_classes_are_good())
         return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
     /* Sized for all of the array, a little more than the pages that remain in the end. */
     struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT, true);
@@ -244,21 +163,34 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
     return TSL_OK;
 }
 
+/* => no block is live, and nobody uses the heap. Gives the heap's own pages back, but for the head.
+ */
+static void own_pages_give(struct tsl_heap *self)
+{
+    for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++)
+        if (self->map_root[i] != NULL)
+            self->source.put(self->source.context, self->map_root[i], 1);
+    for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
+        if (self->cpus[i] != &tsl_heap_nobody)
+            self->source.put(self->source.context, self->cpus[i],
+                             tsl_pages_of(sizeof(struct heap_cpu)));
+}
+
 enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
 {
     if (self == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: no heap to destroy");
+    (void)tsl_heap_trim(self);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t live = self->live_bytes;
+    size_t live = tsl_heap_live_bytes(self);
     tsl_lock_release(&self->lock, pin);
     if (live != 0) {
         return tsl_refuse(&self->refusals, TSL_BUSY, "heap %p: blocks of %zu bytes are live",
                           (void *)self, live);
     }
-    (void)tsl_heap_trim(self);
-    for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++)
-        if (self->map_root[i] != NULL)
-            self->source.put(self->source.context, self->map_root[i], 1);
+    if (HEAP_HAS_OWNERS)
+        tsl_heap_owners_end(self);
+    own_pages_give(self);
     struct tsl_page_source source = self->source;
     size_t head_pages = self->head_pages;
 

@@ -15,13 +15,13 @@
 
 static bool is_run(const struct heap_run *run)
 {
-    return run != NULL && run != &tsl_heap_returned;
+    return run != &tsl_heap_nowhere && run != &tsl_heap_returned;
 }
 
 bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
 {
     const struct heap_run *here = heap_map_at(self, address);
-    const struct heap_run *run = NULL;
+    const struct heap_run *run = &tsl_heap_nowhere;
     enum tsl_status status;
 
     if (is_run(here))

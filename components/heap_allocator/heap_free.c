@@ -3,42 +3,47 @@
  * heap_free.c: freeing, and the one place that decides whether an address is a live block.
  *
  * Owns:    the verdicts on bad addresses and their wording.
- * Needs:   heap_map.c, heap_slab.c.
- * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find, tsl_heap_release).
+ * Needs:   heap_map.c, heap_slab.c, heap_owner.c.
+ * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find).
+ *
+ * The short way: the map gives the slab, a multiplication the block; if this CPU owns the slab, one
+ * bit is tested and set, pinned, without a lock or an atomic operation. Then the long ways: the
+ * slab of another CPU, the centre under the lock, a refusal.
  */
 #include "heap_allocator_internal.h"
 
-static enum tsl_status find_in_slab(const struct tsl_heap *self, struct heap_run *run,
-                                    size_t offset, struct heap_place *out)
+static enum tsl_status find_in_slab(struct heap_run *run, size_t block_bytes, size_t offset,
+                                    struct heap_place_of *out)
 {
-    const struct heap_class *pool = &self->classes[run->class_index];
-    unsigned index = heap_slab_index(pool, offset);
+    unsigned index;
 
     out->run = run;
-    out->index = index;
-    out->block_bytes = pool->block_bytes;
-    if (TSL_UNLIKELY(index * pool->block_bytes != offset || index >= pool->slab_blocks))
+    out->block_bytes = block_bytes;
+    if (!heap_split(run->reciprocal, (uint32_t)offset, &index) || index >= run->blocks)
         return TSL_INVALID;
-    if (TSL_UNLIKELY((run->free[index / TSL_WORD_BITS] >> (index % TSL_WORD_BITS) & 1) != 0))
+    out->index = index;
+    if ((heap_free_bits(run, index / HEAP_WORD_BITS) >> (index % HEAP_WORD_BITS) & 1) != 0)
         return TSL_DOUBLE_FREE;
     return TSL_OK;
 }
 
 enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
-                              struct heap_place *out)
+                              struct heap_place_of *out)
 {
     uintptr_t address = (uintptr_t)block;
     struct heap_run *run = heap_map_at(self, address);
 
     out->block_bytes = 0;
-    if (TSL_UNLIKELY(run == NULL))
+    if (run == &tsl_heap_nowhere)
         return TSL_FOREIGN;
-    if (TSL_UNLIKELY(!tsl_is_aligned(address, TSL_HEAP_ALIGN)))
+    if (!tsl_is_aligned(address, TSL_HEAP_ALIGN))
         return TSL_MISALIGNED;
-    if (TSL_UNLIKELY(run == &tsl_heap_returned))
+    if (run == &tsl_heap_returned)
         return TSL_DOUBLE_FREE;
-    if (run->class_index != HEAP_LARGE)
-        return find_in_slab(self, run, address - run->start, out);
+    if (heap_is_slab(run)) {
+        return find_in_slab(run, self->classes[run->class_index].block_bytes, address - run->start,
+                            out);
+    }
     out->run = run;
     out->index = 0;
     out->block_bytes = heap_run_bytes(run);
@@ -74,71 +79,174 @@ enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status sta
                       (void *)self, verb, block, reason_of(status), block_bytes);
 }
 
-void tsl_heap_release(struct tsl_heap *self, const struct heap_place *place, bool is_kept,
-                      struct heap_outgoing *outgoing)
+void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
+                            struct heap_outgoing *outgoing)
 {
-    struct heap_run *run = place->run;
-
-    if (TSL_LIKELY(run->class_index != HEAP_LARGE)) {
-        tsl_heap_class_give(self, run, place->index, is_kept, outgoing);
-        return;
-    }
     tsl_list_remove(&run->link);
-    heap_count_bytes(self, 0, heap_run_bytes(run));
     self->large_frees++;
     self->large_count--;
     self->large_pages -= run->pages;
     if (is_kept) {
         tsl_heap_map_set(self, run->start, run->pages, &tsl_heap_returned);
         tsl_list_push_front(&self->parked, &run->link);
-        self->parked_pages += run->pages;
+        tsl_atomic_store(&self->parked_pages, self->parked_pages + run->pages);
         return;
     }
     tsl_heap_run_retire(self, run, outgoing);
 }
 
-static enum tsl_status free_block(struct tsl_heap *self, void *block, bool is_kept)
+/* => owned, the block is live. True: the slab must be looked at. */
+static inline bool slab_free(struct heap_pool *pool, struct heap_run *run, unsigned index)
 {
-    struct heap_outgoing outgoing;
-    struct heap_place place;
+    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
 
-    outgoing.count = 0;
+    tsl_atomic_store(word, tsl_atomic_load(word) | (tsl_word)1 << (index % HEAP_WORD_BITS));
+    pool->frees++;
+    return TSL_UNLIKELY(--run->slack < 0);
+}
+
+/* What is due after a free: pages that became superfluous go back. */
+static TSL_NOINLINE void owner_freed(struct tsl_heap *self, struct heap_run *run, bool is_kept,
+                                     tsl_pin pin)
+{
+    struct heap_outgoing outgoing = {0};
+
+    tsl_heap_freed(self, run->owner, run, is_kept, &outgoing);
+    tsl_cpu_unpin(pin);
+    tsl_heap_source_give_all(self, &outgoing);
+    if (heap_has_excess(self) && !is_kept)
+        tsl_heap_shed(self);
+}
+
+/* The short way. False: it has to be another, nothing happened. */
+static inline bool free_short(struct tsl_heap *self, void *block, bool is_kept)
+{
+    unsigned index;
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
+
+    if (TSL_UNLIKELY(!heap_split(run->reciprocal, offset, &index) || index >= run->blocks))
+        goto other;
+    struct heap_pool *pool = heap_owner_of(run);
+    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != tsl_cpu_this()))
+        goto other;
+    tsl_word bits = heap_free_bits(run, index / HEAP_WORD_BITS);
+    if (TSL_UNLIKELY((bits >> (index % HEAP_WORD_BITS) & 1) != 0))
+        goto other;
+    if (slab_free(pool, run, index))
+        owner_freed(self, run, is_kept, pin);
+    else
+        tsl_cpu_unpin(pin);
+    return true;
+
+other:
+    tsl_cpu_unpin(pin);
+    return false;
+}
+
+/* A block of a slab that another CPU owns. False: it is none, nothing happened. */
+static bool free_remote(struct tsl_heap *self, void *block, enum tsl_status *out)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_cpu_pin();
+    bool is_remote = false;
+
+    if (tsl_heap_find(self, block, &place) == TSL_OK && heap_is_slab(place.run)) {
+        struct heap_pool *owner = heap_owner_of(place.run);
+        is_remote = owner->cpu != HEAP_CENTRE && owner->cpu != tsl_cpu_this();
+        if (is_remote)
+            *out = tsl_heap_free_remote(self, place.run, owner, place.index);
+    }
+    tsl_cpu_unpin(pin);
+    if (is_remote && *out != TSL_OK)
+        *out = tsl_heap_refuse_block(self, *out, "free", block, place.block_bytes);
+    return is_remote;
+}
+
+/* => locked. Frees a large block or one of the centre's; false: a CPU owns it. */
+static bool centre_release(struct tsl_heap *self, const struct heap_place_of *place, bool is_kept,
+                           struct heap_outgoing *outgoing)
+{
+    struct heap_run *run = place->run;
+
+    if (!heap_is_slab(run)) {
+        tsl_heap_large_release(self, run, is_kept, outgoing);
+        return true;
+    }
+    struct heap_pool *pool = heap_owner_of(run);
+    if (pool->cpu != HEAP_CENTRE)
+        return false;
+    if (slab_free(pool, run, place->index))
+        tsl_heap_freed(self, pool, run, is_kept, outgoing);
+    return true;
+}
+
+/* Anything that no CPU owns, and all refusals. False: a CPU owns the block's slab by now. */
+static bool free_locked(struct tsl_heap *self, void *block, bool is_kept, enum tsl_status *out)
+{
+    struct heap_outgoing outgoing = {0};
+    struct heap_place_of place;
+    bool is_done = true;
+
     tsl_pin pin = tsl_lock_acquire(&self->lock);
+    if (HEAP_HAS_OWNERS)
+        tsl_heap_centre_receive(self);
     enum tsl_status status = tsl_heap_find(self, block, &place);
-    if (TSL_LIKELY(status == TSL_OK))
-        tsl_heap_release(self, &place, is_kept, &outgoing);
+    if (status == TSL_OK)
+        is_done = centre_release(self, &place, is_kept, &outgoing);
     bool is_parking = self->parked_pages > 0 && !is_kept && status == TSL_OK;
     tsl_lock_release(&self->lock, pin);
-    if (TSL_UNLIKELY(outgoing.count > 0))
-        tsl_heap_source_give_all(self, &outgoing);
-    if (TSL_UNLIKELY(is_parking))
+    tsl_heap_source_give_all(self, &outgoing);
+    if (is_parking)
         (void)tsl_heap_unpark(self);
-    if (TSL_UNLIKELY(status != TSL_OK))
-        return tsl_heap_refuse_block(self, status, "free", block, place.block_bytes);
-    return TSL_OK;
+    if (heap_has_excess(self) && !is_kept && status == TSL_OK)
+        tsl_heap_shed(self);
+    if (is_done)
+        *out = status == TSL_OK
+                   ? TSL_OK
+                   : tsl_heap_refuse_block(self, status, "free", block, place.block_bytes);
+    return is_done;
+}
+
+static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block, bool is_kept)
+{
+    enum tsl_status status = TSL_OK;
+
+    if (block == NULL)
+        return TSL_OK;
+    /* The slab may change hands while we look; then again. */
+    for (;;) {
+        if (HEAP_HAS_OWNERS && free_remote(self, block, &status))
+            return status;
+        if (free_locked(self, block, is_kept, &status))
+            return status;
+        if (free_short(self, block, is_kept))
+            return TSL_OK;
+    }
 }
 
 enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
-    if (TSL_UNLIKELY(block == NULL))
+    if (TSL_LIKELY(free_short(self, block, false)))
         return TSL_OK;
-    return free_block(self, block, false);
+    return free_long(self, block, false);
 }
 
 enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned flags)
 {
+    bool is_kept = (flags & TSL_HEAP_NO_WAIT) != 0;
+
     if ((flags & ~(unsigned)TSL_HEAP_NO_WAIT) != 0) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "heap %p: free of %p with flags %#x",
                           (void *)self, block, flags);
     }
-    if (block == NULL)
-        return TSL_OK;
-    return free_block(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
+    return free_short(self, block, is_kept) ? TSL_OK : free_long(self, block, is_kept);
 }
 
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
 {
-    struct heap_place place;
+    struct heap_place_of place;
 
     if (block == NULL)
         return 0;

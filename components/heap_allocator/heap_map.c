@@ -7,18 +7,23 @@
  * Callers: the other files of this component.
  *
  * Two levels; a leaf is a page taken from the source when the first run in its part of the window
- * appears, and stays until the heap ends. Cost: one pointer a page of the window that was ever
- * touched.
+ * appears, and stays until the heap ends. Written under the lock, read by anyone who is pinned.
+ * Cost: one pointer a page of the window that was ever touched.
  */
-#include <string.h>
-
 #include "heap_allocator_internal.h"
 
-struct heap_run tsl_heap_returned;
+struct heap_run tsl_heap_nowhere = {.class_index = HEAP_FLIGHT};
+struct heap_run tsl_heap_returned = {.class_index = HEAP_FLIGHT};
 
 static size_t page_index(const struct tsl_heap *self, uintptr_t address)
 {
     return (address - self->source.start) >> TSL_PAGE_SHIFT;
+}
+
+void tsl_heap_map_wipe(struct heap_run **entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        entries[i] = &tsl_heap_nowhere;
 }
 
 /* Takes a page for a leaf and installs it, unless another CPU was faster. */
@@ -27,12 +32,12 @@ static bool leaf_add(struct tsl_heap *self, size_t number)
     struct heap_run **leaf = tsl_heap_source_take(self, 1, 1);
     if (leaf == NULL)
         return false;
-    memset(leaf, 0, TSL_PAGE_BYTES);
+    tsl_heap_map_wipe(leaf, HEAP_LEAF_ENTRIES);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool is_needed = self->map_root[number] == NULL;
     if (is_needed) {
-        self->map_root[number] = leaf;
+        TSL_ATOMIC_STORE_POINTER(&self->map_root[number], leaf);
         self->map_leaf_pages++;
         self->flight_pages--;
     }
@@ -47,13 +52,9 @@ bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
     size_t first = page_index(self, start) / HEAP_LEAF_ENTRIES;
     size_t last = (page_index(self, start) + pages - 1) / HEAP_LEAF_ENTRIES;
 
-    for (size_t number = first; number <= last; number++) {
-        tsl_pin pin = tsl_lock_acquire(&self->lock);
-        bool is_present = self->map_root[number] != NULL;
-        tsl_lock_release(&self->lock, pin);
-        if (!is_present && !leaf_add(self, number))
+    for (size_t number = first; number <= last; number++)
+        if (TSL_ATOMIC_LOAD_POINTER(&self->map_root[number]) == NULL && !leaf_add(self, number))
             return false;
-    }
     return true;
 }
 
@@ -61,15 +62,17 @@ void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, stru
 {
     size_t index = page_index(self, start);
 
-    for (size_t end = index + pages; index < end; index++)
-        self->map_root[index / HEAP_LEAF_ENTRIES][index % HEAP_LEAF_ENTRIES] = run;
+    for (size_t end = index + pages; index < end; index++) {
+        struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
+        TSL_ATOMIC_STORE_POINTER(&leaf[index % HEAP_LEAF_ENTRIES], run);
+    }
 }
 
 bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages)
 {
     for (size_t i = 0; i < pages; i++) {
         struct heap_run *run = heap_map_at(self, start + (i << TSL_PAGE_SHIFT));
-        if (run != NULL && run != &tsl_heap_returned)
+        if (run != &tsl_heap_nowhere && run != &tsl_heap_returned)
             return false;
     }
     return true;

@@ -2,7 +2,8 @@
  *
  * heap_realloc.c: changing the size of a block: in place where that is cheap, else by moving.
  *
- * Owns:    the busy mark of a large block, which keeps others off it while the lock is open.
+ * Owns:    the busy mark of a large block, which keeps others off it while the lock is open, and
+ *          HEAP_HELD, which keeps a slab's pages while a block is copied out of it.
  * Needs:   heap_alloc.c, heap_free.c, heap_source.c.
  * Callers: users of the heap (tsl_heap_realloc).
  */
@@ -10,10 +11,17 @@
 
 #include "heap_allocator_internal.h"
 
+/* What is to be done with a block, decided under the lock. */
+struct resize {
+    struct heap_run *run;
+    size_t old_bytes;
+    size_t align; /* that the block keeps */
+    bool is_done;
+};
+
 /* => locked. A large block's pages change from run->pages to `pages`. */
 static void large_resize(struct tsl_heap *self, struct heap_run *run, size_t pages)
 {
-    heap_count_bytes(self, pages << TSL_PAGE_SHIFT, heap_run_bytes(run));
     self->large_pages += pages - run->pages;
     run->pages = (uint32_t)pages;
 }
@@ -27,21 +35,20 @@ static void large_shrink(struct tsl_heap *self, struct heap_run *run, size_t pag
 
     tsl_heap_map_set(self, tail, tail_pages, &tsl_heap_returned);
     self->flight_pages += tail_pages;
-    outgoing->run[0].start = (void *)tail;
-    outgoing->run[0].pages = tail_pages;
-    outgoing->count = 1;
+    outgoing->start = (void *)tail;
+    outgoing->pages = tail_pages;
     large_resize(self, run, pages);
 }
 
-/* The source puts `pages` - run->pages more behind the run; false: it stays as it is. The run is
- * marked busy, so that it stays ours while the lock is open. */
+/* The source puts `pages` - run->pages more behind the run, which is busy; false: it stays as it
+ * is. */
 static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pages)
 {
     size_t more = pages - run->pages;
     uintptr_t tail = run->start + heap_run_bytes(run);
     size_t room = (self->source.bytes - (tail - self->source.start)) >> TSL_PAGE_SHIFT;
 
-    if (more > room || !tsl_heap_map_prepare(self, tail, more) ||
+    if (self->source.remap == NULL || more > room || !tsl_heap_map_prepare(self, tail, more) ||
         !tsl_heap_source_reserve(self, more))
         return false;
     if (!self->source.remap(self->source.context, (void *)run->start, run->pages, pages)) {
@@ -53,71 +60,129 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
     tsl_heap_map_set(self, tail, more, run);
     self->flight_pages -= more;
     self->source_gets++;
-    if (self->taken_pages > self->peak_taken_pages)
-        self->peak_taken_pages = self->taken_pages;
     large_resize(self, run, pages);
+    tsl_heap_source_came(self);
     tsl_lock_release(&self->lock, pin);
     return true;
 }
 
-static bool extend_busy(struct tsl_heap *self, struct heap_run *run, size_t pages)
+/* => locked. A large block: shrinks at once, else is marked busy. */
+static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
+                       struct heap_outgoing *outgoing)
 {
-    bool is_extended = large_extend(self, run, pages);
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    run->is_busy = 0;
-    tsl_lock_release(&self->lock, pin);
-    return is_extended;
+    size_t pages = tsl_pages_of(bytes + (bytes == 0));
+
+    plan->is_done =
+        tsl_heap_class_for(self, bytes, plan->align) == HEAP_LARGE && pages <= plan->run->pages;
+    if (!plan->is_done)
+        plan->run->is_busy = 1;
+    else if (pages < plan->run->pages)
+        large_shrink(self, plan->run, pages, outgoing);
 }
 
-/* A new block, the contents, the end of the old one. A block that only shrinks stays where it is
- * when there is no memory for a smaller one. */
-static void *move(struct tsl_heap *self, void *block, size_t old_bytes, size_t bytes, size_t align)
+/* => pinned. A block of a slab: stays in its class, else its slab is held. */
+static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struct resize *plan,
+                                 size_t bytes)
 {
-    void *fresh = tsl_heap_allocate(self, bytes, align, 0);
-    if (fresh == NULL)
-        return bytes <= old_bytes ? block : tsl_heap_fail(self, bytes);
-    memcpy(fresh, block, bytes < old_bytes ? bytes : old_bytes);
-    /* Refused only if somebody else freed the block meanwhile: that is logged, and the contents
-     * were copied from memory that was still the heap's. */
-    enum tsl_status status = tsl_heap_free(self, block);
-    (void)status;
+    struct heap_place_of place;
+
+    plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == plan->run->class_index;
+    if (plan->is_done)
+        return TSL_OK;
+    (void)tsl_atomic_add(&plan->run->state, HEAP_HELD);
+    /* Held now; but was it still live when it was? */
+    enum tsl_status status = tsl_heap_find(self, block, &place);
+    if (status != TSL_OK)
+        (void)tsl_atomic_sub(&plan->run->state, HEAP_HELD);
+    return status;
+}
+
+static enum tsl_status plan_resize(struct tsl_heap *self, const void *block, size_t bytes,
+                                   struct resize *plan, struct heap_outgoing *outgoing)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    enum tsl_status status = tsl_heap_find(self, block, &place);
+
+    plan->old_bytes = place.block_bytes;
+    if (status == TSL_OK) {
+        plan->run = place.run;
+        plan->align =
+            place.run->align_shift != 0 ? (size_t)1 << place.run->align_shift : TSL_HEAP_ALIGN;
+        if (heap_is_slab(place.run))
+            status = plan_slab(self, block, plan, bytes);
+        else
+            plan_large(self, plan, bytes, outgoing);
+    }
+    tsl_lock_release(&self->lock, pin);
+    return status;
+}
+
+/* Ends a busy large block, or the mark only. */
+static void large_unbusy(struct tsl_heap *self, struct heap_run *run, bool is_freed)
+{
+    struct heap_outgoing outgoing = {0};
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    run->is_busy = 0;
+    if (is_freed)
+        tsl_heap_large_release(self, run, false, &outgoing);
+    tsl_lock_release(&self->lock, pin);
+    tsl_heap_source_give_all(self, &outgoing);
+}
+
+static void *move_large(struct tsl_heap *self, void *block, const struct resize *plan, void *fresh,
+                        size_t bytes)
+{
+    if (fresh != NULL)
+        memcpy(fresh, block, bytes < plan->old_bytes ? bytes : plan->old_bytes);
+    large_unbusy(self, plan->run, fresh != NULL);
+    return fresh;
+}
+
+/* Nobody can take the pages away while the slab is held. Should somebody free the block meanwhile, by
+ * mistake, the free here finds that and logs it. */
+static void *move_slab(struct tsl_heap *self, void *block, const struct resize *plan, void *fresh,
+                       size_t bytes)
+{
+    if (fresh != NULL) {
+        memcpy(fresh, block, bytes < plan->old_bytes ? bytes : plan->old_bytes);
+        enum tsl_status status = tsl_heap_free(self, block);
+        (void)status;
+    }
+    (void)tsl_atomic_sub(&plan->run->state, HEAP_HELD);
     return fresh;
 }
 
 void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
 {
     struct heap_outgoing outgoing = {0};
-    struct heap_place place;
-    bool is_done = false, is_extending = false;
-    size_t align = TSL_HEAP_ALIGN, pages = tsl_pages_of(bytes);
+    struct resize plan = {0};
 
     if (block == NULL)
         return tsl_heap_alloc(self, bytes);
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    enum tsl_status status = tsl_heap_find(self, block, &place);
-    if (status == TSL_OK) {
-        struct heap_run *run = place.run;
-        if (run->align_shift != 0)
-            align = (size_t)1 << run->align_shift;
-        unsigned class_index = tsl_heap_class_for(self, bytes, align);
-        is_done = class_index == run->class_index;
-        if (is_done && class_index == HEAP_LARGE) {
-            pages += pages == 0;
-            is_done = pages <= run->pages;
-            if (pages < run->pages)
-                large_shrink(self, run, pages, &outgoing);
-            is_extending = !is_done && self->source.remap != NULL;
-            run->is_busy = is_extending;
-        }
-    }
-    tsl_lock_release(&self->lock, pin);
+    enum tsl_status status = plan_resize(self, block, bytes, &plan, &outgoing);
     tsl_heap_source_give_all(self, &outgoing);
     if (status != TSL_OK) {
-        status = tsl_heap_refuse_block(self, status, "resize", block, place.block_bytes);
+        status = tsl_heap_refuse_block(self, status, "resize", block, plan.old_bytes);
         (void)status;
         return NULL;
     }
-    if (is_done || (is_extending && extend_busy(self, place.run, pages)))
+    if (plan.is_done)
         return block;
-    return move(self, block, place.block_bytes, bytes, align);
+    bool is_slab = heap_is_slab(plan.run);
+    size_t pages = tsl_pages_of(bytes);
+    if (!is_slab && pages > plan.run->pages && large_extend(self, plan.run, pages)) {
+        large_unbusy(self, plan.run, false);
+        return block;
+    }
+    void *fresh = tsl_heap_allocate(self, bytes, plan.align, 0);
+    if (is_slab)
+        (void)move_slab(self, block, &plan, fresh, bytes);
+    else
+        (void)move_large(self, block, &plan, fresh, bytes);
+    if (fresh != NULL)
+        return fresh;
+    /* A block that only shrinks stays where it is without memory for a smaller one. */
+    return bytes <= plan.old_bytes ? block : tsl_heap_fail(self, bytes);
 }

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_slab.c: runs cut into equal blocks, one bit a block, on three lists a class.
+ * heap_slab.c: runs of pages, and pools: runs cut into equal blocks, one bit a block.
  *
- * Owns:    the classes' lists and bit words.
- * Needs:   heap_source.c, heap_record.c, heap_map.c.
- * Callers: heap_alloc.c, heap_free.c, heap_realloc.c, heap_create.c.
+ * Owns:    the pools' lists, the bit words, the centre's empty slabs.
+ * Needs:   heap_source.c, heap_record.c, heap_map.c, heap_owner.c.
+ * Callers: heap_alloc.c, heap_free.c, heap_owner.c, heap_create.c.
  *
- * Blocks come from the first partial slab, lowest address first; a slab that stops being full goes
- * to the front, so the fullest are used up and the others may become empty. A class keeps one empty
- * slab and one more for each eight slabs it has; the others go back.
+ * Blocks come from the current slab's current word, lowest address first. A slab whose blocks are
+ * used up is full; when an eighth of them came back it goes in front of the others, so the fullest
+ * are used first and the others may become empty. Nothing is counted on the way: `slack` says after
+ * how many frees by the owner a slab must be looked at. A pool keeps one empty slab
+ * and one more for each eight slabs it has; the others go back.
  */
 #include "heap_allocator_internal.h"
 
 #define EMPTY_SLABS_KEPT_SHIFT 3
 
+/* Where the current word of a pool without a current slab points. */
+static tsl_word no_bits;
+
 struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages)
 {
-    struct heap_outgoing outgoing = {0};
     struct heap_run *run = tsl_heap_record_new(self);
     if (run == NULL)
         return NULL;
@@ -34,20 +38,18 @@ fail_map:
 fail_pages:;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     self->flight_records--;
-    tsl_heap_record_drop(self, run, &outgoing);
+    tsl_heap_record_drop(self, run);
     tsl_lock_release(&self->lock, pin);
-    tsl_heap_source_give_all(self, &outgoing);
     return NULL;
 }
 
-void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run, struct tsl_list *list)
+void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run)
 {
     /* A page that has a run already was handed out twice by the source. */
     TSL_ASSERT(tsl_heap_map_is_clear(self, run->start, run->pages));
     tsl_heap_map_set(self, run->start, run->pages, run);
     self->flight_pages -= run->pages;
     self->flight_records--;
-    tsl_list_push_front(list, &run->link);
 }
 
 void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
@@ -55,149 +57,340 @@ void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
 {
     tsl_heap_map_set(self, run->start, run->pages, &tsl_heap_returned);
     self->flight_pages += run->pages;
-    outgoing->run[outgoing->count].start = (void *)run->start;
-    outgoing->run[outgoing->count].pages = run->pages;
-    outgoing->count++;
-    tsl_heap_record_drop(self, run, outgoing);
+    outgoing->start = (void *)run->start;
+    outgoing->pages = run->pages;
+    tsl_heap_record_drop(self, run);
 }
 
-/* => locked */
-static void slab_move(struct heap_class *pool, struct heap_run *run, enum heap_fill to)
+static void pool_without_current(struct heap_pool *pool)
 {
-    tsl_list_remove(&run->link);
-    tsl_list_push_front(&pool->slabs[to], &run->link);
+    pool->current = NULL;
+    pool->word = &no_bits;
+    pool->base = 0;
 }
 
-/* => locked. The slab to allocate from: partial, else one that was empty, else NULL. */
-static struct heap_run *slab_current(struct heap_class *pool)
+void tsl_heap_pool_init(struct heap_pool *pool, uint32_t block_bytes, uint32_t cpu)
 {
-    struct tsl_list *link = tsl_list_first(&pool->slabs[HEAP_PARTIAL]);
-    if (TSL_LIKELY(link != NULL))
-        return heap_run_of(link);
-    link = tsl_list_first(&pool->slabs[HEAP_EMPTY]);
-    if (link == NULL)
-        return NULL;
-    slab_move(pool, heap_run_of(link), HEAP_PARTIAL);
-    pool->empty_count--;
-    return heap_run_of(link);
+    pool_without_current(pool);
+    tsl_list_init(&pool->slabs);
+    tsl_list_init(&pool->full);
+    pool->block_bytes = block_bytes;
+    pool->cpu = cpu;
 }
 
-void *tsl_heap_class_take(struct heap_class *pool, unsigned align_shift)
+/* => owned. Points the pool at the lowest word of its current slab that has free blocks. */
+static bool pool_find_word(struct heap_pool *pool)
 {
-    struct heap_run *run = slab_current(pool);
-    if (run == NULL)
-        return NULL;
-    unsigned word = run->hint;
-    while (run->free[word] == 0) {
-        word++;
-        TSL_ASSERT(word < HEAP_SLAB_WORDS);
+    struct heap_run *run = pool->current;
+
+    for (unsigned word = 0; word < HEAP_SLAB_WORDS; word++) {
+        if (tsl_atomic_load(&run->free[word]) != 0) {
+            pool->word = &run->free[word];
+            pool->base = run->start + (uintptr_t)word * HEAP_WORD_BITS * pool->block_bytes;
+            return true;
+        }
     }
-    run->hint = (uint8_t)word;
-    unsigned index = word * TSL_WORD_BITS + (unsigned)tsl_bits_take(&run->free[word]);
-
-    if (--run->free_count == 0)
-        slab_move(pool, run, HEAP_FULL);
-    if (align_shift > run->align_shift)
-        run->align_shift = (uint8_t)align_shift;
-    return (void *)(run->start + (uintptr_t)index * pool->block_bytes);
+    return false;
 }
 
-/* => locked. The slab has no live block. */
-static void slab_emptied(struct tsl_heap *self, struct heap_class *pool, struct heap_run *run,
-                         bool is_kept, struct heap_outgoing *outgoing)
+/* => owned. The slab, which is on no list, was used up. */
+static void pool_add_full(struct heap_pool *pool, struct heap_run *run)
 {
-    run->align_shift = 0;
-    pool->empty_count++;
-    slab_move(pool, run, HEAP_EMPTY);
-    if (is_kept || pool->empty_count <= 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT))
-        return;
+    run->place = HEAP_PLACE_FULL;
+    run->slack = (int16_t)heap_full_slack(run->blocks);
+    tsl_list_push_front(&pool->full, &run->link);
+}
+
+bool tsl_heap_pool_refill(struct heap_pool *pool)
+{
+    struct heap_run *run = pool->current;
+
+    if (run != NULL) {
+        if (pool_find_word(pool))
+            return true;
+        pool_without_current(pool);
+        pool_add_full(pool, run);
+    }
+    struct tsl_list *link = tsl_list_pop_front(&pool->slabs);
+    if (link == NULL)
+        return false;
+    run = heap_run_of(link);
+    if (run->place == HEAP_PLACE_EMPTY)
+        pool->empty_count--;
+    run->place = HEAP_PLACE_CURRENT;
+    run->slack = INT16_MAX;
+    pool->current = run;
+    return pool_find_word(pool);
+}
+
+static bool pool_has_enough_empty(const struct heap_pool *pool)
+{
+    return pool->empty_count > 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
+}
+
+/* => owned. A slab on a list changes to the place that `used` live blocks say. */
+static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned used)
+{
     tsl_list_remove(&run->link);
-    pool->empty_count--;
-    pool->slab_count--;
-    tsl_heap_run_retire(self, run, outgoing);
+    if (used > 0) {
+        run->place = HEAP_PLACE_PARTIAL;
+        run->slack = (int16_t)(used - 1);
+        tsl_list_push_front(&pool->slabs, &run->link);
+        return false;
+    }
+    run->place = HEAP_PLACE_EMPTY;
+    run->slack = INT16_MAX;
+    run->align_shift = 0;
+    tsl_list_push_back(&pool->slabs, &run->link);
+    pool->empty_count++;
+    return pool_has_enough_empty(pool);
 }
 
-void tsl_heap_class_give(struct tsl_heap *self, struct heap_run *run, unsigned index, bool is_kept,
-                         struct heap_outgoing *outgoing)
+bool tsl_heap_pool_came(struct heap_pool *pool, struct heap_run *run)
 {
-    struct heap_class *pool = &self->classes[run->class_index];
-    unsigned word = index / TSL_WORD_BITS;
+    switch (run->place) {
+    case HEAP_PLACE_FULL:
+        return pool_move(pool, run, run->blocks - heap_full_slack(run->blocks) - 1);
+    case HEAP_PLACE_PARTIAL:
+        return pool_move(pool, run, 0);
+    default:
+        run->slack = INT16_MAX;
+        return false;
+    }
+}
 
-    tsl_word twice = tsl_bits_give_own(&run->free[word], tsl_bits_mask(index % TSL_WORD_BITS, 1));
-    TSL_ASSERT(twice == 0);
-    if (word < run->hint)
-        run->hint = (uint8_t)word;
-    pool->frees++;
-    heap_count_bytes(self, 0, pool->block_bytes);
-    if (run->free_count++ == 0)
-        slab_move(pool, run, HEAP_PARTIAL);
-    if (run->free_count == pool->slab_blocks)
-        slab_emptied(self, pool, run, is_kept, outgoing);
+bool tsl_heap_pool_settle(struct heap_pool *pool, struct heap_run *run)
+{
+    unsigned used = heap_run_used(run);
+    unsigned back = run->blocks - used;
+
+    switch (run->place) {
+    case HEAP_PLACE_FULL:
+        if (back > heap_full_slack(run->blocks))
+            return pool_move(pool, run, used);
+        run->slack = (int16_t)(heap_full_slack(run->blocks) - back);
+        return false;
+    case HEAP_PLACE_PARTIAL:
+        if (used == 0)
+            return pool_move(pool, run, 0);
+        run->slack = (int16_t)(used - 1);
+        return false;
+    case HEAP_PLACE_EMPTY:
+        return pool_has_enough_empty(pool);
+    default:
+        run->slack = INT16_MAX;
+        return false;
+    }
+}
+
+struct heap_run *tsl_heap_pool_next_offer(struct heap_pool *pool, struct tsl_list **after)
+{
+    if (pool->current != NULL)
+        return pool->current;
+    if (!tsl_list_is_empty(&pool->slabs))
+        return heap_run_of(tsl_list_first(&pool->slabs));
+    if (*after == NULL)
+        *after = &pool->full;
+    while ((*after)->next != &pool->full) {
+        struct heap_run *run = heap_run_of((*after)->next);
+        if (heap_run_used(run) < run->blocks)
+            return run;
+        *after = &run->link;
+    }
+    return NULL;
+}
+
+void tsl_heap_pool_detach(struct heap_pool *pool, struct heap_run *run)
+{
+    if (pool->current == run)
+        pool_without_current(pool);
+    if (run->place == HEAP_PLACE_EMPTY)
+        pool->empty_count--;
+    tsl_list_remove(&run->link);
+    pool->slab_count--;
+    run->place = HEAP_PLACE_LOOSE;
+}
+
+bool tsl_heap_pool_attach(struct heap_pool *pool, struct heap_run *run)
+{
+    unsigned used = heap_run_used(run);
+
+    TSL_ASSERT(run->place == HEAP_PLACE_LOOSE);
+    TSL_ATOMIC_STORE_POINTER(&run->owner, pool);
+    pool->slab_count++;
+    if (used < run->blocks)
+        return pool_move(pool, run, used);
+    pool_add_full(pool, run);
+    return false;
+}
+
+void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run)
+{
+    if (tsl_heap_pool_attach(&self->centre.pools[run->class_index], run))
+        tsl_atomic_store(&self->has_excess, 1);
+}
+
+/* => locked. A superfluous slab of the centre goes back, unless somebody still looks at it. */
+static bool centre_retire(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+                          struct heap_outgoing *outgoing)
+{
+    if (tsl_atomic_load(&run->state) != 0)
+        return false;
+    tsl_heap_pool_detach(pool, run);
+    tsl_heap_run_retire(self, run, outgoing);
+    return true;
+}
+
+void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+                    bool is_kept, struct heap_outgoing *outgoing)
+{
+    struct heap_pool *centre = &self->centre.pools[run->class_index];
+
+    if (!tsl_heap_pool_came(pool, run))
+        return;
+    if (pool == centre) {
+        if (is_kept || !centre_retire(self, pool, run, outgoing))
+            tsl_atomic_store(&self->has_excess, 1);
+        return;
+    }
+    /* Out of our hands before we wait for the lock, since calls are answered there. */
+    tsl_heap_pool_detach(pool, run);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_heap_centre_attach(self, run);
+    if (!is_kept)
+        (void)centre_retire(self, centre, run, outgoing);
+    tsl_lock_release(&self->lock, pin);
+}
+
+static void slab_init(const struct tsl_heap *self, struct heap_run *run, unsigned class_index)
+{
+    const struct heap_class *class = &self->classes[class_index];
+
+    run->reciprocal = class->reciprocal;
+    run->blocks = class->slab_blocks;
+    tsl_bits_set_range(run->free, 0, class->slab_blocks);
 }
 
 bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
 {
-    struct heap_class *pool = &self->classes[class_index];
-    size_t align_pages = tsl_pages_of(tsl_is_power_of_two(pool->block_bytes) ? pool->align : 1);
-    struct heap_run *run = tsl_heap_run_new(self, pool->slab_pages, align_pages);
+    const struct heap_class *class = &self->classes[class_index];
+    size_t align_pages = tsl_is_power_of_two(class->block_bytes) ? tsl_pages_of(class->align) : 1;
+    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages);
     if (run == NULL)
         return false;
-    run->class_index = (uint8_t)class_index;
-    run->free_count = pool->slab_blocks;
-    tsl_bits_set_range(run->free, 0, pool->slab_blocks);
+    slab_init(self, run, class_index);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    tsl_heap_run_hook(self, run, &pool->slabs[HEAP_EMPTY]);
-    pool->slab_count++;
-    pool->empty_count++;
+    struct heap_cpu *cpu = heap_cpu_here(self);
+    if (!heap_is_owner(cpu))
+        cpu = &self->centre;
+    run->class_index = (uint8_t)class_index;
+    (void)tsl_heap_pool_attach(&cpu->pools[class_index], run);
+    tsl_heap_run_hook(self, run);
     tsl_lock_release(&self->lock, pin);
     return true;
 }
 
-/* => locked. Unhooks one empty slab or parked block of a list; false: the list is empty. */
-static bool retire_one(struct tsl_heap *self, struct tsl_list *list, struct heap_outgoing *outgoing)
+/* => locked. Unhooks the last of the centre's empty slabs of a class; false: nothing to do. */
+static bool empty_retire(struct tsl_heap *self, struct heap_pool *pool, size_t kept,
+                         struct heap_outgoing *outgoing)
 {
-    struct tsl_list *link = tsl_list_pop_back(list);
+    struct tsl_list *link = tsl_list_last(&pool->slabs);
+
+    return pool->empty_count > kept && link != NULL &&
+           heap_run_of(link)->place == HEAP_PLACE_EMPTY &&
+           centre_retire(self, pool, heap_run_of(link), outgoing);
+}
+
+/* => locked. Unhooks one parked block; false: there is none. */
+static bool parked_retire(struct tsl_heap *self, struct heap_outgoing *outgoing)
+{
+    struct tsl_list *link = tsl_list_pop_back(&self->parked);
     if (link == NULL)
         return false;
-    struct heap_run *run = heap_run_of(link);
-    if (list == &self->parked) {
-        self->parked_pages -= run->pages;
-    } else {
-        self->classes[run->class_index].empty_count--;
-        self->classes[run->class_index].slab_count--;
-    }
-    tsl_heap_run_retire(self, run, outgoing);
+    tsl_atomic_store(&self->parked_pages, self->parked_pages - heap_run_of(link)->pages);
+    tsl_heap_run_retire(self, heap_run_of(link), outgoing);
     return true;
 }
 
-/* Gives everything on a list back. Lock not held. Result: pages. */
-static size_t retire_all(struct tsl_heap *self, struct tsl_list *list)
+size_t tsl_heap_unpark(struct tsl_heap *self)
 {
     size_t pages = 0;
 
     for (;;) {
         struct heap_outgoing outgoing = {0};
         tsl_pin pin = tsl_lock_acquire(&self->lock);
-        bool is_found = retire_one(self, list, &outgoing);
+        bool is_found = parked_retire(self, &outgoing);
         tsl_lock_release(&self->lock, pin);
         if (!is_found)
             return pages;
         tsl_heap_source_give_all(self, &outgoing);
-        pages += outgoing.run[0].pages + outgoing.run[1].pages;
+        pages += outgoing.pages;
     }
 }
 
-size_t tsl_heap_unpark(struct tsl_heap *self)
+/* Gives empty slabs of the centre back, but for a share of those that a pool may keep. Lock not
+ * held. Result: pages. */
+static size_t shed(struct tsl_heap *self, bool all)
 {
-    return retire_all(self, &self->parked);
+    size_t pages = 0;
+
+    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+        for (bool is_found = true; is_found;) {
+            struct heap_pool *pool = &self->centre.pools[i];
+            struct heap_outgoing outgoing = {0};
+            tsl_pin pin = tsl_lock_acquire(&self->lock);
+            size_t kept = all ? 0 : 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
+            is_found = empty_retire(self, pool, kept, &outgoing);
+            tsl_lock_release(&self->lock, pin);
+            tsl_heap_source_give_all(self, &outgoing);
+            pages += outgoing.pages;
+        }
+    }
+    return pages;
+}
+
+void tsl_heap_shed(struct tsl_heap *self)
+{
+    tsl_atomic_store(&self->has_excess, 0);
+    (void)shed(self, false);
+}
+
+/* => locked. The current slab of the centre's pool may be empty, full ones have free blocks. */
+static void centre_offer(struct tsl_heap *self, struct heap_pool *pool)
+{
+    struct tsl_list *link, *next;
+    struct heap_run *run = pool->current;
+
+    if (run != NULL) {
+        tsl_heap_pool_detach(pool, run);
+        tsl_heap_centre_attach(self, run);
+    }
+    TSL_LIST_EACH_SAFE(link, next, &pool->full)
+    {
+        run = heap_run_of(link);
+        if (heap_run_used(run) == run->blocks)
+            continue;
+        tsl_heap_pool_detach(pool, run);
+        tsl_heap_centre_attach(self, run);
+    }
+}
+
+void tsl_heap_recall(struct tsl_heap *self)
+{
+    if (HEAP_HAS_OWNERS)
+        tsl_heap_drain(self);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    for (unsigned i = 0; i < HEAP_CLASSES; i++)
+        centre_offer(self, &self->centre.pools[i]);
+    tsl_lock_release(&self->lock, pin);
 }
 
 size_t tsl_heap_trim(struct tsl_heap *self)
 {
     size_t pages = tsl_heap_unpark(self);
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++)
-        pages += retire_all(self, &self->classes[i].slabs[HEAP_EMPTY]);
+    tsl_heap_recall(self);
+    pages += shed(self, true);
     return pages + tsl_heap_record_trim(self);
 }

@@ -44,6 +44,16 @@ static bool is_in_window(struct tsl_heap *self, void *start, size_t pages)
                       start) == TSL_OK;
 }
 
+void tsl_heap_source_came(struct tsl_heap *self)
+{
+    if (self->taken_pages <= self->peak_taken_pages)
+        return;
+    self->peak_taken_pages = self->taken_pages;
+    size_t live = tsl_heap_live_bytes(self);
+    if (live > self->peak_bytes)
+        self->peak_bytes = live;
+}
+
 static void *attempt(struct tsl_heap *self, size_t pages)
 {
     if (!tsl_heap_source_reserve(self, pages))
@@ -55,8 +65,7 @@ static void *attempt(struct tsl_heap *self, size_t pages)
     }
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     self->source_gets++;
-    if (self->taken_pages > self->peak_taken_pages)
-        self->peak_taken_pages = self->taken_pages;
+    tsl_heap_source_came(self);
     tsl_lock_release(&self->lock, pin);
     return start;
 }
@@ -85,8 +94,16 @@ static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_p
     return block;
 }
 
+void *tsl_heap_source_try(struct tsl_heap *self, size_t pages)
+{
+    return attempt(self, pages);
+}
+
 void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
 {
+    /* Pages that wait for somebody who may call the source. */
+    if (TSL_UNLIKELY(tsl_atomic_load(&self->parked_pages) > 0))
+        (void)tsl_heap_unpark(self);
     void *start = attempt_aligned(self, pages, align_pages);
 
     if (start == NULL && tsl_heap_trim(self) > 0)
@@ -107,6 +124,6 @@ void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages)
 
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)
 {
-    for (unsigned i = 0; i < outgoing->count; i++)
-        tsl_heap_source_give(self, outgoing->run[i].start, outgoing->run[i].pages);
+    if (outgoing->pages > 0)
+        tsl_heap_source_give(self, outgoing->start, outgoing->pages);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_heap_threads.c: the heap under several threads, each a CPU: own blocks, blocks that another
- * thread frees, trims, resizes and misuse at the same time.
+ * thread frees, trims, resizes and misuse at the same time; CPUs that leave and come back.
  *
  * Owns:    threads.
  * Needs:   test_source.h, rng.h, tap.h, host_port.h, POSIX threads.
@@ -11,9 +11,9 @@
  */
 #include <pthread.h>
 
-#include <tesela/arch.h>
 #include <tesela/atomic.h>
 #include <tesela/config.h>
+#include <tesela/cpu.h>
 
 #include "host_port.h"
 #include "rng.h"
@@ -29,6 +29,9 @@ static struct tsl_heap *heap;
 static tsl_word boxes[BOXES];
 /* Nobody works before each thread has said which CPU it is: at first all are CPU 0. */
 static uint32_t started;
+
+/* CPUs are online, and so own slabs; else all go through the lock. */
+static bool are_owners;
 
 struct worker {
     pthread_t thread;
@@ -114,6 +117,11 @@ static void step(struct worker *self)
             self->wrong += tsl_heap_verify(heap).rule != 0;
             self->wrong += tsl_heap_free(heap, self) != TSL_FOREIGN;
         }
+        /* Away and back: what it owned goes to the centre, while others free into it. */
+        if (are_owners && rng_once_in(&self->chance, 256)) {
+            tsl_cpu_leave();
+            tsl_cpu_join();
+        }
         break;
     default:
         end_block(self, self->own[slot]);
@@ -126,13 +134,17 @@ static void *work(void *argument)
     struct worker *self = argument;
 
     host_port_set_cpu(self->cpu);
+    if (are_owners)
+        tsl_cpu_join();
     (void)tsl_atomic_add_u32(&started, 1);
     while (tsl_atomic_load_acquire_u32(&started) < THREADS)
-        tsl_arch_relax();
+        host_port_poll();
     for (unsigned i = 0; i < tap_rounds(6000); i++)
         step(self);
     for (unsigned i = 0; i < OWN; i++)
         end_block(self, self->own[i]);
+    if (are_owners)
+        tsl_cpu_leave();
     return NULL;
 }
 
@@ -141,6 +153,7 @@ static void run_threads(size_t ceiling_pages)
     static struct worker workers[THREADS];
     size_t wrong = 0;
 
+    host_port_set_kicks(HOST_PORT_KICKS_WAIT);
     heap = test_heap(&source, ceiling_pages);
     REQUIRE(heap != NULL);
     tsl_atomic_store_u32(&started, 0);
@@ -169,5 +182,86 @@ static void threads_share_a_heap_at_its_ceiling(void)
     CHECK(source.peak <= 60);
 }
 
+static void threads_own_slabs(void)
+{
+    are_owners = true;
+    run_threads(0);
+    are_owners = false;
+}
+
+/* Each CPU runs into the ceiling again and again, and asks the others for what they keep. */
+static void threads_own_slabs_at_the_ceiling(void)
+{
+    are_owners = true;
+    run_threads(140);
+    are_owners = false;
+    CHECK(source.peak <= 140);
+}
+
+/* One way only: CPU 0 allocates, the others free. */
+#define ITEMS 20000u
+
+static tsl_word belt[64];
+
+static void *consume(void *argument)
+{
+    struct worker *self = argument;
+
+    host_port_set_cpu(self->cpu);
+    tsl_cpu_join();
+    for (unsigned i = self->cpu - 1; i < tap_rounds(ITEMS); i += THREADS - 1) {
+        tsl_word *slot = &belt[i % TSL_COUNT_OF(belt)];
+        tsl_word block;
+        while ((block = tsl_atomic_exchange(slot, 0)) == 0)
+            host_port_poll();
+        end_block(self, (void *)block);
+    }
+    tsl_cpu_leave();
+    return NULL;
+}
+
+static void produce(struct worker *self)
+{
+    for (unsigned i = 0; i < tap_rounds(ITEMS); i++) {
+        tsl_word *slot = &belt[i % TSL_COUNT_OF(belt)];
+        unsigned char *block = new_block(self);
+        self->wrong += block == NULL;
+        while (tsl_atomic_load_acquire(slot) != 0)
+            host_port_poll();
+        tsl_atomic_store_release(slot, (tsl_word)block);
+    }
+}
+
+static void one_cpu_produces_and_others_consume(void)
+{
+    static struct worker workers[THREADS];
+    size_t wrong = 0;
+
+    /* With one CPU it does both. */
+    if (TSL_CPUS == 1) {
+        CHECK_EQ(THREADS, 1);
+        return;
+    }
+    host_port_set_kicks(HOST_PORT_KICKS_WAIT);
+    heap = test_heap(&source, 0);
+    tsl_cpu_join();
+    for (unsigned i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.cpu = i, .chance = rng_start(i)};
+        REQUIRE(i == 0 || pthread_create(&workers[i].thread, NULL, consume, &workers[i]) == 0);
+    }
+    produce(&workers[0]);
+    tsl_cpu_leave();
+    for (unsigned i = 0; i < THREADS; i++) {
+        CHECK(i == 0 || pthread_join(workers[i].thread, NULL) == 0);
+        wrong += workers[i].wrong;
+    }
+    CHECK_EQ(wrong, 0);
+    /* The belt has room for few blocks, so the heap had to reuse what others freed. */
+    CHECK(source.peak < ARENA_PAGES);
+    test_heap_end(heap, &source);
+}
+
 TAP_SUITE(heap_threads, TAP_TEST(threads_share_a_heap),
-          TAP_TEST(threads_share_a_heap_at_its_ceiling));
+          TAP_TEST(threads_share_a_heap_at_its_ceiling), TAP_TEST(threads_own_slabs),
+          TAP_TEST(threads_own_slabs_at_the_ceiling),
+          TAP_TEST(one_cpu_produces_and_others_consume));

@@ -28,6 +28,9 @@
 #define TSL_UNUSED       __attribute__((unused))
 #define TSL_NOINLINE     __attribute__((noinline))
 #define TSL_COLD         __attribute__((cold))
+/* Reads figures that another CPU is writing, and says what that means; ThreadSanitizer looks away.
+ */
+#define TSL_READS_RACILY TSL_NOINLINE __attribute__((no_sanitize("thread")))
 /* The code address to which the running function returns; it must not be inlined. */
 #define TSL_RETURN_ADDRESS() __builtin_return_address(0)
 /* Links into the section although nothing in the program names the object. */

@@ -28,8 +28,8 @@ enum tsl_heap_flags {
     /* The block's usable bytes are zero. */
     TSL_HEAP_ZERO = 1,
     /* Do not call the page source: serve from pages that the heap holds, or fail; a free keeps
-     * emptied pages, until an ordinary free, a shortage or tsl_heap_trim. For callers that hold a
-     * lock which the page source takes. Large blocks always come from the page source. */
+     * emptied pages, until somebody else has to call the source, or tsl_heap_trim. For callers that
+     * hold a lock which the page source takes. Large blocks always come from the page source. */
     TSL_HEAP_NO_WAIT = 2,
 };
 
@@ -64,7 +64,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes,
                                                      struct tsl_heap **out);
 
 /*
- * Ends a heap and returns every page to its source.
+ * Ends a heap and returns every page to its source. A heap whose memory goes to another use must be
+ * ended first, also one in an array: CPUs that leave give it back what they own.
  * Before:  nobody uses the heap any more.
  * Errors:  TSL_BUSY (blocks are live; the heap is as before), TSL_INVALID (NULL).
  */
@@ -125,7 +126,16 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *
  * heap, counted and logged like a bad free (NULL: 0, silently). */
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
 
-/* Returns every empty page to the source, also those kept for quick reuse. Result: pages. */
+/* Returns every empty page to the source, also those kept for quick reuse, after asking all CPUs for
+ * theirs (tsl_heap_drain). Result: pages. */
 size_t tsl_heap_trim(struct tsl_heap *self);
+
+/*
+ * Each CPU online gives up what it keeps of the heap for itself: slabs with free blocks, frees that
+ * wait. For a CPU about to be idle for long; the heap does it by itself before it fails, in a trim,
+ * and when a CPU leaves.
+ * Context: as tsl_cpu_call. Cost: a call of all CPUs online. Nothing with one CPU.
+ */
+void tsl_heap_drain(struct tsl_heap *self);
 
 #endif

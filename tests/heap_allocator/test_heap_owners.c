@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_heap_owners.c: slabs that belong to CPUs, with simulated CPUs in one thread: frees by
+ * others, revocation before a failure, CPUs that leave and come back, and random operations on
+ * random CPUs against a model.
+ *
+ * Owns:    nothing.
+ * Needs:   the heap's insides, test_source.h, rng.h, tap.h, host_port.h.
+ * Callers: host, configurations with more than one CPU.
+ */
+#include "heap_allocator_internal.h"
+
+#include "host_port.h"
+#include "rng.h"
+#include "test_source.h"
+
+#define CPUS   (TSL_CPUS < 4 ? TSL_CPUS : 4)
+#define BLOCKS 300u
+
+static struct test_source source;
+static struct tsl_heap *heap;
+
+static void on(unsigned cpu)
+{
+    host_port_set_cpu(cpu);
+}
+
+/* Each CPU joins, and so has a heap of its own as soon as it allocates. */
+static void begin(size_t ceiling_pages)
+{
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        on(cpu);
+        tsl_cpu_join();
+    }
+    on(0);
+    heap = test_heap(&source, ceiling_pages);
+}
+
+static void end(void)
+{
+    test_heap_end(heap, &source);
+    for (unsigned cpu = CPUS; cpu-- > 0;) {
+        on(cpu);
+        tsl_cpu_leave();
+    }
+}
+
+static struct heap_run *run_at(const void *block)
+{
+    return heap_map_at(heap, (uintptr_t)block);
+}
+
+static unsigned owner_of(const void *block)
+{
+    return heap_owner_of(run_at(block))->cpu;
+}
+
+static void a_cpu_owns_what_it_takes(void)
+{
+    begin(0);
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        on(cpu);
+        void *block = tsl_heap_alloc(heap, 100);
+        CHECK_EQ(owner_of(block), cpu);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    }
+    end();
+}
+
+static void offline_cpus_work_through_the_centre(void)
+{
+    begin(0);
+    on(1);
+    tsl_cpu_leave();
+    void *block = tsl_heap_alloc(heap, 100);
+    CHECK_EQ(owner_of(block), HEAP_CENTRE);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    /* Blocks of an owner, freed by one that may own nothing. */
+    on(0);
+    block = tsl_heap_alloc(heap, 100);
+    on(1);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    tsl_cpu_join();
+    on(0);
+    end();
+}
+
+static void small_heaps_have_no_owners(void)
+{
+    begin(16);
+    void *block = tsl_heap_alloc(heap, 100);
+    CHECK_EQ(owner_of(block), HEAP_CENTRE);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    end();
+}
+
+static void remote_frees_reach_the_owner(void)
+{
+    static void *blocks[600];
+
+    begin(0);
+    for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++)
+        blocks[i] = tsl_heap_alloc(heap, 64);
+    size_t out = source.out;
+    on(1);
+    for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++) {
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_DOUBLE_FREE);
+    }
+    CHECK_EQ(test_refusals(heap, TSL_DOUBLE_FREE), TSL_COUNT_OF(blocks));
+    CHECK_SOUND(tsl_heap_verify(heap));
+    on(0);
+    /* The owner sees them as free too, before it has merged anything. */
+    CHECK_STATUS(tsl_heap_free(heap, blocks[0]), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++)
+        blocks[i] = tsl_heap_alloc(heap, 64);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK(source.out <= out);
+    for (size_t i = 0; i < TSL_COUNT_OF(blocks); i++)
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+    end();
+}
+
+/* What one CPU keeps serves another before that one fails. */
+static void what_a_cpu_keeps_serves_others_before_they_fail(void)
+{
+    static void *chain;
+    size_t count = 0, again = 0;
+
+    begin(280);
+    for (void **block; (block = tsl_heap_alloc(heap, 512)) != NULL; count++) {
+        *block = chain;
+        chain = block;
+    }
+    while (chain != NULL) {
+        void *next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+        chain = next;
+    }
+    on(1);
+    for (void **block;
+         (block = tsl_heap_alloc_flags(heap, 512, again % 2 * TSL_HEAP_NO_WAIT)) != NULL; again++) {
+        *block = chain;
+        chain = block;
+    }
+    CHECK(again + 40 >= count && again > 1000);
+    /* Freed where they were not allocated, and at once allocatable everywhere. */
+    on(2 % CPUS);
+    while (chain != NULL) {
+        void *next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+        chain = next;
+    }
+    on(3 % CPUS);
+    void *large = tsl_heap_alloc(heap, 200 * TSL_PAGE_BYTES);
+    CHECK(large != NULL);
+    CHECK_STATUS(tsl_heap_free(heap, large), TSL_OK);
+    end();
+}
+
+static void a_cpu_that_leaves_keeps_nothing(void)
+{
+    void *kept, *full[200];
+
+    begin(0);
+    on(1);
+    kept = tsl_heap_alloc(heap, 40);
+    for (size_t i = 0; i < TSL_COUNT_OF(full); i++)
+        full[i] = tsl_heap_alloc(heap, 1024);
+    on(0);
+    CHECK_STATUS(tsl_heap_free(heap, full[0]), TSL_OK);
+    on(1);
+    tsl_cpu_leave();
+    CHECK_EQ(owner_of(kept), HEAP_CENTRE);
+    for (size_t i = 1; i < TSL_COUNT_OF(full); i++)
+        CHECK_EQ(owner_of(full[i]), HEAP_CENTRE);
+    on(0);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    for (size_t i = 1; i < TSL_COUNT_OF(full); i++)
+        CHECK_STATUS(tsl_heap_free(heap, full[i]), TSL_OK);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    on(1);
+    tsl_cpu_join();
+    CHECK_STATUS(tsl_heap_free(heap, kept), TSL_OK);
+    kept = tsl_heap_alloc(heap, 40);
+    CHECK_EQ(owner_of(kept), 1);
+    CHECK_STATUS(tsl_heap_free(heap, kept), TSL_OK);
+    end();
+}
+
+/* A slab that lies on a former owner's stack is passed on: the push came after the owner left. */
+static void a_late_push_is_not_lost(void)
+{
+    void *blocks[2];
+
+    begin(0);
+    on(1);
+    blocks[0] = tsl_heap_alloc(heap, 64);
+    blocks[1] = tsl_heap_alloc(heap, 64);
+    struct heap_pool *owner = heap_owner_of(run_at(blocks[0]));
+    unsigned index;
+    CHECK(heap_split(run_at(blocks[0])->reciprocal,
+                     (uint32_t)((uintptr_t)blocks[0] - run_at(blocks[0])->start), &index));
+    tsl_cpu_leave();
+    on(0);
+    /* As a CPU that looked for the owner just before that one left. */
+    CHECK_STATUS(tsl_heap_free_remote(heap, run_at(blocks[0]), owner, index), TSL_OK);
+    CHECK_EQ(heap->cpus[1]->stack, 0);
+    CHECK(heap->centre.stack != 0);
+    (void)tsl_heap_trim(heap);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    struct tsl_heap_stats stats;
+    tsl_heap_stats(heap, &stats);
+    CHECK_EQ(stats.live_blocks, 1);
+    CHECK_STATUS(tsl_heap_free(heap, blocks[1]), TSL_OK);
+    on(1);
+    tsl_cpu_join();
+    on(0);
+    end();
+}
+
+/* A resize holds the slab: its pages stay although all its blocks become free meanwhile. */
+static void a_held_slab_stays(void)
+{
+    begin(0);
+    void *block = tsl_heap_alloc(heap, 64);
+    struct heap_run *run = run_at(block);
+    (void)tsl_atomic_add(&run->state, HEAP_HELD);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    (void)tsl_heap_trim(heap);
+    CHECK(run_at(block) == run);
+    (void)tsl_atomic_sub(&run->state, HEAP_HELD);
+    (void)tsl_heap_trim(heap);
+    CHECK(run_at(block) == &tsl_heap_returned);
+    end();
+}
+
+struct block {
+    unsigned char *start;
+    size_t bytes;
+    unsigned char stamp;
+};
+
+static struct block blocks[BLOCKS];
+static struct rng chance;
+
+static void step(void)
+{
+    struct block *block = &blocks[rng_below(&chance, BLOCKS)];
+
+    on(rng_below(&chance, CPUS));
+    if (rng_once_in(&chance, 600))
+        tsl_heap_drain(heap);
+    if (rng_once_in(&chance, 600))
+        (void)tsl_heap_trim(heap);
+    if (rng_once_in(&chance, 300)) {
+        /* Sometimes it stays away for a while: other steps on this CPU are then offline ones. */
+        tsl_cpu_leave();
+        if (!rng_once_in(&chance, 4))
+            tsl_cpu_join();
+    }
+    if (rng_once_in(&chance, 600))
+        tsl_cpu_join();
+    if (block->start == NULL) {
+        block->bytes = (size_t)1 << rng_below(&chance, 13);
+        block->bytes += rng_below(&chance, (uint32_t)block->bytes);
+        block->stamp = (unsigned char)rng_u32(&chance);
+        block->start = tsl_heap_alloc(heap, block->bytes);
+        if (block->start != NULL)
+            memset(block->start, block->stamp, block->bytes);
+        return;
+    }
+    for (size_t i = 0; i < block->bytes; i++)
+        if (block->start[i] != block->stamp)
+            CHECK_EQ(block->start[i], block->stamp);
+    if (rng_once_in(&chance, 4)) {
+        unsigned char *moved = tsl_heap_realloc(heap, block->start, block->bytes / 2);
+        CHECK(moved != NULL && (block->bytes < 2 || moved[0] == block->stamp));
+        block->start = moved;
+        block->bytes /= 2;
+        return;
+    }
+    CHECK_STATUS(tsl_heap_free(heap, block->start), TSL_OK);
+    if (rng_once_in(&chance, 8))
+        CHECK(tsl_heap_free(heap, block->start) == TSL_DOUBLE_FREE);
+    block->start = NULL;
+}
+
+static void random_operations_on_random_cpus(void)
+{
+    static const size_t ceilings[] = {150, 280, 0};
+
+    chance = rng_start(7);
+    for (size_t round = 0; round < TSL_COUNT_OF(ceilings); round++) {
+        begin(ceilings[round]);
+        for (unsigned i = 0; i < tap_rounds(5000); i++) {
+            step();
+            CHECK_SOUND(tsl_heap_verify(heap));
+        }
+        for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+            on(cpu);
+            tsl_cpu_join();
+        }
+        for (size_t i = 0; i < BLOCKS; i++) {
+            on((unsigned)i % CPUS);
+            CHECK_STATUS(tsl_heap_free(heap, blocks[i].start), TSL_OK);
+            blocks[i].start = NULL;
+            CHECK_SOUND(tsl_heap_verify(heap));
+        }
+        on(0);
+        (void)tsl_heap_trim(heap);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        struct tsl_heap_stats stats;
+        tsl_heap_stats(heap, &stats);
+        CHECK_EQ(stats.live_blocks, 0);
+        /* The full span, but for the pages of the heap itself, is one block again. */
+        size_t span = (ceilings[round] != 0 ? ceilings[round] : ARENA_PAGES) - source.out - 1;
+        void *all = tsl_heap_alloc(heap, span * TSL_PAGE_BYTES);
+        CHECK(all != NULL || ceilings[round] == 0);
+        CHECK_STATUS(tsl_heap_free(heap, all), TSL_OK);
+        end();
+    }
+}
+
+TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
+          TAP_TEST(offline_cpus_work_through_the_centre), TAP_TEST(small_heaps_have_no_owners),
+          TAP_TEST(remote_frees_reach_the_owner),
+          TAP_TEST(what_a_cpu_keeps_serves_others_before_they_fail),
+          TAP_TEST(a_cpu_that_leaves_keeps_nothing), TAP_TEST(a_late_push_is_not_lost),
+          TAP_TEST(a_held_slab_stays), TAP_TEST(random_operations_on_random_cpus));

@@ -48,6 +48,7 @@ static enum tsl_status start_frames(void)
     struct tsl_frames_config config = {
         .map = options->map,
         .nodes = options->nodes,
+        .early = options->early,
         .reach_end = options->reach_end ? options->reach_end : direct_map_end(),
         .direct_end = direct_map_end(),
         .ram_end = end,

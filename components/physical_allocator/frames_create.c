@@ -197,6 +197,17 @@ static bool place_metadata(struct plan *plan, size_t bytes)
     return is_placed;
 }
 
+/* Cuts the hole where the early stage has left room. */
+static bool place_early(struct plan *plan, size_t bytes)
+{
+    const struct tsl_frames_config *config = plan->config;
+    tsl_paddr limit = tsl_align_down_paddr(config->reach_end, TSL_PAGE_BYTES);
+    limit = limit < plan->ram_end ? limit : plan->ram_end;
+    plan->hole_start = tsl_early_place(config->early, bytes, TSL_PAGE_BYTES, limit);
+    plan->hole_end = plan->hole_start == 0 ? 0 : plan->hole_start + bytes;
+    return plan->hole_start != 0;
+}
+
 /* Writes a node's spans and bits, and gives each of its areas that has frames its place in the row.
  */
 static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigned node)
@@ -327,6 +338,30 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     self->magic = FRAMES_MAGIC;
 }
 
+/* Ranges above ram_end, or that the metadata alone lies in, are not managed. */
+static void take_early(struct tsl_frames *self, tsl_paddr start, tsl_paddr end, bool may_be_taken)
+{
+    if (start >= end)
+        return;
+    enum tsl_status status = tsl_frames_take_window(self, start, end - start);
+    TSL_ASSERT(status == TSL_OK || status == TSL_NOT_FOUND || (may_be_taken && status == TSL_BUSY));
+}
+
+/* What was handed out early is used, and the early stage is over. The first and the last frame of a
+ * piece may be another piece's, too. */
+static void take_over(struct tsl_frames *self, struct tsl_early *early)
+{
+    for (unsigned i = 0; i < early->piece_count; i++) {
+        tsl_paddr first = tsl_align_down_paddr(early->pieces[i].start, TSL_PAGE_BYTES);
+        tsl_paddr last = tsl_align_down_paddr(early->pieces[i].end - 1, TSL_PAGE_BYTES);
+        take_early(self, first, first + 1, true);
+        take_early(self, first + TSL_PAGE_BYTES, last, false);
+        if (last != first)
+            take_early(self, last, last + 1, true);
+    }
+    tsl_early_seal(early);
+}
+
 static void report_ignored(const struct plan *plan)
 {
     char text[16];
@@ -346,6 +381,8 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
 {
     if (config->map == NULL || config->reach_end == 0)
         return tsl_refuse(NULL, TSL_INVALID, "frames: no memory map, or no reach_end");
+    if (config->early != NULL && (config->early->map != config->map || config->early->is_sealed))
+        return tsl_refuse(NULL, TSL_INVALID, "frames: early memory of another map, or taken over");
     struct tsl_defect defect = tsl_map_verify(config->map);
     if (defect.rule != 0) {
         return tsl_refuse(NULL, TSL_INVALID, "frames: the map is not in order (%s)",
@@ -375,13 +412,13 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     if (plan.frames == 0)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the map has no usable frame");
     size_t bytes = metadata_bytes(&plan);
-    if (!place_metadata(&plan, bytes)) {
+    if (plan.frames <= bytes / TSL_PAGE_BYTES)
+        return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
+    if (!(config->early != NULL ? place_early(&plan, bytes) : place_metadata(&plan, bytes))) {
         return tsl_refuse(NULL, TSL_NO_MEMORY,
                           "frames: no room for %lu bytes of metadata below %#llx",
                           (unsigned long)bytes, (unsigned long long)config->reach_end);
     }
-    if (plan.frames == bytes / TSL_PAGE_BYTES)
-        return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
     struct tsl_frames *self = tsl_port_phys_to_virt(plan.hole_start);
     if (self == NULL) {
         return tsl_refuse(NULL, TSL_INVALID, "frames: %#llx is below reach_end but not reachable",
@@ -389,6 +426,8 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     }
     __builtin_memset(self, 0, bytes);
     build(self, &plan);
+    if (config->early != NULL)
+        take_over(self, config->early);
     *out = self;
     return TSL_OK;
 }

@@ -395,6 +395,12 @@ static inline unsigned route_zone(const struct tsl_frames *self, const struct fr
     return TSL_ZONE_COUNT - 1 - step;
 }
 
+/* ---- early.c ---- */
+
+/* The highest place for so many bytes that nobody has been given; 0 if there is none. */
+tsl_paddr tsl_early_place(const struct tsl_early *self, uint64_t bytes, uint64_t align,
+                          tsl_paddr limit);
+
 /* ---- frames_run.c ---- */
 
 /* tsl_frames_reserve() and _release() for ourselves: that it cannot be done is nobody's mistake, and

@@ -10,6 +10,10 @@
 #include "host_port.h"
 #include "tap.h"
 
+#include <tesela/config.h>
+#include <tesela/frames_banks.h>
+#include <tesela/frames_pressure.h>
+
 #include <string.h>
 
 static struct world world;
@@ -191,6 +195,23 @@ static void zeroed_frames_are_zero(void)
     }
 }
 
+/* What a configuration leaves out says so, instead of doing nothing. */
+static void what_is_not_compiled_in_is_refused(void)
+{
+    const struct tsl_frames_watermarks marks = {.min = 1, .low = 1, .high = 1};
+    const struct tsl_frames_bank_switch no_wires = {NULL, NULL};
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    struct tsl_frames *frames = world.frames;
+    CHECK_STATUS(tsl_frames_set_policy(frames, TSL_FRAMES_BIND),
+                 TSL_NODES > 1 ? TSL_OK : TSL_UNSUPPORTED);
+    CHECK_STATUS(tsl_frames_set_cpu_node(frames, 0, 0), TSL_NODES > 1 ? TSL_OK : TSL_UNSUPPORTED);
+    CHECK_STATUS(tsl_frames_set_watermarks(frames, &marks),
+                 TSL_FRAME_WATERMARKS ? TSL_INVALID : TSL_UNSUPPORTED);
+    CHECK_STATUS(tsl_frames_set_banks(frames, 0, 0, &no_wires),
+                 TSL_FRAME_BANKS ? TSL_INVALID : TSL_UNSUPPORTED);
+    CHECK_SOUND(tsl_frames_verify(frames));
+}
+
 static void reserves_are_kept_for_their_tiers(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
@@ -317,6 +338,6 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(refuses_each_misuse_with_its_status),
           TAP_TEST(eight_single_frames_are_no_huge_block), TAP_TEST(refuses_bad_requests),
           TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
-          TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
-          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
-          TAP_TEST(the_example_works));
+          TAP_TEST(what_is_not_compiled_in_is_refused), TAP_TEST(splits_huge_blocks),
+          TAP_TEST(peak_and_used_follow), TAP_TEST(destroy_needs_all_frames_back),
+          TAP_TEST(dump_shows_a_heat_map), TAP_TEST(the_example_works));

@@ -54,6 +54,9 @@ struct tsl_start_options {
     struct tsl_memory_map *map;
     /* Which memory is near which CPUs; NULL: all is alike. Read while starting. */
     const struct tsl_memory_nodes *nodes;
+    /* What was handed out of the map before the start; NULL: nothing. It is taken over; tsl_stop()
+     * is possible when all of it has been released (tsl_frames_release()). */
+    struct tsl_early *early;
     /* Who lives where; NULL: the built-in layout of `format`. Checked before use. */
     const struct tsl_layout *layout;
     /* Table format to run on: the one that the boot code's tables have. */

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include <tesela/compiler.h>
+#include <tesela/early.h>
 #include <tesela/format.h>
 #include <tesela/memory_map.h>
 #include <tesela/memory_nodes.h>
@@ -66,6 +67,8 @@ enum tsl_frames_flags {
 struct tsl_frames_config {
     const struct tsl_memory_map *map;     /* read while creating only */
     const struct tsl_memory_nodes *nodes; /* the same [one node]; unread when TSL_NODES is 1 */
+    /* What was handed out before [nothing was]. Its frames become reserved ones, and it is sealed. */
+    struct tsl_early *early;
     tsl_paddr reach_end;  /* phys_to_virt works below this now; metadata is put there */
     tsl_paddr direct_end; /* end of the direct map for good [no HIGHMEM]; rounded down to 2 MiB */
     tsl_paddr ram_end;    /* RAM from here on is ignored, loudly [all is used] */
@@ -124,7 +127,7 @@ struct tsl_frames;
  *          during the call. The kernel image, modules and whatever else lives in RAM are no longer
  *          usable in the map.
  * Owns:    the caller destroys *out. The frames of the map belong to the allocator from here on.
- * Errors:  TSL_INVALID (no map, no reach_end), TSL_NO_MEMORY (no usable frame, or nowhere below
+ * Errors:  TSL_INVALID (no map, no reach_end, early memory of another map), TSL_NO_MEMORY (no usable frame, or nowhere below
  *          reach_end for the metadata); logged, nothing written.
  * Context: one CPU, once a map.
  * Cost:    O(ranges + metadata).

@@ -17,8 +17,11 @@
 
 struct cpu {
     tsl_paddr root;
+    unsigned pcid; /* of the root; 0 without CR4.PCIDE */
     uint64_t pdpte[4];
-    bool wp, nxe, pse, pge, smep, smap, user;
+    bool wp, nxe, pse, pge, smep, smap, pcide;
+    bool user, ac; /* ring 3; EFLAGS.AC */
+    struct model_fault fault;
     struct tlb tlb;
 };
 
@@ -87,7 +90,7 @@ bool model_reset(const struct model_config *config)
     memset(&model.counters, 0, sizeof(model.counters));
     memset(model.cpu, 0, sizeof(model.cpu));
     for (unsigned i = 0; i < MODEL_CPUS; i++)
-        tlb_reset(&model.cpu[i].tlb, model.mode == WALKER_32BIT ? 22 : 21);
+        tlb_reset(&model.cpu[i].tlb, model.mode == WALKER_32BIT ? 10 : 9);
     return true;
 }
 
@@ -101,6 +104,11 @@ void model_set_user(unsigned cpu, bool user)
     model.cpu[cpu].user = user;
 }
 
+void model_set_ac(unsigned cpu, bool ac)
+{
+    model.cpu[cpu].ac = ac;
+}
+
 void model_enable(unsigned cpu, const struct tsl_cpu_features *features)
 {
     struct cpu *self = &model.cpu[cpu];
@@ -111,21 +119,68 @@ void model_enable(unsigned cpu, const struct tsl_cpu_features *features)
     self->pge = features->pge && has->pge;
     self->smep = features->smep && has->smep;
     self->smap = features->smap && has->smap;
-    tlb_flush_all(&self->tlb, true);
+    tlb_flush_all(&self->tlb, TLB_EVERY_PCID, true);
+}
+
+bool model_set_pcide(unsigned cpu, bool on)
+{
+    struct cpu *self = &model.cpu[cpu];
+    bool is_long = model.mode == WALKER_4LEVEL || model.mode == WALKER_5LEVEL;
+    if (on && (!is_long || !model.config.features.pcid || (self->root & 0xFFF) != 0))
+        return false;
+    if (self->pcide && !on) /* SDM 4.10.4.1: only this way round it flushes */
+        tlb_flush_all(&self->tlb, TLB_EVERY_PCID, true);
+    self->pcide = on;
+    self->pcid = 0;
+    return true;
+}
+
+void model_load_cr3(unsigned cpu, uint64_t value)
+{
+    struct cpu *self = &model.cpu[cpu];
+    bool keeps = self->pcide && value >> 63 != 0;
+    self->root = value & ~(UINT64_C(1) << 63);
+    self->pcid = 0;
+    if (self->pcide) {
+        self->pcid = (unsigned)(value & 0xFFF);
+        self->root &= ~UINT64_C(0xFFF);
+    }
+    if (model.mode == WALKER_PAE) {
+        struct walker_machine machine = machine_of(self, read_table);
+        for (unsigned i = 0; i < 4; i++)
+            self->pdpte[i] = read_table((self->root & ~UINT64_C(31)) + i * 8u, 8);
+        if (!walker_pdptes_valid(&machine, self->pdpte))
+            COUNT(reserved);
+    }
+    if (!keeps)
+        tlb_flush_all(&self->tlb, self->pcide ? self->pcid : TLB_EVERY_PCID, !self->pge);
+}
+
+bool model_invpcid(unsigned cpu, enum model_invpcid type, unsigned pcid, uint64_t address)
+{
+    struct cpu *self = &model.cpu[cpu];
+    if (pcid > 0xFFF || (!self->pcide && pcid != 0 && type <= MODEL_INVPCID_SPACE))
+        return false;
+    switch (type) {
+    case MODEL_INVPCID_PAGE:
+        tlb_flush_page(&self->tlb, address, pcid, false);
+        break;
+    case MODEL_INVPCID_SPACE:
+        tlb_flush_all(&self->tlb, pcid, false);
+        break;
+    case MODEL_INVPCID_EVERYTHING:
+        tlb_flush_all(&self->tlb, TLB_EVERY_PCID, true);
+        break;
+    case MODEL_INVPCID_EVERY_SPACE:
+        tlb_flush_all(&self->tlb, TLB_EVERY_PCID, false);
+        break;
+    }
+    return true;
 }
 
 void model_load_root(unsigned cpu, tsl_paddr root)
 {
-    struct cpu *self = &model.cpu[cpu];
-    self->root = root;
-    if (model.mode == WALKER_PAE) {
-        struct walker_machine machine = machine_of(self, read_table);
-        for (unsigned i = 0; i < 4; i++)
-            self->pdpte[i] = read_table((root & ~UINT64_C(31)) + i * 8u, 8);
-        if (!walker_pdptes_valid(&machine, self->pdpte))
-            COUNT(reserved);
-    }
-    tlb_flush_all(&self->tlb, !self->pge);
+    model_load_cr3(cpu, root);
 }
 
 tsl_paddr model_root(unsigned cpu)
@@ -135,40 +190,49 @@ tsl_paddr model_root(unsigned cpu)
 
 void model_flush_page(unsigned cpu, uint64_t address)
 {
-    tlb_flush_page(&model.cpu[cpu].tlb, address);
+    struct cpu *self = &model.cpu[cpu];
+    bool global_too = !(model.config.invlpg_spares_globals && self->pcide);
+    tlb_flush_page(&self->tlb, address, self->pcid, global_too);
 }
 
 void model_flush_all(unsigned cpu, bool global_too)
 {
-    tlb_flush_all(&model.cpu[cpu].tlb, global_too);
+    struct cpu *self = &model.cpu[cpu];
+    /* A toggle of CR4.PGE, or a load of CR3 with what it holds. */
+    tlb_flush_all(&self->tlb, global_too || !self->pcide ? TLB_EVERY_PCID : self->pcid, global_too);
 }
 
-static bool allowed(const struct cpu *self, const struct walker_page *page,
+/* SDM volume 3, 4.6.1. */
+static bool allowed(const struct cpu *self, const struct walker_rights *rights,
                     enum model_access access)
 {
-    if (self->user && !page->rights.user)
+    if (self->user && !rights->user)
         return false;
-    if (!self->user && page->rights.user) {
-        if (access == MODEL_FETCH ? self->smep : self->smap)
+    if (!self->user && rights->user) {
+        if (access == MODEL_FETCH ? self->smep : self->smap && !self->ac)
             return false;
     }
     if (access == MODEL_FETCH)
-        return page->rights.executable;
-    if (access == MODEL_STORE && !page->rights.writable)
+        return rights->executable;
+    if (access == MODEL_STORE && !rights->writable)
         return !self->user && !self->wp;
     return true;
 }
 
-/* Accessed at each level in memory, dirty at the last. PAE root entries have no such bits. */
+/* PAE root entries (no address) have no such bits. A frame may have gone meanwhile. */
+static void mark_entry(uint64_t at, uint32_t bits)
+{
+    uint32_t *low = at != 0 ? host_ram_at(at) : NULL;
+    if (low != NULL && (tsl_atomic_load_u32(low) & bits) != bits)
+        (void)tsl_atomic_or_u32(low, bits);
+}
+
+/* Accessed at each level that was read, dirty at the last. */
 static void mark(const struct walker_page *page, enum model_access access)
 {
-    for (unsigned i = 0; i < page->depth; i++) {
-        bool is_last = i + 1u == page->depth;
-        uint32_t bits = 0x20u | (is_last && access == MODEL_STORE ? 0x40u : 0u);
-        uint32_t *low = host_ram_at(page->entry_at[i]);
-        if (page->entry_at[i] != 0 && (tsl_atomic_load_u32(low) & bits) != bits)
-            (void)tsl_atomic_or_u32(low, bits);
-    }
+    for (unsigned i = 0; i < page->depth; i++)
+        mark_entry(page->entry_at[i],
+                   0x20u | (i + 1u == page->depth && access == MODEL_STORE ? 0x40u : 0u));
 }
 
 static bool grants_no_more(const struct walker_rights *a, const struct walker_rights *b)
@@ -176,27 +240,49 @@ static bool grants_no_more(const struct walker_rights *a, const struct walker_ri
     return a->writable <= b->writable && a->user <= b->user && a->executable <= b->executable;
 }
 
-static void judge_hit(const struct cpu *self, const struct walker_page *hit, uint64_t address)
+/* Do the tables, read from the root, still say what was remembered? */
+static void judge(const struct cpu *self, uint64_t physical, const struct walker_rights *rights,
+                  uint64_t address)
 {
     struct walker_machine machine = machine_of(self, read_quietly);
     struct walker_page now;
     enum walker_result result = walker_translate(&machine, self->root, self->pdpte, address, &now);
-    COUNT(hits);
-    bool holds = result == WALKER_OK &&
-                 now.target + (address - now.start) == hit->target + (address - hit->start) &&
-                 grants_no_more(&hit->rights, &now.rights);
+    bool holds = result == WALKER_OK && now.target + (address - now.start) == physical &&
+                 grants_no_more(rights, &now.rights);
     if (!holds)
         COUNT(stale_hits);
 }
 
-static enum walker_result walk(struct cpu *self, uint64_t address, struct walker_page *out)
+/* `remembered`: the walk began below the root. */
+static enum walker_result walk(struct cpu *self, uint64_t address, struct walker_page *out,
+                               bool *remembered)
 {
     struct walker_machine machine = machine_of(self, read_table);
-    const struct tlb_way *way = tlb_find_way(&self->tlb, address);
+    const struct walker_way *way = tlb_find_way(&self->tlb, address, self->pcid);
+    *remembered = way != NULL;
     if (way == NULL)
         return walker_translate(&machine, self->root, self->pdpte, address, out);
-    memset(out, 0, sizeof(*out));
-    return walker_last_step(&machine, way->table, way->rights, address, out);
+    COUNT(way_hits);
+    struct walker_way begin = *way;
+    return walker_resume(&machine, &begin, address, out);
+}
+
+/* SDM volume 3, 4.7: the error code that is pushed, and CR2. */
+static void note_fault(struct cpu *self, uint64_t address, enum model_access access,
+                       enum model_result result)
+{
+    unsigned code = 0;
+    if (result != MODEL_NOT_PRESENT)
+        code |= MODEL_ERROR_PRESENT;
+    if (access == MODEL_STORE)
+        code |= MODEL_ERROR_WRITE;
+    if (self->user)
+        code |= MODEL_ERROR_USER;
+    if (result == MODEL_RESERVED)
+        code |= MODEL_ERROR_RESERVED;
+    if (access == MODEL_FETCH && (self->smep || (self->nxe && model.mode != WALKER_32BIT)))
+        code |= MODEL_ERROR_FETCH;
+    self->fault = (struct model_fault){address, code};
 }
 
 static enum model_result fault_of(enum walker_result result)
@@ -216,26 +302,34 @@ static enum model_result fault_of(enum walker_result result)
 
 /* A protection fault drops the cached translation, as on hardware: the next try walks again. */
 static enum model_result translate(struct cpu *self, uint64_t address, enum model_access access,
-                                   struct walker_page *out)
+                                   tsl_paddr *out)
 {
-    const struct walker_page *hit = tlb_find(&self->tlb, address);
+    const struct tlb_page *hit = tlb_find(&self->tlb, address, self->pcid);
     /* The first store to a page known as clean walks again, to set the dirty bit. */
-    if (hit != NULL && !(access == MODEL_STORE && !hit->dirty) && allowed(self, hit, access)) {
-        judge_hit(self, hit, address);
-        *out = *hit;
+    if (hit != NULL && !(access == MODEL_STORE && !hit->dirty) &&
+        allowed(self, &hit->rights, access)) {
+        COUNT(hits);
+        *out = hit->target + (address - hit->start);
+        judge(self, *out, &hit->rights, address);
         return MODEL_OK;
     }
-    enum model_result result = fault_of(walk(self, address, out));
-    if (result == MODEL_OK && !allowed(self, out, access))
+    struct walker_page page;
+    bool remembered;
+    enum model_result result = fault_of(walk(self, address, &page, &remembered));
+    if (result == MODEL_OK && !allowed(self, &page.rights, access))
         result = MODEL_PROTECTION;
     if (result != MODEL_OK) {
-        tlb_flush_page(&self->tlb, address);
+        tlb_flush_page(&self->tlb, address, self->pcid, true);
+        if (result != MODEL_NOT_CANONICAL)
+            note_fault(self, address, access, result);
         return result;
     }
-    mark(out, access);
-    out->accessed = true;
-    out->dirty = out->dirty || access == MODEL_STORE;
-    tlb_insert(&self->tlb, out);
+    *out = page.target + (address - page.start);
+    if (remembered)
+        judge(self, *out, &page.rights, address);
+    mark(&page, access);
+    page.dirty = page.dirty || access == MODEL_STORE;
+    tlb_insert(&self->tlb, address, &page, self->pcid);
     return MODEL_OK;
 }
 
@@ -243,18 +337,24 @@ void model_speculate(unsigned cpu, uint64_t address)
 {
     struct walker_page page;
     struct cpu *self = &model.cpu[cpu];
-    if (walk(self, address, &page) != WALKER_NOT_CANONICAL)
-        tlb_insert_way(&self->tlb, address, &page);
+    bool remembered;
+    enum walker_result result = walk(self, address, &page, &remembered);
+    if (result == WALKER_NOT_CANONICAL)
+        return;
+    /* The tables whose ways are remembered are marked as accessed first (SDM 4.10.3.1); the entry at
+     * the end, be it a page or absent, is not used. */
+    for (unsigned i = 0; i + 1u < page.depth; i++)
+        mark_entry(page.entry_at[i], 0x20u);
+    tlb_insert_ways(&self->tlb, address, &page, self->pcid);
 }
 
 enum model_result model_reach(unsigned cpu, uint64_t address, enum model_access access, void **out)
 {
-    struct walker_page page;
+    tsl_paddr physical = 0;
     COUNT(accesses);
-    enum model_result result = translate(&model.cpu[cpu], address, access, &page);
+    enum model_result result = translate(&model.cpu[cpu], address, access, &physical);
     if (result != MODEL_OK)
         return result;
-    tsl_paddr physical = page.target + (address - page.start);
     if (model.config.frame_is_free != NULL && model.config.frame_is_free(physical))
         COUNT(freed_frames);
     *out = host_ram_at(physical);
@@ -305,6 +405,11 @@ enum model_result model_fetch(unsigned cpu, uint64_t address)
 {
     void *place;
     return model_reach(cpu, address, MODEL_FETCH, &place);
+}
+
+struct model_fault model_last_fault(unsigned cpu)
+{
+    return model.cpu[cpu].fault;
 }
 
 void model_counters(struct model_counters *out)

@@ -11,88 +11,122 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Large pages of all sizes share the large slots; the start decides, so sizes may collide. */
-static struct tlb_page *slot_of(struct tlb *self, uint64_t start, uint64_t bytes)
+/* Global pages have the slots of PCID 0. Large pages of all sizes share the large slots; the start
+ * decides, so sizes may collide. */
+static unsigned slot_number(uint64_t start, uint64_t bytes, unsigned pcid)
 {
     if (bytes == 4096)
-        return &self->small[(start >> 12) % TLB_SMALL_SLOTS];
-    uint64_t hash = (start >> 21) ^ (start >> 30);
-    return &self->large[hash % TLB_LARGE_SLOTS];
+        return (unsigned)(((start >> 12) + pcid * 97u) % TLB_SMALL_SLOTS);
+    return (unsigned)(((start >> 21) ^ (start >> 30)) + pcid * 17u) % TLB_LARGE_SLOTS;
 }
 
-static bool covers(const struct tlb_page *slot, uint64_t linear)
+static const uint64_t sizes[] = {4096, UINT64_C(2) << 20, UINT64_C(4) << 20, UINT64_C(1) << 30};
+
+static struct tlb_page *probe(struct tlb *self, uint64_t linear, uint64_t bytes, unsigned pcid,
+                              bool global)
 {
-    return slot->valid && linear - slot->page.start < slot->page.bytes;
+    uint64_t start = linear - linear % bytes;
+    unsigned number = slot_number(start, bytes, global ? 0 : pcid);
+    struct tlb_page *slot = bytes == 4096 ? &self->small[number] : &self->large[number];
+    bool hit = slot->valid && linear - slot->start < slot->bytes && slot->global == global &&
+               (global || slot->pcid == pcid);
+    return hit ? slot : NULL;
 }
 
-void tlb_reset(struct tlb *self, unsigned way_shift)
+void tlb_reset(struct tlb *self, unsigned index_bits)
 {
     memset(self, 0, sizeof(*self));
-    self->way_shift = way_shift;
+    self->index_bits = index_bits;
 }
 
-const struct walker_page *tlb_find(const struct tlb *self, uint64_t linear)
+const struct tlb_page *tlb_find(const struct tlb *self, uint64_t linear, unsigned pcid)
 {
-    static const uint64_t large[] = {UINT64_C(2) << 20, UINT64_C(4) << 20, UINT64_C(1) << 30};
-    const struct tlb_page *slot = &self->small[(linear >> 12) % TLB_SMALL_SLOTS];
-    if (covers(slot, linear))
-        return &slot->page;
-    for (size_t i = 0; i < sizeof(large) / sizeof(large[0]); i++) {
-        slot = slot_of((struct tlb *)(uintptr_t)self, linear - linear % large[i], large[i]);
-        if (covers(slot, linear))
-            return &slot->page;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        for (unsigned global = 0; global < 2; global++) {
+            const struct tlb_page *slot =
+                probe((struct tlb *)(uintptr_t)self, linear, sizes[i], pcid, global != 0);
+            if (slot != NULL)
+                return slot;
+        }
     }
     return NULL;
 }
 
-const struct tlb_way *tlb_find_way(const struct tlb *self, uint64_t linear)
+static struct tlb_way *way_slot(struct tlb *self, unsigned level, uint64_t linear, unsigned pcid)
 {
-    const struct tlb_way *way = &self->way[(linear >> self->way_shift) % TLB_WAY_SLOTS];
-    bool hit = way->valid && (linear ^ way->start) >> self->way_shift == 0;
-    return hit ? way : NULL;
+    unsigned span = 12u + (level + 1u) * self->index_bits;
+    return &self->way[level][((linear >> span) + pcid * 5u) % TLB_WAY_SLOTS];
 }
 
-void tlb_insert_way(struct tlb *self, uint64_t linear, const struct walker_page *page)
+const struct walker_way *tlb_find_way(const struct tlb *self, uint64_t linear, unsigned pcid)
 {
-    uint64_t span = UINT64_C(1) << self->way_shift;
-    if (page->last_table == 0)
-        return;
-    self->way[(linear >> self->way_shift) % TLB_WAY_SLOTS] =
-        (struct tlb_way){true, linear & ~(span - 1u), page->last_table, page->above_last};
+    for (unsigned level = 0; level < TLB_WAY_LEVELS; level++) {
+        unsigned span = 12u + (level + 1u) * self->index_bits;
+        const struct tlb_way *slot = way_slot((struct tlb *)(uintptr_t)self, level, linear, pcid);
+        if (slot->valid && slot->pcid == pcid && (linear ^ slot->start) >> span == 0)
+            return &slot->way;
+    }
+    return NULL;
 }
 
-void tlb_insert(struct tlb *self, const struct walker_page *page)
+void tlb_insert_ways(struct tlb *self, uint64_t linear, const struct walker_page *page,
+                     unsigned pcid)
 {
-    *slot_of(self, page->start, page->bytes) = (struct tlb_page){true, *page};
-    tlb_insert_way(self, page->start, page);
+    for (unsigned i = 0; i < page->ways; i++) {
+        unsigned level = (page->way[i].shift - 12u) / self->index_bits;
+        uint64_t span = UINT64_C(1) << (12u + (level + 1u) * self->index_bits);
+        *way_slot(self, level, linear, pcid) =
+            (struct tlb_way){true, pcid, linear & ~(span - 1u), page->way[i]};
+    }
 }
 
-static void forget_ways(struct tlb *self)
+void tlb_insert(struct tlb *self, uint64_t linear, const struct walker_page *page, unsigned pcid)
 {
-    memset(self->way, 0, sizeof(self->way));
+    unsigned number = slot_number(page->start, page->bytes, page->global ? 0 : pcid);
+    struct tlb_page *slot = page->bytes == 4096 ? &self->small[number] : &self->large[number];
+    *slot = (struct tlb_page){
+        .valid = true,
+        .global = page->global,
+        .dirty = page->dirty,
+        .pcid = pcid,
+        .start = page->start,
+        .bytes = page->bytes,
+        .target = page->target,
+        .rights = page->rights,
+    };
+    tlb_insert_ways(self, linear, page, pcid);
 }
 
-void tlb_flush_page(struct tlb *self, uint64_t linear)
+static void forget_ways(struct tlb *self, unsigned pcid)
 {
-    struct tlb_page *slot = &self->small[(linear >> 12) % TLB_SMALL_SLOTS];
-    if (covers(slot, linear))
-        slot->valid = false;
-    for (unsigned i = 0; i < TLB_LARGE_SLOTS; i++)
-        if (covers(&self->large[i], linear))
-            self->large[i].valid = false;
-    forget_ways(self);
+    for (unsigned level = 0; level < TLB_WAY_LEVELS; level++)
+        for (unsigned i = 0; i < TLB_WAY_SLOTS; i++)
+            if (pcid == TLB_EVERY_PCID || self->way[level][i].pcid == pcid)
+                self->way[level][i].valid = false;
 }
 
-static void flush_slots(struct tlb_page *slot, unsigned count, bool global_too)
+void tlb_flush_page(struct tlb *self, uint64_t linear, unsigned pcid, bool global_too)
+{
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        for (unsigned global = 0; global < (global_too ? 2u : 1u); global++) {
+            struct tlb_page *slot = probe(self, linear, sizes[i], pcid, global != 0);
+            if (slot != NULL)
+                slot->valid = false;
+        }
+    }
+    forget_ways(self, pcid);
+}
+
+static void flush_slots(struct tlb_page *slot, unsigned count, unsigned pcid, bool global_too)
 {
     for (unsigned i = 0; i < count; i++)
-        if (global_too || !slot[i].page.global)
+        if (slot[i].global ? global_too : (pcid == TLB_EVERY_PCID || slot[i].pcid == pcid))
             slot[i].valid = false;
 }
 
-void tlb_flush_all(struct tlb *self, bool global_too)
+void tlb_flush_all(struct tlb *self, unsigned pcid, bool global_too)
 {
-    flush_slots(self->small, TLB_SMALL_SLOTS, global_too);
-    flush_slots(self->large, TLB_LARGE_SLOTS, global_too);
-    forget_ways(self);
+    flush_slots(self->small, TLB_SMALL_SLOTS, pcid, global_too);
+    flush_slots(self->large, TLB_LARGE_SLOTS, pcid, global_too);
+    forget_ways(self, pcid);
 }

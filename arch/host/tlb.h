@@ -2,11 +2,13 @@
  *
  * tlb.h: what one model CPU remembers of the tables.
  *
- * Owns:    struct tlb: page translations by page size, and ways to tables of 4 KiB entries.
+ * Owns:    struct tlb: translations of pages by size, and ways to tables of every level, each with
+ *          the number of the space (PCID) it was made in.
  * Needs:   walker.h.
  * Callers: model_cpu.c.
  *
- * Each cache is direct-mapped; an entry stays until it is flushed or its slot is needed.
+ * Each cache is direct-mapped, by address and PCID, so that one space does not hide another's
+ * mistakes; an entry stays until it is flushed or its slot is needed.
  */
 #ifndef TESELA_HOST_TLB_H
 #define TESELA_HOST_TLB_H
@@ -15,41 +17,52 @@
 
 #define TLB_SMALL_SLOTS 1024u
 #define TLB_LARGE_SLOTS 128u
-#define TLB_WAY_SLOTS   64u
+#define TLB_WAY_SLOTS   32u
+#define TLB_WAY_LEVELS  4u
 
 struct tlb_page {
     bool valid;
-    struct walker_page page;
+    bool global; /* good under every PCID */
+    bool dirty;
+    unsigned pcid;
+    uint64_t start;
+    uint64_t bytes;
+    uint64_t target;
+    struct walker_rights rights;
 };
 
 struct tlb_way {
     bool valid;
+    unsigned pcid;
     uint64_t start; /* first linear address under the table */
-    uint64_t table;
-    struct walker_rights rights;
+    struct walker_way way;
 };
 
 struct tlb {
     struct tlb_page small[TLB_SMALL_SLOTS];
     struct tlb_page large[TLB_LARGE_SLOTS];
-    struct tlb_way way[TLB_WAY_SLOTS];
-    unsigned way_shift; /* log2 of what one table of 4 KiB entries spans */
+    struct tlb_way way[TLB_WAY_LEVELS][TLB_WAY_SLOTS]; /* tables of 4 KiB pages first */
+    unsigned index_bits;                               /* of a table */
 };
 
-void tlb_reset(struct tlb *self, unsigned way_shift);
-const struct walker_page *tlb_find(const struct tlb *self, uint64_t linear);
-const struct tlb_way *tlb_find_way(const struct tlb *self, uint64_t linear);
+void tlb_reset(struct tlb *self, unsigned index_bits);
 
-/* Remember a finished walk. */
-void tlb_insert(struct tlb *self, const struct walker_page *page);
+/* NULL: not remembered. Of several ways the one that leads furthest. */
+const struct tlb_page *tlb_find(const struct tlb *self, uint64_t linear, unsigned pcid);
+const struct walker_way *tlb_find_way(const struct tlb *self, uint64_t linear, unsigned pcid);
 
-/* Remember only the way to the last table, if the walk for `linear` came that far. */
-void tlb_insert_way(struct tlb *self, uint64_t linear, const struct walker_page *page);
+/* Remember the page that a walk for `linear` has found, and the ways it came along. */
+void tlb_insert(struct tlb *self, uint64_t linear, const struct walker_page *page, unsigned pcid);
 
-/* As INVLPG: the page, global or not, and all cached ways. */
-void tlb_flush_page(struct tlb *self, uint64_t linear);
+/* Only the ways, of a walk that may have ended anywhere. */
+void tlb_insert_ways(struct tlb *self, uint64_t linear, const struct walker_page *page,
+                     unsigned pcid);
 
-/* As a load of CR3; `global_too`: as a toggle of CR4.PGE. */
-void tlb_flush_all(struct tlb *self, bool global_too);
+/* The page, a global one only if asked, and all ways of the PCID. */
+void tlb_flush_page(struct tlb *self, uint64_t linear, unsigned pcid, bool global_too);
+
+/* All of one PCID, or (TLB_EVERY_PCID) of all of them. */
+#define TLB_EVERY_PCID 0x1000u
+void tlb_flush_all(struct tlb *self, unsigned pcid, bool global_too);
 
 #endif

@@ -61,15 +61,21 @@ static uint64_t read_entry(const struct walker_machine *machine, uint64_t at, un
     return machine->read(at, bytes);
 }
 
-enum walker_result walker_last_step(const struct walker_machine *machine, uint64_t table,
+/* Down to a table below the root. */
+static void note_way(struct walker_page *out, uint64_t table, unsigned shift,
+                     struct walker_rights rights)
+{
+    out->way[out->ways++] = (struct walker_way){table, shift, rights};
+}
+
+static enum walker_result last_step(const struct walker_machine *machine, uint64_t table,
                                     struct walker_rights above, uint64_t linear,
                                     struct walker_page *out)
 {
     bool wide = machine->mode != WALKER_32BIT;
     uint64_t index = wide ? field(linear, 20, 12) >> 12 : field(linear, 21, 12) >> 12;
+    note_way(out, table, 12, above);
     uint64_t entry = read_entry(machine, table + index * (wide ? 8u : 4u), wide ? 8 : 4, out);
-    out->last_table = table;
-    out->above_last = above;
     if (!bit(entry, 0))
         return WALKER_NOT_PRESENT;
     if (wide && reserved_long(machine, entry))
@@ -94,7 +100,7 @@ static enum walker_result walk_32bit(const struct walker_machine *machine, uint6
         return WALKER_NOT_PRESENT;
     narrow(&rights, entry, false);
     if (!(machine->pse && bit(entry, 7)))
-        return walker_last_step(machine, field(entry, 31, 12), rights, linear, out);
+        return last_step(machine, field(entry, 31, 12), rights, linear, out);
     if (field(entry, 21, 13) != 0) /* no PSE-36: all of 21..13 are reserved */
         return WALKER_RESERVED;
     out->rights = rights;
@@ -162,26 +168,38 @@ static enum walker_result walk_pae(const struct walker_machine *machine, uint64_
     enum walker_result result = step_long(machine, &table, &rights, 21, true, linear, out);
     if (result != WALKER_OK || out->bytes != 0)
         return result;
-    return walker_last_step(machine, table, rights, linear, out);
+    return last_step(machine, table, rights, linear, out);
 }
 
 /* SDM 4.5: PML5 (56..48) -> PML4 (47..39) -> PDPT (38..30) -> PD (29..21) -> PT (20..12). */
 static enum walker_result walk_long(const struct walker_machine *machine, uint64_t cr3,
-                                    uint64_t linear, struct walker_page *out)
+                                    const struct walker_way *way, uint64_t linear,
+                                    struct walker_page *out)
 {
-    struct walker_rights rights = everything;
     unsigned top = machine->mode == WALKER_5LEVEL ? 48 : 39;
     uint64_t sign = linear >> (top + 8u);
     if (sign != 0 && sign != ~UINT64_C(0) >> (top + 8u))
         return WALKER_NOT_CANONICAL;
-    uint64_t table = field(cr3, 51, 12);
-    for (unsigned shift = top; shift >= 21; shift -= 9) {
+    struct walker_rights rights = way != NULL ? way->rights : everything;
+    uint64_t table = way != NULL ? way->table : field(cr3, 51, 12);
+    for (unsigned shift = way != NULL ? way->shift : top; shift >= 21; shift -= 9) {
+        if (shift != top)
+            note_way(out, table, shift, rights);
         bool leaf = shift == 21 || (shift == 30 && machine->pages_1g);
         enum walker_result result = step_long(machine, &table, &rights, shift, leaf, linear, out);
         if (result != WALKER_OK || out->bytes != 0)
             return result;
     }
-    return walker_last_step(machine, table, rights, linear, out);
+    return last_step(machine, table, rights, linear, out);
+}
+
+enum walker_result walker_resume(const struct walker_machine *machine, const struct walker_way *way,
+                                 uint64_t linear, struct walker_page *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (way->shift == 12)
+        return last_step(machine, way->table, way->rights, linear, out);
+    return walk_long(machine, 0, way, linear, out);
 }
 
 enum walker_result walker_translate(const struct walker_machine *machine, uint64_t cr3,
@@ -190,7 +208,7 @@ enum walker_result walker_translate(const struct walker_machine *machine, uint64
 {
     memset(out, 0, sizeof(*out));
     if (machine->mode == WALKER_4LEVEL || machine->mode == WALKER_5LEVEL)
-        return walk_long(machine, cr3, linear, out);
+        return walk_long(machine, cr3, NULL, linear, out);
     if (linear >> 32 != 0)
         return WALKER_NOT_CANONICAL;
     if (machine->mode == WALKER_PAE)

@@ -110,13 +110,25 @@ static void reads_4_and_5_levels(void)
     CHECK_EQ(page.target, 0x5000);
     CHECK(!page.rights.writable && page.rights.user && page.rights.executable && page.global);
     CHECK_EQ(page.depth, 4);
-    CHECK_EQ(page.last_table, 0x4000);
-    CHECK(!page.above_last.writable);
+    CHECK_EQ(page.ways, 3);
+    CHECK_EQ(page.way[2].table, 0x4000);
+    CHECK_EQ(page.way[2].shift, 12);
+    CHECK(!page.way[2].rights.writable);
+    CHECK_EQ(page.way[0].table, 0x2000);
+    CHECK_EQ(page.way[0].shift, 30);
+    CHECK(page.way[0].rights.writable);
+    struct walker_page rest;
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_EQ(walker_resume(&machine, &page.way[i], at, &rest), WALKER_OK);
+        CHECK_EQ(rest.target, page.target);
+        CHECK_EQ(rest.depth, 3 - i);
+        CHECK(!rest.rights.writable && rest.rights.user);
+    }
     at = UINT64_C(0xffff8000b2345678);
     CHECK_EQ(walker_translate(&machine, 0x1000, NULL, at, &page), WALKER_OK);
     CHECK_EQ(page.target, 0x80000000);
     CHECK_EQ(page.bytes, UINT64_C(1) << 30);
-    CHECK_EQ(page.last_table, 0);
+    CHECK_EQ(page.ways, 1);
     machine.pages_1g = false;
     CHECK_EQ(walker_translate(&machine, 0x1000, NULL, at, &page), WALKER_RESERVED);
     machine.pages_1g = true;

@@ -67,6 +67,7 @@ static struct tsl_cpu_features all_features(const struct tsl_table_format *forma
         .pages_1g = has_64_bits,
         .la57 = format->levels == 5,
         .pat = true,
+        .pcid = has_64_bits,
         .wp = true,
         .smep = true,
         .smap = true,
@@ -141,7 +142,12 @@ bool machine_create(const struct machine_config *config)
     tsl_paddr direct_end = config->direct_end;
     if (direct_end == 0 && machine.format->va_bits == 32)
         direct_end = (tsl_paddr)512 << 20;
-    struct model_config model = {machine.format->name, machine.features, frame_is_free};
+    struct model_config model = {
+        .format = machine.format->name,
+        .features = machine.features,
+        .frame_is_free = frame_is_free,
+        .invlpg_spares_globals = config->invlpg_spares_globals,
+    };
     if (machine.layout == NULL || !make_ram(ram, count, direct_end) || !model_reset(&model) ||
         !machine_map_of(&machine.map, machine.storage, MAP_RANGES, ram, count)) {
         tap_note("machine: cannot be made");

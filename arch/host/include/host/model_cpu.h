@@ -7,7 +7,7 @@
  * Callers: arch/host itself (arch.h), tests.
  *
  * What hardware may remember, a model CPU does remember until it is told to flush: translations of
- * pages and the way to the last table. Using one that no longer holds is legal for a CPU, so the
+ * pages, and the ways to tables of every level, by PCID. Using one that no longer holds is legal for a CPU, so the
  * access is made; it is counted, and a test that expects correct flushing demands zero.
  */
 #ifndef TESELA_HOST_MODEL_CPU_H
@@ -40,12 +40,27 @@ struct model_config {
     /* May be NULL. True: the frame is free, so nobody may reach it, neither as data nor as table.
      */
     bool (*frame_is_free)(tsl_paddr address);
+    /* An erratum: with PCIDs on, INVLPG leaves global translations alone. */
+    bool invlpg_spares_globals;
+};
+
+/* The bits of a page fault's error code. */
+#define MODEL_ERROR_PRESENT  1u
+#define MODEL_ERROR_WRITE    2u
+#define MODEL_ERROR_USER     4u
+#define MODEL_ERROR_RESERVED 8u
+#define MODEL_ERROR_FETCH    16u
+
+struct model_fault {
+    uint64_t address; /* CR2 */
+    unsigned code;
 };
 
 struct model_counters {
     tsl_word accesses;
     tsl_word hits;         /* translated without a walk */
-    tsl_word stale_hits;   /* of them: the tables no longer say so (or grant less) */
+    tsl_word way_hits;     /* walks that began at a remembered table */
+    tsl_word stale_hits;   /* by hits of both kinds: the tables no longer say so (or grant less) */
     tsl_word freed_frames; /* accesses that reached a free frame */
     tsl_word freed_tables; /* table entries read from a free frame */
     tsl_word reserved;     /* reserved-bit faults, bad PAE registers included */
@@ -61,6 +76,32 @@ bool model_reset(const struct model_config *config);
 /* Put `cpu` in user mode (accesses are checked as ring 3) or back. */
 void model_set_user(unsigned cpu, bool user);
 
+/* EFLAGS.AC: while it is set, SMAP lets the kernel's loads and stores reach user pages. */
+void model_set_ac(unsigned cpu, bool ac);
+
+/* CR4.PCIDE. False, and nothing is changed: the CPU has no PCIDs, is not in long mode, or CR3 has
+ * other low bits than zeros. */
+bool model_set_pcide(unsigned cpu, bool on);
+
+/*
+ * Load CR3 with flags: with PCIDE bits 11..0 are the PCID, and bit 63 keeps its translations;
+ * otherwise those of that PCID (without PCIDE: all) that are not global are dropped. PAE: loads the
+ * four registers, which are what is used until the next load.
+ */
+void model_load_cr3(unsigned cpu, uint64_t value);
+
+/* INVPCID, by its types 0..3. False: general protection. */
+enum model_invpcid {
+    MODEL_INVPCID_PAGE,        /* one page of one PCID, not a global one */
+    MODEL_INVPCID_SPACE,       /* one PCID, without global pages */
+    MODEL_INVPCID_EVERYTHING,  /* all PCIDs, with global pages */
+    MODEL_INVPCID_EVERY_SPACE, /* all PCIDs, without */
+};
+bool model_invpcid(unsigned cpu, enum model_invpcid type, unsigned pcid, uint64_t address);
+
+/* What the last page fault of this CPU has left: CR2 and the error code (SDM volume 3, 4.7). */
+struct model_fault model_last_fault(unsigned cpu);
+
 /*
  * One access as the CPU would make it, page by page; bytes before the faulting page are done.
  * Sets accessed and dirty bits in the tables. model_fetch touches one byte.
@@ -70,8 +111,8 @@ enum model_result model_store(unsigned cpu, uint64_t address, const void *data, 
 enum model_result model_fetch(unsigned cpu, uint64_t address);
 
 /*
- * A walk ahead of need, as CPUs make them at any time: no fault, no accessed bit, but whatever was
- * found on the way is remembered.
+ * A walk ahead of need, as CPUs make them at any time: no fault, the page is not touched, but the
+ * tables that lead there are marked as accessed and the ways to them remembered.
  */
 void model_speculate(unsigned cpu, uint64_t address);
 

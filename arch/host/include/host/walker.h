@@ -30,11 +30,19 @@ struct walker_machine {
 
 enum walker_result { WALKER_OK, WALKER_NOT_PRESENT, WALKER_RESERVED, WALKER_NOT_CANONICAL };
 
-/* Rights allowed by the tables above the last: the AND of what they said. */
+/* The AND of what the entries so far have said. */
 struct walker_rights {
     bool writable;
     bool user;
     bool executable;
+};
+
+/* A table below the root on the way to an address. CPUs may remember ways (paging-structure
+ * caches, SDM volume 3, 4.10.3) and begin there next time. */
+struct walker_way {
+    uint64_t table;
+    unsigned shift; /* lowest address bit of its index: 12 for a table of 4 KiB pages */
+    struct walker_rights rights;
 };
 
 struct walker_page {
@@ -48,25 +56,25 @@ struct walker_page {
     unsigned cache_index; /* PAT * 4 + PCD * 2 + PWT */
     unsigned depth;       /* entries read */
     uint64_t entry_at[5]; /* where they are, root first; 0: not in memory (PAE registers) */
-    uint64_t last_table;  /* of a 4 KiB page: the table that holds its entry, else 0 */
-    struct walker_rights above_last; /* rights down to last_table */
+    unsigned ways;        /* tables below the root that were read; PAE's directories, which the
+                             registers lead to, are not among them */
+    struct walker_way way[4];
 };
 
 /*
  * Translate `linear` from the root `cr3`. `pdpte`: the four PAE registers, NULL: read the root
- * from memory. On any result but WALKER_OK *out holds depth, entry_at and
- * last_table with above_last (if the walk came that far) only.
+ * from memory. On any result but WALKER_OK *out holds only depth, entry_at and the
+ * ways that the walk came along.
  */
 enum walker_result walker_translate(const struct walker_machine *machine, uint64_t cr3,
                                     const uint64_t pdpte[4], uint64_t linear,
                                     struct walker_page *out);
 
 /*
- * The last step alone, for a CPU that has cached the way to the table of 4 KiB entries.
+ * The rest of the walk alone, for a CPU that has cached the way to one of its tables.
  */
-enum walker_result walker_last_step(const struct walker_machine *machine, uint64_t table,
-                                    struct walker_rights above, uint64_t linear,
-                                    struct walker_page *out);
+enum walker_result walker_resume(const struct walker_machine *machine, const struct walker_way *way,
+                                 uint64_t linear, struct walker_page *out);
 
 /* Would loading these PAE registers fault? (Reserved bits in a present one.) */
 bool walker_pdptes_valid(const struct walker_machine *machine, const uint64_t pdpte[4]);

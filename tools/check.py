@@ -347,7 +347,7 @@ def main():
     counts = report.counts
     if sum(counts.values()) == 0:
         raise Problem(builds.USAGE, f"no test of ./check {arguments.level} matches "
-                                    f"'{arguments.pattern}'; suites: unit build consumer qemu boot fuzz")
+                                    f"'{arguments.pattern}'; suites: unit build consumer model qemu boot fuzz")
     return conclude(screen, report, counts)
 
 

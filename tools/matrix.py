@@ -22,6 +22,10 @@ FORMATS = {"x86_64": ("5level", "4level"), "x86_32": ("pae", "2level")}
 LONG_ROUNDS = "20"
 
 
+# What one of the host groups runs for all of them.
+HOST_SUITES = ("unit", "build", "consumer", "model")
+
+
 @dataclass
 class Boot:
     """One start of the monitor, which must end with `tour: PASS`."""
@@ -95,7 +99,7 @@ def boots_of(profile, arch, variants=(("", []),)):
 
 def quick():
     groups = [
-        host_group("gcc-64", "gcc", 64, "address,undefined", suites=("unit", "build", "consumer")),
+        host_group("gcc-64", "gcc", 64, "address,undefined", suites=HOST_SUITES),
         host_group("clang-32", "clang", 32, "address,undefined"),
         # Several memory nodes: what only the server profile has.
         host_group("server-64", "clang", 64, "address,undefined", profile="server",
@@ -113,7 +117,7 @@ def quick():
 def full():
     long_runs = {"TSL_ROUNDS": LONG_ROUNDS}
     groups = [
-        host_group("gcc-64", "gcc", 64, "address,undefined", suites=("unit", "build", "consumer"),
+        host_group("gcc-64", "gcc", 64, "address,undefined", suites=HOST_SUITES,
                    env=long_runs, patience=10),
         host_group("clang-32", "clang", 32, "address,undefined", env=long_runs, patience=10),
         host_group("clang-64", "clang", 64, "address,undefined", env=long_runs, patience=10),

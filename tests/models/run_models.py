@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Checks the models in this folder exhaustively, and that each finds the bugs that can be put in.
+
+Owns: which model is checked in which variants. Prints TAP.
+Needs: spin and a C compiler; without spin it says so and checks nothing.
+Callers: tests/models/meson.build; people: run_models.py --all.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SECONDS = 400
+
+# Model, what it is, definitions, whether spin must find an error. First those of ./check quick.
+QUICK = [
+    ("claim", "two CPUs", "CPUS=2 ROUNDS=3", False),
+    ("claim", "two CPUs, few frames, CPUs leave", "CPUS=2 ROUNDS=3 LEAVING START_0=3 START_1=0", False),
+    ("claim", "seed: a claim that is two accesses", "CPUS=2 ROUNDS=3 SEED_PLAIN_CLAIM", True),
+    ("claim", "seed: one try after a revocation", "CPUS=3 ROUNDS=2 START_0=3 START_1=0 SEED_ONE_TRY",
+     True),
+]
+REST = [
+    ("claim", "two CPUs, huge blocks, CPUs leave", "CPUS=2 ROUNDS=3 HUGE_BLOCKS LEAVING", False),
+    ("claim", "two CPUs, double frees", "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING", False),
+    ("claim", "three CPUs, two frames", "CPUS=3 ROUNDS=2 START_0=3 START_1=0", False),
+    ("claim", "three CPUs, double frees", "CPUS=3 ROUNDS=2 DOUBLE_FREE", False),
+    ("claim", "seed: what is given back overwrites frees", "CPUS=2 ROUNDS=3 LEAVING SEED_LOSE", True),
+    ("claim", "seed: one CPU is not asked", "CPUS=3 ROUNDS=2 START_0=3 START_1=0 SEED_FORGET_ONE", True),
+    ("claim", "seed: what came back meanwhile is not noticed",
+     "CPUS=3 ROUNDS=2 START_0=3 START_1=0 SEED_UNCOUNTED", True),
+    ("claim", "seed: no look at the state after a take", "CPUS=2 ROUNDS=3 HUGE_BLOCKS SEED_NO_LOOK",
+     True),
+    ("claim", "seed: a look into a changing claim", "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING SEED_NO_WAIT",
+     True),
+    ("claim", "seed: no look into a claim", "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING SEED_NO_PEEK", True),
+    ("claim", "seed: the owner looks at its copy only",
+     "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING SEED_OWN_ONLY", True),
+]
+
+
+def check(model, definitions, folder, compiler):
+    """(errors, states, what was said): spin makes a checker of the model, which runs to the end."""
+    words = [f"-D{word}" for word in definitions.split()]
+    said = ""
+    for command in (["spin", "-a", *words, HERE / f"{model}.pml"],
+                    [compiler, "-O1", "-w", "-DSAFETY", "-DCOLLAPSE", "-DVECTORSZ=2048", "-o", "pan",
+                     "pan.c"],
+                    ["./pan", "-m1000000"]):
+        run = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True,
+                             text=True, timeout=SECONDS, check=False)
+        said = run.stdout + run.stderr
+        if run.returncode and command[0] != "./pan":
+            return None, 0, said
+    errors = re.search(r"errors: (\d+)", said)
+    states = re.search(r"(\d+) states, stored", said)
+    if not errors or not states or "max search depth too small" in said or "out of memory" in said:
+        return None, 0, said
+    return int(errors[1]), int(states[1]), said
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="also those that take longer")
+    parser.add_argument("--compiler", default="cc")
+    arguments = parser.parse_args()
+    if not shutil.which("spin"):
+        print("1..0 # SKIP spin is not installed (Debian: apt install spin)")
+        return
+    models = QUICK + (REST if arguments.all else [])
+    print(f"1..{len(models)}")
+    for number, (model, what, definitions, has_bug) in enumerate(models, 1):
+        with tempfile.TemporaryDirectory(prefix="models.") as folder:
+            try:
+                errors, states, said = check(model, definitions, folder, arguments.compiler)
+            except subprocess.TimeoutExpired:
+                errors, states, said = None, 0, f"not at the end after {SECONDS} s"
+        good = errors is not None and (errors > 0) == has_bug
+        if not good:
+            print("\n".join(f"# {line}" for line in said.splitlines()[:30]))
+        print(f"{'ok' if good else 'not ok'} {number} - {model}: {what} ({states} states"
+              f"{', error found' if errors else ''})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

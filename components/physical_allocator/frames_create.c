@@ -158,6 +158,9 @@ static void carve_all(struct carver *carver, const struct plan *plan, struct tsl
         self->numa = carve(carver, sizeof(struct frames_numa), 64);
     self->words = carve(carver, plan->areas * AREA_WORDS * sizeof(tsl_word), 64);
     self->entries = carve(carver, (plan->areas + 1) / 2 * sizeof(uint32_t), sizeof(uint32_t));
+    if (TSL_FRAME_DESCRIPTORS && plan->config->descriptors)
+        self->descriptors =
+            carve(carver, plan->areas * AREA_FRAMES * sizeof(struct tsl_frame_descriptor), 64);
     carve_tree(carver, &self->any, plan->areas);
     carve_tree(carver, &self->roomy, plan->areas);
     carve_tree(carver, &self->whole, plan->areas);
@@ -381,6 +384,8 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
 {
     if (config->map == NULL || config->reach_end == 0)
         return tsl_refuse(NULL, TSL_INVALID, "frames: no memory map, or no reach_end");
+    if (config->descriptors && !TSL_FRAME_DESCRIPTORS)
+        return tsl_refuse(NULL, TSL_UNSUPPORTED, "frames: no descriptors compiled in");
     if (config->early != NULL && (config->early->map != config->map || config->early->is_sealed))
         return tsl_refuse(NULL, TSL_INVALID, "frames: early memory of another map, or taken over");
     struct tsl_defect defect = tsl_map_verify(config->map);

@@ -17,6 +17,7 @@
 #include <tesela/atomic.h>
 #include <tesela/bits.h>
 #include <tesela/config.h>
+#include <tesela/frame_descriptor.h>
 #include <tesela/frames_banks.h>
 #include <tesela/frames_pressure.h>
 #include <tesela/lock.h>
@@ -158,8 +159,9 @@ struct frames_banks {
 
 struct tsl_frames {
     tsl_word magic;
-    tsl_word *words;   /* AREA_WORDS an area; 1 = free */
-    uint32_t *entries; /* two areas a word */
+    tsl_word *words;                          /* AREA_WORDS an area; 1 = free */
+    uint32_t *entries;                        /* two areas a word */
+    struct tsl_frame_descriptor *descriptors; /* by index; NULL: none */
     tsl_word area_count;
     struct frames_span *spans; /* by address */
     tsl_word span_count;

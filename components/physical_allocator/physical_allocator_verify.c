@@ -216,6 +216,20 @@ static struct tsl_defect check_nodes(const struct tsl_frames *self)
                : broken(12, TSL_NODES, "nodes divide the row, and each finds its way to all zones");
 }
 
+/* Rule 14: nobody has an account of a free frame. */
+static struct tsl_defect check_descriptors(const struct tsl_frames *self)
+{
+    for (tsl_word index = 0; index < self->area_count * AREA_FRAMES; index++) {
+        const struct tsl_frame_descriptor *descriptor = &self->descriptors[index];
+        bool is_free = tsl_bits_test(self->words, index) &&
+                       (entry_load(self, index / AREA_FRAMES) & ENTRY_HUGE) == 0;
+        if (is_free && (tsl_descriptor_state(descriptor) != TSL_FRAME_FREE ||
+                        !tsl_descriptor_is_idle(descriptor)))
+            return broken(14, index, "a free frame has a free descriptor without counts");
+    }
+    return TSL_NO_DEFECT;
+}
+
 struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
 {
     struct tsl_defect defect = check_header(self);
@@ -232,6 +246,8 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
         defect = check_tree(trees[i], i);
     if (defect.rule == 0)
         defect = check_nodes(self);
+    if (TSL_FRAME_DESCRIPTORS && defect.rule == 0 && self->descriptors != NULL)
+        defect = check_descriptors(self);
     if (TSL_FRAME_BANKS && defect.rule == 0)
         defect = tsl_frames_banks_verify(self);
     return defect.rule == 0 ? check_totals(self) : defect;

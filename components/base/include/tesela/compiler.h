@@ -25,6 +25,8 @@
  */
 #define TSL_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define TSL_ALIGNED(n)   __attribute__((aligned(n)))
+/* Without gaps, at a multiple of n: for records whose size counts. */
+#define TSL_PACKED_TO(n) __attribute__((packed, aligned(n)))
 #define TSL_UNUSED       __attribute__((unused))
 #define TSL_NOINLINE     __attribute__((noinline))
 #define TSL_COLD         __attribute__((cold))

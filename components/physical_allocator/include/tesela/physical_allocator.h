@@ -76,6 +76,7 @@ struct tsl_frames_config {
     tsl_word reserve_exit;    /* frames only EXIT may take [0] */
     /* Free frames of a zone for requests that no higher zone can serve, and for EXIT [0]. */
     tsl_word lowmem_reserve[TSL_ZONE_COUNT];
+    bool descriptors; /* one for each frame, in the metadata: <tesela/frame_descriptor.h> [none] */
 };
 
 /* A run of `count` frames that starts at a multiple of align_frames. */

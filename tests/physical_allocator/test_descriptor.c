@@ -13,6 +13,7 @@
 #include "tap.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 static struct world world;
 
@@ -232,9 +233,11 @@ static void *user(void *argument)
 static void *evictor(void *argument)
 {
     (void)argument;
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        if (!tsl_descriptor_freeze(shared))
+    while (frozen_times < ROUNDS / 20) {
+        if (!tsl_descriptor_freeze(shared)) {
+            (void)sched_yield();
             continue;
+        }
         frozen_times++;
         for (unsigned look = 0; look < 10; look++)
             clashes += tsl_atomic_load_u32(&inside);
@@ -255,7 +258,6 @@ static void freezing_excludes_pins_and_maps(void)
     for (unsigned i = 0; i < 3; i++)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
     CHECK_EQ(clashes, 0);
-    CHECK(frozen_times > 0);
     CHECK(tsl_descriptor_is_idle(shared));
 }
 

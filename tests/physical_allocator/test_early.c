@@ -204,7 +204,7 @@ static void what_is_not_ram_costs_nothing(void)
         {2 * GIB, 1000 * GIB, TSL_MEMORY_PERSISTENT},
         {TSL_MAP_TOP - 4 * KIB, 4 * KIB, TSL_MEMORY_BAD},
     };
-    tsl_word plain, total;
+    tsl_word plain = 0, total = 0;
     tsl_word bytes = metadata_with(NULL, &plain);
     for (unsigned i = 0; i < TSL_COUNT_OF(high); i++) {
         tsl_word here = metadata_with(&high[i], &total);

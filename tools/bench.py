@@ -19,6 +19,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bench_heap
 import builds
 from anchors import ANCHORS
 from builds import ROOT, Build, Problem, kernel_build
@@ -44,7 +45,7 @@ PRELOADS = {
 
 
 CITED = " (cited)"  # behind the name of a peer that was not measured in this run
-MORE_IS_BETTER = ("blocks",)  # units; of all others less is better
+MORE_IS_BETTER = ("blocks", "percent", "times")  # units; of all others less is better
 
 
 @dataclass
@@ -171,7 +172,7 @@ class Bench:
             if "frames" in self.arguments.groups:
                 self._run_frame_allocators(programs)
             if "heap" in self.arguments.groups and "bench-malloc" in programs:
-                self._run_mallocs(programs["bench-malloc"])
+                self._run_mallocs(programs, self._malloc_library(build))
         self._run_peers()
 
     def _take(self, text, where, arch):
@@ -193,15 +194,40 @@ class Bench:
                 self._add_peer(name, output_of([programs["peer-frames-library"], path], self.say,
                                                f"frames of {name}"))
 
-    def _run_mallocs(self, program):
-        """The same heap workloads over malloc: glibc's, and every one that can be preloaded."""
-        self._add_peer("glibc", output_of([program], self.say, "heap of glibc"))
-        libraries = {name: path for name, path in PRELOADS.items() if os.path.exists(path)}
-        libraries.update({name: path for name, path in self.arguments.peer.items()
-                          if _is_library(path) and not _has_frames(path)})
+    def _malloc_library(self, build):
+        """Our heap as a library to preload."""
+        library = build.file_of("tesela-malloc")
+        build.compile(self.say, [os.path.relpath(library, build.directory)])
+        return library
+
+    def _run_mallocs(self, programs, ours):
+        """Heap workloads over malloc: glibc's, ours, and every other that can be preloaded."""
+        libraries = {bench_heap.BASE: "", bench_heap.OURS: ours}
+        libraries.update((name, path) for name, path in PRELOADS.items() if os.path.exists(path))
+        libraries.update((name, path) for name, path in self.arguments.peer.items()
+                         if _is_library(path) and not _has_frames(path))
         for name, path in libraries.items():
-            self._add_peer(name, output_of([program], self.say, f"heap of {name}",
-                                           {"LD_PRELOAD": path}))
+            text = output_of([programs["bench-malloc"]], self.say, f"heap of {name}",
+                             {"LD_PRELOAD": path})
+            if name == bench_heap.OURS:
+                self.notes += [(row.name, "host", f"{row.value} ns when preloaded as malloc, like "
+                                "those beside it") for row in parse_rows(text, "host", "x86_64")]
+            else:
+                self._add_peer(name, text)
+        suite = bench_heap.Suite(programs, libraries, self.say)
+        suite.run()
+        for name, unit, figures in suite.rows():
+            row = Row(name, "host", "x86_64", unit, round(figures.pop(bench_heap.OURS), 3),
+                      bench_heap.RUNS)
+            row.peers = {peer: round(value, 3) for peer, value in figures.items()}
+            self.rows.append(row)
+        self._run_embedded()
+
+    def _run_embedded(self):
+        """The heap of the embedded profile: how full it gets, and how large its code is."""
+        self.rows += parse_rows(bench_heap.embedded_fill(self.say), "host", "x86_32")
+        self.rows.append(Row("heap.text_embedded", "host", "x86_32", "bytes",
+                             bench_heap.embedded_text(self.say), 1))
 
     def _run_peers(self):
         for name, path in self.arguments.peer.items():
@@ -264,7 +290,8 @@ def print_table(rows, notes, screen):
     for row in rows:
         anchor = ANCHORS.get(row.name)
         machine = "host" if row.where == "host" else f"qemu {row.arch}"
-        has_goal = anchor and anchor.goal is not None and row.arch in ("x86_64", "x86_64_la57")
+        has_goal = anchor and anchor.goal is not None and \
+            (row.where == "host" or row.arch in ("x86_64", "x86_64_la57"))
         body.append([row.name, machine, row.unit, number(row.value),
                      number(anchor.goal) if has_goal else "",
                      *comparison(row, cited=False), *comparison(row, cited=True)])

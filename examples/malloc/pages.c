@@ -30,9 +30,9 @@
 #define LARGEST_WINDOW  (sizeof(void *) == 8 ? (size_t)1 << 40 : (size_t)1 << 31)
 /* Addresses become usable in steps: few system calls, and mlockall() does not lock them all. */
 #define STEP_PAGES 1024u
-/* Dirty pages that may lie about: this many, or an eighth of those in use. */
-#define DIRTY_PAGES 512u
-#define DIRTY_SHARE 8u
+/* Dirty pages that may lie about: this many (16 MiB), or half of those in use. */
+#define DIRTY_PAGES 4096u
+#define DIRTY_SHARE 2u
 
 /* Sizes up to EXACT pages have a list each, beyond that FRACTIONS lists a doubling. */
 #define EXACT      64u

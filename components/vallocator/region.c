@@ -222,7 +222,8 @@ void tsl_regions_split(struct tsl_regions *self, struct tsl_region *region, size
     fresh->start = page;
     fresh->pages = region->pages - below;
     fresh->guard_below = 0;
-    fresh->object_page += below;
+    if (fresh->object)
+        fresh->object_page += below;
     region->guard_above = 0;
     self->pages -= fresh->pages;
     region->pages = below;
@@ -234,7 +235,7 @@ static bool continues(const struct tsl_region *below, const struct tsl_region *a
     return tsl_region_end(below) == above->start && below->guard_above == 0 &&
            above->guard_below == 0 && below->rights == above->rights &&
            below->maximum == above->maximum && below->flags == above->flags &&
-           below->object == above->object &&
+           below->object == above->object && below->most_pages == above->most_pages &&
            (!below->object || below->object_page + below->pages == above->object_page);
 }
 

@@ -36,6 +36,7 @@ struct tsl_region {
     unsigned flags;            /* what it is; region.c only compares them */
     struct tsl_object *object; /* NULL: nothing below the private layer */
     size_t object_page;        /* page of the object that `start` shows */
+    size_t most_pages;         /* what it may grow to by itself; 0: it does not grow */
 };
 
 struct tsl_regions {

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * object.h: pages that regions of several spaces can show: shared memory, devices, pagers.
+ *
+ * Owns:    struct tsl_object, struct tsl_page_request.
+ * Needs:   vm.h.
+ * Callers: the kernel makes them; tsl_space_map shows them. A pointer is a handle: it holds one
+ *          reference, and so does every region.
+ */
+#ifndef TESELA_OBJECT_H
+#define TESELA_OBJECT_H
+
+#include <tesela/vm.h>
+
+enum tsl_object_kind {
+    TSL_OBJECT_MEMORY, /* zero until written; frames come at the first access */
+    TSL_OBJECT_DEVICE, /* physical memory of somebody else: registers, the kernel's own pages */
+    TSL_OBJECT_PAGER   /* pages are brought by functions of the kernel: files */
+};
+
+struct tsl_page_request;
+
+/* Brings pages. Called with no lock held. */
+struct tsl_pager {
+    /*
+     * Fills the frame (phys_to_virt reaches it) with page `page` of the object. TSL_OK: done.
+     * TSL_SHOULD_WAIT: begun; tsl_page_request_complete will be called. With no request (NULL)
+     * nobody can wait: then TSL_SHOULD_WAIT means that nothing was begun. Any other status ends the
+     * fault with it.
+     */
+    enum tsl_status (*get)(void *context, size_t page, struct tsl_frame into,
+                           struct tsl_page_request *request);
+    void *context;
+};
+
+struct tsl_object_config {
+    enum tsl_object_kind kind;
+    size_t bytes;           /* whole pages */
+    unsigned maximum;       /* rights that shared regions may ever have; 0: read, write, execute */
+    tsl_paddr target;       /* DEVICE: where it lies */
+    unsigned cache;         /* DEVICE: TSL_CACHE_... */
+    struct tsl_pager pager; /* PAGER: copied */
+};
+
+/* It lives in the heap. */
+struct tsl_object;
+
+struct tsl_object_info {
+    enum tsl_object_kind kind;
+    size_t pages;
+    size_t resident;   /* of them in frames */
+    size_t references; /* handles and regions */
+};
+
+/*
+ * A page that is being brought, in the caller's storage; all zero is an idle one. After
+ * TSL_SHOULD_WAIT the caller waits until `done` and calls again with the same request, or gives the
+ * request up with tsl_page_request_drop.
+ */
+struct tsl_page_request {
+    struct tsl_object *object; /* a reference is held while the request is busy */
+    size_t page;
+    struct tsl_frame frame;
+    uint32_t done;                           /* written last, by tsl_page_request_complete */
+    enum tsl_status status;                  /* how it ended */
+    void (*wake)(struct tsl_page_request *); /* set by the caller; may be NULL */
+};
+
+/*
+ * Makes an object; memory is charged against the commit limit as a whole.
+ * Owns:    the caller has the first reference.
+ * Errors:  TSL_INVALID (0 bytes, unknown rights or kind, no pager), TSL_MISALIGNED, TSL_DENIED (an
+ *          executable device), TSL_OUT_OF_RANGE (a device beyond the physical width),
+ *          TSL_LIMIT (commit limit), TSL_NO_MEMORY.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_object_create(struct tsl_vm *vm,
+                                                 const struct tsl_object_config *config,
+                                                 struct tsl_object **out);
+
+/* One more reference. Context: any but NMI. */
+void tsl_object_get(struct tsl_object *self);
+
+/* One less; the last frees the object and its pages. Context: no lock of vallocator held. */
+void tsl_object_put(struct tsl_object *self);
+
+/* Fills *out. Cost: O(resident pages). */
+void tsl_object_info(struct tsl_object *self, struct tsl_object_info *out);
+
+/* The page has come, or not: called once by whoever answered TSL_SHOULD_WAIT. Context: any but NMI;
+ * `wake` is called last. */
+void tsl_page_request_complete(struct tsl_page_request *self, enum tsl_status status);
+
+/* Gives up a request that is done (or idle); it is idle then. Before: not being filled any more. */
+void tsl_page_request_drop(struct tsl_page_request *self);
+
+#endif

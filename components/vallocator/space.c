@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space.c: spaces begin and end; what every operation on them starts and finishes with.
+ *
+ * Owns:    struct tsl_space, struct space_operation.
+ * Needs:   region.h, slots.h, page_table.
+ * Callers: the kernel (space.h), the other files space_*.c.
+ *
+ * An operation gets memory first, then takes the lock, looks whether all of it is possible, and only
+ * then changes anything: from there on nothing can fail. What it leaves over is freed at the end,
+ * with no lock held.
+ */
+#include "space_internal.h"
+
+#include <tesela/checked.h>
+
+static enum tsl_status make_table(struct tsl_vm *vm, struct tsl_table *table)
+{
+    struct tsl_table_config config = {
+        .format = vm->config.format, .features = vm->config.features, .frames = vm->config.frames};
+    return tsl_table_init(table, &config);
+}
+
+enum tsl_status tsl_space_create(struct tsl_vm *vm, const struct tsl_space_limits *limits,
+                                 struct tsl_space **out)
+{
+    struct tsl_space *self = tsl_heap_alloc_array(vm->config.heap, 1, sizeof(*self));
+    if (!self)
+        return TSL_NO_MEMORY;
+    enum tsl_status status = make_table(vm, &self->table);
+    if (status != TSL_OK) {
+        enum tsl_status freed = tsl_heap_free(vm->config.heap, self);
+        TSL_ASSERT(freed == TSL_OK);
+        return status;
+    }
+    const struct tsl_table_format *format = vm->config.format;
+    self->vm = vm;
+    tsl_lock_init(&self->lock, TSL_RANK_SPACE);
+    tsl_regions_init(&self->regions, format->user_first >> TSL_PAGE_SHIFT,
+                     (format->user_last >> TSL_PAGE_SHIFT) + 1u);
+    tsl_slots_init(&self->layer, vm->config.heap, vm->stores);
+    if (limits)
+        self->limits = *limits;
+    (void)tsl_atomic_add(&vm->spaces, 1);
+    *out = self;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_space_destroy(struct tsl_space *self)
+{
+    struct tsl_vm *vm = self->vm;
+    if (!tsl_cpu_set_is_empty(&self->table.cpus))
+        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while a CPU runs it");
+    struct space_operation op = {.space = self};
+    tsl_space_lock(&op);
+    /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
+    tsl_space_unhook(self, self->regions.first, self->regions.end);
+    tsl_slots_destroy(&self->layer);
+    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));) {
+        struct tsl_region *region = tsl_region_of(node);
+        if (region->flags & REGION_CHARGED)
+            tsl_vm_uncharge(vm, self, region->pages);
+        tsl_regions_remove(&self->regions, region);
+        tsl_space_bury(&op, region);
+    }
+    tsl_space_unlock(&op);
+    tsl_space_end(&op);
+    TSL_ASSERT(self->committed == 0);
+    enum tsl_status status = tsl_table_fini(&self->table);
+    TSL_ASSERT(status == TSL_OK);
+    status = tsl_heap_free(vm->config.heap, self);
+    TSL_ASSERT(status == TSL_OK);
+    (void)tsl_atomic_sub(&vm->spaces, 1);
+    return TSL_OK;
+}
+
+struct tsl_table *tsl_space_table(struct tsl_space *self)
+{
+    return &self->table;
+}
+
+/* ---- Operations. ---- */
+
+static void free_region(struct tsl_space *space, struct tsl_region *region)
+{
+    enum tsl_status status = tsl_heap_free(space->vm->config.heap, region);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+/* Regions that are in no set are linked through the right child. */
+static void push(struct tsl_region **list, struct tsl_region *region)
+{
+    region->node.right = *list ? &(*list)->node : NULL;
+    *list = region;
+}
+
+static struct tsl_region *pop(struct tsl_region **list)
+{
+    struct tsl_region *region = *list;
+    *list = tsl_region_of(region->node.right);
+    return region;
+}
+
+enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *space, size_t regions)
+{
+    *op = (struct space_operation){.space = space};
+    while (op->spares < regions) {
+        struct tsl_region *region =
+            tsl_heap_alloc_array(space->vm->config.heap, 1, sizeof(*region));
+        if (!region) {
+            tsl_space_end(op);
+            return TSL_NO_MEMORY;
+        }
+        push(&op->spare, region);
+        op->spares++;
+    }
+    return TSL_OK;
+}
+
+struct tsl_region *tsl_space_take_region(struct space_operation *op)
+{
+    TSL_ASSERT(op->spares > 0);
+    struct tsl_region *region = pop(&op->spare);
+    op->spares--;
+    *region = (struct tsl_region){.pages = 0};
+    return region;
+}
+
+void tsl_space_bury(struct space_operation *op, struct tsl_region *region)
+{
+    push(&op->dead, region);
+}
+
+void tsl_space_end(struct space_operation *op)
+{
+    while (op->spares > 0)
+        free_region(op->space, tsl_space_take_region(op));
+    while (op->dead) {
+        struct tsl_region *region = pop(&op->dead);
+        if (region->object)
+            tsl_object_put(region->object);
+        free_region(op->space, region);
+    }
+    tsl_slot_reserve_drop(&op->reserve, op->space->vm->config.heap);
+}
+
+void tsl_space_lock(struct space_operation *op)
+{
+    op->pin = tsl_lock_acquire(&op->space->lock);
+}
+
+void tsl_space_unlock(struct space_operation *op)
+{
+    tsl_lock_release(&op->space->lock, op->pin);
+}
+
+enum tsl_status tsl_space_reserve(struct space_operation *op, const struct tsl_slot_need *need,
+                                  bool *again)
+{
+    *again = false;
+    if (tsl_slot_reserve_has(&op->reserve, need))
+        return TSL_OK;
+    *again = true;
+    tsl_space_unlock(op);
+    enum tsl_status status = tsl_slot_reserve_fill(&op->reserve, op->space->vm->config.heap, need);
+    tsl_space_lock(op);
+    return status;
+}
+
+size_t tsl_space_cuts(const struct tsl_space *space, size_t start, size_t end)
+{
+    const struct tsl_region *first = tsl_regions_from(&space->regions, start);
+    const struct tsl_region *last = tsl_regions_from(&space->regions, end);
+    return (size_t)(first && first->start < start) + (last && last->start < end);
+}
+
+void tsl_space_cut(struct space_operation *op, size_t page)
+{
+    struct tsl_region *region = tsl_regions_find(&op->space->regions, page);
+    if (!region || region->start == page)
+        return;
+    struct tsl_region *fresh = tsl_space_take_region(op);
+    if (region->object)
+        tsl_object_get(region->object);
+    tsl_regions_split(&op->space->regions, region, page, fresh);
+}
+
+void tsl_space_join(struct space_operation *op, size_t start, size_t end)
+{
+    struct tsl_regions *regions = &op->space->regions;
+    struct tsl_region *region = tsl_regions_from(regions, start > 0 ? start - 1u : 0);
+    while (region && region->start < end) {
+        struct tsl_region *gone = tsl_regions_merge(regions, region);
+        if (gone)
+            tsl_space_bury(op, gone);
+        else
+            region = tsl_regions_next(region);
+    }
+}
+
+/* ---- Checks. ---- */
+
+enum tsl_status tsl_space_check_range(struct tsl_space *space, const char *verb, tsl_vaddr start,
+                                      size_t bytes, size_t *first_page, size_t *end_page)
+{
+    const struct tsl_table_format *format = space->vm->config.format;
+    enum tsl_status status = TSL_OK;
+    tsl_vaddr last = 0;
+    if (bytes == 0)
+        status = TSL_INVALID;
+    else if (!tsl_is_aligned(start | bytes, TSL_PAGE_BYTES))
+        status = TSL_MISALIGNED;
+    else if (!tsl_checked_last(start, bytes, &last))
+        status = TSL_OUT_OF_RANGE;
+    else if (!tsl_table_format_canonical(format, start) ||
+             !tsl_table_format_canonical(format, last))
+        status = TSL_NOT_CANONICAL;
+    else if (start < format->user_first || last > format->user_last)
+        status = TSL_OUT_OF_RANGE;
+    if (status != TSL_OK)
+        return tsl_refuse(&space->refusals, status, "space: %s of %zx bytes at %zx", verb, bytes,
+                          (size_t)start);
+    *first_page = start >> TSL_PAGE_SHIFT;
+    *end_page = (last >> TSL_PAGE_SHIFT) + 1u;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_space_check_rights(unsigned rights, unsigned maximum)
+{
+    if ((rights | maximum) & ~SPACE_RIGHTS)
+        return TSL_INVALID;
+    if ((rights & (TSL_WRITE | TSL_EXEC)) && !(rights & TSL_READ))
+        return TSL_INVALID;
+    if ((rights & TSL_WRITE) && (rights & TSL_EXEC) && !(rights & TSL_ALLOW_WX))
+        return TSL_DENIED;
+    return rights & ~maximum ? TSL_DENIED : TSL_OK;
+}
+
+unsigned tsl_space_attributes(const struct tsl_region *region)
+{
+    unsigned attributes = region->rights | TSL_USER;
+    if (region->object && region->object->config.kind == TSL_OBJECT_DEVICE)
+        attributes |= region->object->config.cache;
+    return attributes;
+}
+
+/* ---- Questions. ---- */
+
+bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_info *out)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    const struct tsl_region *region = tsl_regions_from(&self->regions, from >> TSL_PAGE_SHIFT);
+    if (region)
+        *out = (struct tsl_region_info){.start = tsl_space_address(region->start),
+                                        .bytes = region->pages << TSL_PAGE_SHIFT,
+                                        .rights = region->rights,
+                                        .maximum = region->maximum,
+                                        .flags = region->flags & REGION_SHOWN_FLAGS,
+                                        .object = region->object,
+                                        .object_page = region->object_page};
+    tsl_lock_release(&self->lock, pin);
+    return region != NULL;
+}
+
+void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    *out = self->counted;
+    out->regions = self->regions.tree.count;
+    out->pages = self->regions.pages;
+    out->committed = self->committed;
+    tsl_lock_release(&self->lock, pin);
+    out->refusals = tsl_refusals_total(&self->refusals);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_fault.c: makes one page accessible: the only way a slot gets a page, and an entry the right
+ * to write.
+ *
+ * Owns:    the decision what an access to a page comes to.
+ * Needs:   space.c, object.c, page_table.
+ * Callers: the kernel's page-fault handler (tsl_space_fault), tsl_space_populate.
+ *
+ * The fault is looked at under the lock. If it needs a frame, nodes or a pager, the lock is let go,
+ * they are got, and it is looked at afresh: what has changed meanwhile then simply counts. A page
+ * is filled before anything maps it, and mapped before its slot says so, since only mapping can
+ * fail.
+ */
+#include "space_internal.h"
+
+struct fault {
+    struct tsl_space *space;
+    struct tsl_region *region;
+    size_t page;
+    unsigned access;
+    struct tsl_frame fresh; /* in hand, count 1; none: not got yet */
+    bool fresh_is_low;      /* phys_to_virt reaches it, as pagers want it */
+    bool wants_frame;
+    bool wants_low;
+    struct tsl_slot_need need;
+    struct tsl_object *pager; /* holds a reference: bring its page `pager_page` into fresh */
+    size_t pager_page;
+    bool is_brought; /* fresh holds that page */
+    struct space_operation op;
+};
+
+/* ---- Tables. ---- */
+
+/* Makes the table show the frame with these attributes, whatever it shows now. */
+static enum tsl_status show(struct fault *fault, tsl_paddr target, unsigned attributes)
+{
+    struct tsl_table *table = &fault->space->table;
+    tsl_vaddr address = tsl_space_address(fault->page);
+    struct tsl_mapping old;
+    if (tsl_table_query(table, address, &old) == TSL_OK) {
+        if (old.target == target)
+            return tsl_table_protect(table, address, TSL_PAGE_BYTES, attributes, NULL);
+        tsl_space_unhook(fault->space, fault->page, fault->page + 1u);
+    }
+    return tsl_table_map(table, address, target, TSL_PAGE_BYTES, attributes);
+}
+
+static enum tsl_status show_frame(struct fault *fault, struct tsl_frame frame, bool may_write)
+{
+    unsigned attributes = tsl_space_attributes(fault->region);
+    if (!may_write)
+        attributes &= ~(TSL_WRITE | TSL_ALLOW_WX);
+    return show(fault, tsl_frame_address(frame), attributes);
+}
+
+/* ---- Getting things. ---- */
+
+/* Whether frame and nodes for a slot of `slots` are in hand; if not, they are asked for. */
+static bool has_fresh(struct fault *fault, const struct tsl_slots *slots, size_t page)
+{
+    fault->need = (struct tsl_slot_need){0};
+    tsl_slots_need(slots, page, &fault->need);
+    fault->wants_frame =
+        tsl_frame_is_none(fault->fresh) || (fault->wants_low && !fault->fresh_is_low);
+    return !fault->wants_frame && tsl_slot_reserve_has(&fault->op.reserve, &fault->need);
+}
+
+/* The fresh frame is the page from now on. Before: filled, has_fresh. */
+static enum tsl_status install(struct fault *fault, struct tsl_slots *slots, size_t page,
+                               bool may_write)
+{
+    enum tsl_status status = show_frame(fault, fault->fresh, may_write);
+    if (status != TSL_OK)
+        return status;
+    tsl_slot old = tsl_slots_set(slots, &fault->op.reserve, page, tsl_vm_slot_of(fault->fresh));
+    const struct tsl_store *store = &slots->stores[tsl_slot_type_of(old)];
+    if (old && store->free)
+        store->free(store->context, old);
+    fault->fresh = (struct tsl_frame){0};
+    fault->is_brought = false;
+    return TSL_OK;
+}
+
+/* ---- Private pages. ---- */
+
+static enum tsl_status private_zero(struct fault *fault)
+{
+    struct tsl_space *space = fault->space;
+    if (!(fault->access & TSL_WRITE))
+        return show_frame(fault, space->vm->zero, false);
+    if (!has_fresh(fault, &space->layer, fault->page))
+        return TSL_BUSY;
+    tsl_vm_clear_frame(space->vm, fault->fresh);
+    enum tsl_status status = install(fault, &space->layer, fault->page, true);
+    space->counted.zeroed += status == TSL_OK;
+    return status;
+}
+
+/* A private copy of a frame that others see. */
+static enum tsl_status private_copy(struct fault *fault, struct tsl_frame from)
+{
+    struct tsl_space *space = fault->space;
+    if (!has_fresh(fault, &space->layer, fault->page))
+        return TSL_BUSY;
+    tsl_vm_copy_frame(space->vm, from, fault->fresh);
+    enum tsl_status status = install(fault, &space->layer, fault->page, true);
+    space->counted.copied += status == TSL_OK;
+    return status;
+}
+
+static enum tsl_status private_slot(struct fault *fault, tsl_slot slot)
+{
+    struct tsl_space *space = fault->space;
+    if (tsl_slot_type_of(slot) == TSL_SLOT_ZERO)
+        return private_zero(fault);
+    if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME) {
+        struct tsl_frame frame = tsl_vm_frame_of(slot);
+        bool alone =
+            tsl_slots_is_exclusive(&space->layer, fault->page) && tsl_vm_is_alone(space->vm, frame);
+        if (!alone && fault->access & TSL_WRITE)
+            return private_copy(fault, frame);
+        space->counted.reused += alone && fault->access & TSL_WRITE;
+        return show_frame(fault, frame, alone);
+    }
+    if (!has_fresh(fault, &space->layer, fault->page))
+        return TSL_BUSY;
+    enum tsl_status status = tsl_vm_load(space->vm, slot, fault->fresh);
+    return status == TSL_OK ? install(fault, &space->layer, fault->page, true) : status;
+}
+
+/* ---- Pages of objects. ---- */
+
+/* The object has no such page yet. Its lock is held. */
+static enum tsl_status object_fill(struct fault *fault, struct tsl_object *object, size_t page,
+                                   bool may_write)
+{
+    bool is_memory = object->config.kind == TSL_OBJECT_MEMORY;
+    fault->wants_low = !is_memory;
+    if (!has_fresh(fault, &object->slots, page))
+        return TSL_BUSY;
+    if (is_memory) {
+        tsl_vm_clear_frame(fault->space->vm, fault->fresh);
+    } else if (!fault->is_brought || fault->pager != object || fault->pager_page != page) {
+        if (fault->pager)
+            return TSL_BUSY; /* what was brought is of no use any more: it is dropped first */
+        tsl_object_get(object);
+        fault->pager = object;
+        fault->pager_page = page;
+        return TSL_BUSY;
+    }
+    enum tsl_status status = install(fault, &object->slots, page, may_write);
+    if (status != TSL_OK)
+        return status;
+    fault->space->counted.zeroed += is_memory;
+    if (fault->pager)
+        tsl_object_put(object); /* not the last reference: the region has one */
+    fault->pager = NULL;
+    return TSL_OK;
+}
+
+static enum tsl_status object_page(struct fault *fault, struct tsl_object *object, size_t page)
+{
+    bool shared = fault->region->flags & TSL_SPACE_SHARED;
+    bool copies = !shared && fault->access & TSL_WRITE;
+    tsl_slot slot = tsl_slots_get(&object->slots, page);
+    if (!slot) {
+        enum tsl_status status = object_fill(fault, object, page, shared);
+        return status == TSL_OK && copies ? TSL_BUSY : status; /* now there is a page to copy */
+    }
+    if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME)
+        return copies ? private_copy(fault, tsl_vm_frame_of(slot))
+                      : show_frame(fault, tsl_vm_frame_of(slot), shared);
+    if (!has_fresh(fault, &object->slots, page))
+        return TSL_BUSY;
+    enum tsl_status status = tsl_vm_load(fault->space->vm, slot, fault->fresh);
+    return status == TSL_OK ? install(fault, &object->slots, page, shared) : status;
+}
+
+static enum tsl_status object_fault(struct fault *fault)
+{
+    struct tsl_region *region = fault->region;
+    struct tsl_object *object = region->object;
+    size_t page = region->object_page + (fault->page - region->start);
+    if (object->config.kind == TSL_OBJECT_DEVICE)
+        return show(fault, object->config.target + ((tsl_paddr)page << TSL_PAGE_SHIFT),
+                    tsl_space_attributes(region));
+    tsl_pin pin = tsl_lock_acquire(&object->lock);
+    enum tsl_status status = object_page(fault, object, page);
+    tsl_lock_release(&object->lock, pin);
+    return status;
+}
+
+/* ---- Stacks. ---- */
+
+/* The stack that may grow down to the page; `more` pages are charged for that. Its gap stays. */
+static struct tsl_region *stack_above(struct fault *fault, size_t *more, enum tsl_status *status)
+{
+    struct tsl_space *space = fault->space;
+    struct tsl_region *region = tsl_regions_from(&space->regions, fault->page);
+    size_t limit = space->limits.pages;
+    *status = TSL_NOT_FOUND;
+    if (!region || !region->most_pages)
+        return NULL;
+    *more = region->start - fault->page;
+    *status = TSL_LIMIT;
+    if (*more > region->gap_below || region->pages + *more > region->most_pages ||
+        (limit && (space->regions.pages > limit || *more > limit - space->regions.pages)))
+        return NULL;
+    *status = TSL_OK;
+    if (region->flags & REGION_CHARGED)
+        *status = tsl_vm_charge(space->vm, space, *more);
+    return *status == TSL_OK ? region : NULL;
+}
+
+/* The stack grows only with its new page: a fault that fails changes nothing. */
+static void finish_growth(struct fault *fault, size_t more, bool success)
+{
+    struct tsl_space *space = fault->space;
+    struct tsl_region *region = fault->region;
+    if (success)
+        tsl_regions_resize(&space->regions, region, fault->page, tsl_region_end(region));
+    else if (region->flags & REGION_CHARGED)
+        tsl_vm_uncharge(space->vm, space, more);
+}
+
+/* ---- The fault. ---- */
+
+static enum tsl_status look_into(struct fault *fault)
+{
+    tsl_slot slot = 0;
+    if (fault->access & ~fault->region->rights)
+        return TSL_DENIED;
+    if (tsl_region_is_private(fault->region))
+        slot = tsl_slots_get(&fault->space->layer, fault->page);
+    if (slot)
+        return private_slot(fault, slot);
+    return fault->region->object ? object_fault(fault) : private_zero(fault);
+}
+
+/* TSL_BUSY: something has to be got first. Lock held. */
+static enum tsl_status look(struct fault *fault)
+{
+    enum tsl_status status = TSL_OK;
+    size_t more = 0;
+    fault->need = (struct tsl_slot_need){0};
+    fault->wants_frame = false;
+    fault->wants_low = false;
+    fault->region = tsl_regions_find(&fault->space->regions, fault->page);
+    if (!fault->region)
+        fault->region = stack_above(fault, &more, &status);
+    if (status != TSL_OK)
+        return status;
+    status = look_into(fault);
+    if (more)
+        finish_growth(fault, more, status == TSL_OK);
+    return status;
+}
+
+/* The pager fills the fresh frame, now or, if there is a request, later. */
+static enum tsl_status bring(struct fault *fault, struct tsl_page_request *request)
+{
+    const struct tsl_pager *pager = &fault->pager->config.pager;
+    if (request) {
+        request->object = fault->pager;
+        request->page = fault->pager_page;
+        request->frame = fault->fresh;
+        request->done = 0;
+    }
+    enum tsl_status status = pager->get(pager->context, fault->pager_page, fault->fresh, request);
+    if (status == TSL_SHOULD_WAIT && request) {
+        fault->fresh = (struct tsl_frame){0}; /* frame and reference are the request's now */
+        fault->pager = NULL;
+        return status;
+    }
+    if (request) {
+        request->object = NULL;
+        request->frame = (struct tsl_frame){0};
+    }
+    fault->is_brought = status == TSL_OK;
+    return status;
+}
+
+/* Takes over the page of a request that is done. */
+static enum tsl_status resume(struct fault *fault, struct tsl_page_request *request)
+{
+    if (!request || !request->object)
+        return TSL_OK;
+    if (!tsl_atomic_load_acquire_u32(&request->done))
+        return TSL_SHOULD_WAIT;
+    enum tsl_status status = request->status;
+    if (status != TSL_OK) {
+        tsl_page_request_drop(request);
+        return status;
+    }
+    fault->pager = request->object;
+    fault->pager_page = request->page;
+    fault->fresh = request->frame;
+    fault->fresh_is_low = true;
+    fault->is_brought = true;
+    request->object = NULL;
+    request->frame = (struct tsl_frame){0};
+    request->done = 0;
+    return TSL_OK;
+}
+
+static void drop_pager(struct fault *fault)
+{
+    if (fault->pager)
+        tsl_object_put(fault->pager);
+    fault->pager = NULL;
+    fault->is_brought = false;
+}
+
+static void drop_frame(struct fault *fault)
+{
+    if (!tsl_frame_is_none(fault->fresh))
+        tsl_vm_put_frame(fault->space->vm, fault->fresh);
+    fault->fresh = (struct tsl_frame){0};
+}
+
+/* What look() asked for. No lock held. */
+static enum tsl_status get_what_is_needed(struct fault *fault, struct tsl_page_request *request)
+{
+    struct tsl_vm *vm = fault->space->vm;
+    enum tsl_status status =
+        tsl_slot_reserve_fill(&fault->op.reserve, vm->config.heap, &fault->need);
+    if (status == TSL_OK && fault->wants_frame) {
+        drop_frame(fault);
+        fault->fresh_is_low = fault->wants_low;
+        return tsl_vm_new_frame(vm, fault->wants_low, &fault->fresh);
+    }
+    if (status != TSL_OK || !fault->pager)
+        return status;
+    if (fault->is_brought) {
+        drop_pager(fault); /* another page is wanted by now */
+        return TSL_OK;
+    }
+    return bring(fault, request);
+}
+
+enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsigned access,
+                                struct tsl_page_request *request)
+{
+    const struct tsl_table_format *format = self->vm->config.format;
+    if (access != TSL_READ && access != TSL_WRITE && access != TSL_EXEC)
+        return tsl_refuse(&self->refusals, TSL_INVALID, "space: fault for rights %x", access);
+    if (address < format->user_first || address > format->user_last)
+        return TSL_NOT_FOUND;
+    struct fault fault = {.space = self, .page = address >> TSL_PAGE_SHIFT, .access = access};
+    fault.op.space = self;
+    enum tsl_status status = resume(&fault, request);
+    while (status == TSL_OK) {
+        tsl_space_lock(&fault.op);
+        status = look(&fault);
+        self->counted.faults += status == TSL_OK;
+        tsl_space_unlock(&fault.op);
+        if (status != TSL_BUSY)
+            break;
+        status = get_what_is_needed(&fault, request);
+    }
+    drop_pager(&fault);
+    drop_frame(&fault);
+    tsl_space_end(&fault.op);
+    return status;
+}
+
+/* The access that brings a page for all that its region may do; 0: nothing may touch it. */
+static unsigned access_for(struct tsl_space *self, size_t page)
+{
+    unsigned access = 0;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    const struct tsl_region *region = tsl_regions_find(&self->regions, page);
+    if (region)
+        access = region->rights & TSL_WRITE ? TSL_WRITE : region->rights & TSL_READ;
+    tsl_lock_release(&self->lock, pin);
+    return access;
+}
+
+enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_vaddr start, size_t bytes)
+{
+    size_t first, end;
+    enum tsl_status status = tsl_space_check_range(self, "populate", start, bytes, &first, &end);
+    if (status != TSL_OK)
+        return status;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool covered = tsl_regions_cover(&self->regions, first, end);
+    tsl_lock_release(&self->lock, pin);
+    if (!covered)
+        return tsl_refuse(&self->refusals, TSL_NOT_FOUND, "space: populate of %zx bytes at %zx",
+                          bytes, (size_t)start);
+    for (size_t page = first; page < end && status == TSL_OK; page++) {
+        unsigned access = access_for(self, page);
+        if (access)
+            status = tsl_space_fault(self, tsl_space_address(page), access, NULL);
+    }
+    return status;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_internal.h: what the files about spaces and objects share.
+ *
+ * Owns:    struct tsl_vm, tsl_object, tsl_space, and the state of one operation on a space.
+ * Needs:   region.h, slots.h, frame_counts.h.
+ * Callers: vm.c, object.c, space_*.c, their break tests.
+ *
+ * Locks: a space's (TSL_RANK_SPACE) before an object's (TSL_RANK_OBJECT), both before tables and
+ * frames. Frames, regions and nodes are got before a lock is taken.
+ */
+#ifndef TESELA_SPACE_INTERNAL_H
+#define TESELA_SPACE_INTERNAL_H
+
+#include <tesela/atomic.h>
+#include <tesela/gather.h>
+#include <tesela/lock.h>
+#include <tesela/space.h>
+
+#include "frame_counts.h"
+#include "region.h"
+#include "slots.h"
+
+/* Flags of a region beside the TSL_SPACE_... that stay with it. */
+#define REGION_CHARGED     (1u << 16) /* its pages are promised, now or because they once were */
+#define REGION_SHOWN_FLAGS (TSL_SPACE_SHARED | TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY)
+#define SPACE_RIGHTS       (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX)
+#define SPACE_STACK_GAP    (TSL_SPACE_STACK_GAP_BYTES / TSL_PAGE_BYTES)
+
+struct tsl_vm {
+    struct tsl_vm_config config;
+    struct tsl_frame_counts counts;
+    struct tsl_store stores[TSL_SLOT_TYPES];
+    struct tsl_frame zero; /* the page of zeros, never counted, never writable */
+    tsl_word committed;    /* pages */
+    tsl_word spaces;
+    tsl_word objects;
+};
+
+struct tsl_object {
+    struct tsl_vm *vm;
+    struct tsl_lock lock; /* TSL_RANK_OBJECT: guards slots */
+    struct tsl_slots slots;
+    struct tsl_object_config config;
+    size_t pages;
+    tsl_word references;
+};
+
+struct tsl_space {
+    struct tsl_vm *vm;
+    struct tsl_lock lock; /* TSL_RANK_SPACE: guards all below but refusals */
+    struct tsl_table table;
+    struct tsl_regions regions;
+    struct tsl_slots layer; /* private pages, by page number */
+    struct tsl_space_limits limits;
+    size_t committed;               /* pages charged to this space */
+    struct tsl_space_stats counted; /* only the counters of faults */
+    struct tsl_refusals refusals;
+};
+
+/* Regions that an operation brings along, and what it leaves behind to be freed without a lock. */
+struct space_operation {
+    struct tsl_space *space;
+    struct tsl_region *spare; /* a list of `spares` */
+    struct tsl_region *dead;  /* a list */
+    size_t spares;
+    struct tsl_slot_reserve reserve;
+    tsl_pin pin;
+};
+
+/* ---- vm.c ---- */
+
+/* Promises `pages` more, in the vm and, unless NULL, in the space. Errors: TSL_LIMIT. */
+TSL_MUST_CHECK enum tsl_status tsl_vm_charge(struct tsl_vm *vm, struct tsl_space *space,
+                                             size_t pages);
+void tsl_vm_uncharge(struct tsl_vm *vm, struct tsl_space *space, size_t pages);
+
+/* A frame with count 1 and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
+TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
+                                                struct tsl_frame *out);
+/* One slot less names the frame. Before: no translation leads there if it was the last. */
+void tsl_vm_put_frame(struct tsl_vm *vm, struct tsl_frame frame);
+bool tsl_vm_is_alone(const struct tsl_vm *vm, struct tsl_frame frame);
+
+/* Before: pinned. */
+void tsl_vm_clear_frame(struct tsl_vm *vm, struct tsl_frame frame);
+void tsl_vm_copy_frame(struct tsl_vm *vm, struct tsl_frame from, struct tsl_frame to);
+/* Fills a frame from what the slot names. */
+TSL_MUST_CHECK enum tsl_status tsl_vm_load(struct tsl_vm *vm, tsl_slot slot, struct tsl_frame to);
+
+static inline tsl_slot tsl_vm_slot_of(struct tsl_frame frame)
+{
+    return tsl_slot_make(TSL_SLOT_FRAME, (uint32_t)frame.number);
+}
+
+static inline struct tsl_frame tsl_vm_frame_of(tsl_slot slot)
+{
+    return (struct tsl_frame){tsl_slot_payload(slot)};
+}
+
+/* ---- space.c ---- */
+
+/* Gets `regions` spare regions. Errors: TSL_NO_MEMORY, nothing is kept. */
+TSL_MUST_CHECK enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *space,
+                                               size_t regions);
+/* Frees what is left in hand and what the operation left behind. No lock held. */
+void tsl_space_end(struct space_operation *op);
+void tsl_space_lock(struct space_operation *op);
+void tsl_space_unlock(struct space_operation *op);
+
+/*
+ * Sees to it that the reserve has `need`. *again: the lock was let go meanwhile, plan once more.
+ * Errors: TSL_NO_MEMORY; the lock is held in each case.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_reserve(struct space_operation *op,
+                                                 const struct tsl_slot_need *need, bool *again);
+
+struct tsl_region *tsl_space_take_region(struct space_operation *op);
+/* The region has left the set: it is freed, with its reference, when the lock is no longer held. */
+void tsl_space_bury(struct space_operation *op, struct tsl_region *region);
+/* Makes `page` a border between regions. Takes a spare region if it is inside of one. */
+void tsl_space_cut(struct space_operation *op, size_t page);
+/* How many borders are missing: what cut would take. */
+size_t tsl_space_cuts(const struct tsl_space *space, size_t start, size_t end);
+/* Merges what can be merged from the region before `start` to the one at `end`. */
+void tsl_space_join(struct space_operation *op, size_t start, size_t end);
+
+/* Checks and translates a range of whole pages of the user half. Refusals are logged. */
+TSL_MUST_CHECK enum tsl_status tsl_space_check_range(struct tsl_space *space, const char *verb,
+                                                     tsl_vaddr start, size_t bytes,
+                                                     size_t *first_page, size_t *end_page);
+/* Whether these rights may be asked for at all, and within this maximum. */
+TSL_MUST_CHECK enum tsl_status tsl_space_check_rights(unsigned rights, unsigned maximum);
+
+static inline tsl_vaddr tsl_space_address(size_t page)
+{
+    return (tsl_vaddr)page << TSL_PAGE_SHIFT;
+}
+
+/* Private contents of the region are in the layer. */
+static inline bool tsl_region_is_private(const struct tsl_region *region)
+{
+    return !(region->flags & TSL_SPACE_SHARED);
+}
+
+/* Attributes of a table entry for this region. */
+unsigned tsl_space_attributes(const struct tsl_region *region);
+
+/* ---- space_unmap.c ---- */
+
+/* Unhooks, flushes, frees: everything in start .. end - 1, whose borders are cut. Lock held; the
+ * reserve has what tsl_slots_clear_need said. */
+void tsl_space_remove(struct space_operation *op, size_t start, size_t end);
+/* Takes the pages' entries out of the tables, on every CPU. Lock held. */
+void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end);
+
+/* ---- space_protect.c ---- */
+
+/* Gives the present entries of the range these rights, without write: faults give it back. */
+void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
+                        size_t end);
+
+#endif

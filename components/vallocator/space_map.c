@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_map.c: finds or makes room for a region and puts it in.
+ *
+ * Owns:    which requests make sense, and where a region may lie.
+ * Needs:   space.c, space_unmap.c (replacing).
+ * Callers: the kernel (tsl_space_map).
+ */
+#include "space_internal.h"
+
+#include <tesela/checked.h>
+
+#define KNOWN_FLAGS                                                                                \
+    (TSL_SPACE_FIXED | TSL_SPACE_NO_REPLACE | TSL_SPACE_SHARED | TSL_SPACE_GUARDED |               \
+     TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY | TSL_SPACE_POPULATE)
+
+static unsigned maximum_of(const struct tsl_map_request *request)
+{
+    return request->maximum ? request->maximum : TSL_READ | TSL_WRITE | TSL_EXEC;
+}
+
+/* Rights through an object: what is shared may do what the object allows; a private region only
+ * has to be able to read it. */
+static enum tsl_status check_object(const struct tsl_map_request *request)
+{
+    const struct tsl_object *object = request->object;
+    bool shared = request->flags & TSL_SPACE_SHARED;
+    if (!object)
+        return shared || request->object_page ? TSL_INVALID : TSL_OK;
+    size_t pages = request->bytes >> TSL_PAGE_SHIFT;
+    if (request->object_page >= object->pages || pages > object->pages - request->object_page)
+        return TSL_OUT_OF_RANGE;
+    if (object->config.kind == TSL_OBJECT_DEVICE && !shared)
+        return TSL_INVALID;
+    unsigned allowed = shared ? object->config.maximum : object->config.maximum | TSL_WRITE;
+    return request->rights & ~(allowed | TSL_ALLOW_WX) ? TSL_DENIED : TSL_OK;
+}
+
+static enum tsl_status check_request(const struct tsl_map_request *request)
+{
+    unsigned flags = request->flags;
+    bool grows = flags & TSL_SPACE_GROWS_DOWN;
+    if (flags & ~KNOWN_FLAGS || (flags & TSL_SPACE_NO_REPLACE && !(flags & TSL_SPACE_FIXED)))
+        return TSL_INVALID;
+    if (request->align && !tsl_is_power_of_two(request->align))
+        return TSL_INVALID;
+    if (grows &&
+        (request->object || flags & TSL_SPACE_GUARDED || request->stack_bytes < request->bytes))
+        return TSL_INVALID;
+    enum tsl_status status = check_object(request);
+    return status == TSL_OK ? tsl_space_check_rights(request->rights, maximum_of(request)) : status;
+}
+
+static void describe(const struct tsl_map_request *request, struct tsl_region *region)
+{
+    region->pages = request->bytes >> TSL_PAGE_SHIFT;
+    region->rights = request->rights;
+    region->maximum = maximum_of(request);
+    region->flags = request->flags & REGION_SHOWN_FLAGS;
+    region->object = request->object;
+    region->object_page = request->object_page;
+    if (request->object && region->flags & TSL_SPACE_SHARED)
+        region->maximum &= request->object->config.maximum | TSL_ALLOW_WX;
+    if (request->flags & TSL_SPACE_GUARDED)
+        region->guard_below = region->guard_above = 1;
+    if (request->flags & TSL_SPACE_GROWS_DOWN) {
+        region->guard_below = SPACE_STACK_GAP;
+        region->most_pages = request->stack_bytes >> TSL_PAGE_SHIFT;
+    }
+    if (region->rights & TSL_WRITE && tsl_region_is_private(region))
+        region->flags |= REGION_CHARGED;
+}
+
+/* The lowest place that satisfies the request. */
+static enum tsl_status find_place(const struct tsl_space *space,
+                                  const struct tsl_map_request *request, struct tsl_region *region)
+{
+    struct tsl_place place = {.pages = region->pages,
+                              .align = 1,
+                              .guard_below = region->guard_below,
+                              .guard_above = region->guard_above,
+                              .lower = request->address >> TSL_PAGE_SHIFT,
+                              .limit = space->regions.end};
+    if (request->align > TSL_PAGE_BYTES)
+        place.align = request->align >> TSL_PAGE_SHIFT;
+    if (place.lower < space->regions.first)
+        place.lower = space->regions.first;
+    if (request->limit && request->limit >> TSL_PAGE_SHIFT < place.limit)
+        place.limit = request->limit >> TSL_PAGE_SHIFT;
+    return tsl_regions_place(&space->regions, &place, &region->start) ? TSL_OK : TSL_LIMIT;
+}
+
+/* Whether the span at region->start is free but for regions that lie in the run, or are cut by it:
+ * those are replaced. Guards of what stays are not. */
+static enum tsl_status check_fixed(const struct tsl_space *space, const struct tsl_region *region,
+                                   bool replace)
+{
+    const struct tsl_regions *regions = &space->regions;
+    size_t start = tsl_region_span_start(region), end = tsl_region_span_end(region);
+    if (region->guard_below > region->start - regions->first || end > regions->end)
+        return TSL_OUT_OF_RANGE;
+    if (tsl_regions_is_gap(regions, start, end))
+        return TSL_OK;
+    if (!replace)
+        return TSL_EXISTS;
+    const struct tsl_region *below = tsl_regions_from(regions, region->start);
+    const struct tsl_region *above = tsl_regions_from(regions, tsl_region_end(region));
+    below = below ? tsl_regions_prev(below) : tsl_region_of(tsl_tree_last(&regions->tree));
+    if (below && tsl_region_span_end(below) > start)
+        return TSL_OVERLAP;
+    if (above && above->start >= tsl_region_end(region) && tsl_region_span_start(above) < end)
+        return TSL_OVERLAP;
+    /* A region that is cut loses the guard at the cut, so ours must not reach into the rest. */
+    const struct tsl_region *first = tsl_regions_from(regions, region->start);
+    if (region->guard_below && first && first->start < region->start)
+        return TSL_OVERLAP;
+    if (region->guard_above && above && above->start < tsl_region_end(region))
+        return TSL_OVERLAP;
+    return TSL_OK;
+}
+
+/* What the new set of regions would come to, against the limits of the space. */
+static enum tsl_status check_limits(const struct tsl_space *space, const struct tsl_region *region)
+{
+    const struct tsl_space_limits *limits = &space->limits;
+    size_t start = region->start, end = tsl_region_end(region), replaced = 0, gone = 0;
+    for (const struct tsl_region *old = tsl_regions_from(&space->regions, start);
+         old && old->start < end; old = tsl_regions_next(old)) {
+        size_t first = old->start > start ? old->start : start;
+        size_t last = tsl_region_end(old) < end ? tsl_region_end(old) : end;
+        replaced += last - first;
+        gone++;
+    }
+    size_t regions = space->regions.tree.count + tsl_space_cuts(space, start, end) - gone + 1u;
+    if (limits->regions && regions > limits->regions)
+        return TSL_LIMIT;
+    size_t kept = space->regions.pages - replaced;
+    if (limits->pages && (kept > limits->pages || region->pages > limits->pages - kept))
+        return TSL_LIMIT;
+    return TSL_OK;
+}
+
+static enum tsl_status plan(struct space_operation *op, const struct tsl_map_request *request,
+                            struct tsl_region *region, struct tsl_slot_need *need)
+{
+    enum tsl_status status;
+    if (request->flags & TSL_SPACE_FIXED)
+        status = check_fixed(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
+    else
+        status = find_place(op->space, request, region);
+    if (status == TSL_OK)
+        status = check_limits(op->space, region);
+    tsl_slots_clear_need(&op->space->layer, region->start, tsl_region_end(region) - 1u, need);
+    return status;
+}
+
+static void put_in(struct space_operation *op, struct tsl_region *region)
+{
+    struct tsl_space *space = op->space;
+    size_t start = region->start, end = tsl_region_end(region);
+    const struct tsl_region *old = tsl_regions_from(&space->regions, start);
+    if (old && old->start < end) {
+        tsl_space_cut(op, start);
+        tsl_space_cut(op, end);
+        tsl_space_remove(op, start, end);
+    }
+    if (region->object)
+        tsl_object_get(region->object);
+    tsl_regions_insert(&space->regions, region);
+    tsl_space_join(op, start, end + 1u);
+}
+
+static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_request *request,
+                                  size_t first, tsl_vaddr *out)
+{
+    struct space_operation op;
+    enum tsl_status status = tsl_space_begin(&op, self, 3);
+    if (status != TSL_OK)
+        return status;
+    struct tsl_region *region = tsl_space_take_region(&op);
+    describe(request, region);
+    region->start = first;
+    tsl_space_lock(&op);
+    for (bool again = true; status == TSL_OK && again;) {
+        struct tsl_slot_need need = {0};
+        status = plan(&op, request, region, &need);
+        if (status == TSL_OK)
+            status = tsl_space_reserve(&op, &need, &again);
+    }
+    if (status == TSL_OK && region->flags & REGION_CHARGED)
+        status = tsl_vm_charge(self->vm, self, region->pages);
+    if (status == TSL_OK) {
+        *out = tsl_space_address(region->start);
+        put_in(&op, region);
+    } else {
+        region->object = NULL; /* it never had a reference */
+        tsl_space_bury(&op, region);
+    }
+    tsl_space_unlock(&op);
+    tsl_space_end(&op);
+    return status;
+}
+
+/* Addresses that may be left 0, and the range of those that may not. */
+static enum tsl_status check_addresses(struct tsl_space *self,
+                                       const struct tsl_map_request *request, size_t *first)
+{
+    const struct tsl_table_format *format = self->vm->config.format;
+    bool fixed = request->flags & TSL_SPACE_FIXED;
+    bool odd = request->limit % TSL_PAGE_BYTES || request->stack_bytes % TSL_PAGE_BYTES ||
+               (fixed && request->align > 1 && request->address & (request->align - 1u));
+    size_t end;
+    /* Without FIXED the address is only the lowest one to try: any length must fit somewhere. */
+    tsl_vaddr start = request->address;
+    if (!fixed && start < format->user_first)
+        start = format->user_first;
+    enum tsl_status status = tsl_space_check_range(self, "map", start, request->bytes, first, &end);
+    if (status != TSL_OK)
+        return status;
+    if (odd)
+        return tsl_refuse(&self->refusals, TSL_MISALIGNED, "space: map with alignment %zx",
+                          request->align);
+    return TSL_OK;
+}
+
+enum tsl_status tsl_space_map(struct tsl_space *self, const struct tsl_map_request *request,
+                              tsl_vaddr *out)
+{
+    size_t first;
+    tsl_vaddr start;
+    enum tsl_status status = check_addresses(self, request, &first);
+    if (status != TSL_OK)
+        return status;
+    status = check_request(request);
+    if (status == TSL_OK)
+        status = map_region(self, request, first, &start);
+    if (status == TSL_NO_MEMORY)
+        return status;
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "space: map of %zx bytes, rights %x, flags %x",
+                          request->bytes, request->rights, request->flags);
+    if (request->flags & TSL_SPACE_POPULATE)
+        status = tsl_space_populate(self, start, request->bytes);
+    if (status != TSL_OK) {
+        enum tsl_status undone = tsl_space_unmap(self, start, request->bytes);
+        return undone == TSL_OK ? status : undone;
+    }
+    *out = start;
+    return TSL_OK;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_protect.c: other rights for a range, and what the CPUs are made to forget of the old ones.
+ *
+ * Owns:    the rule that entries never gain the right to write here: a fault gives it, which knows
+ *          whether the page is shared.
+ * Needs:   space.c, page_table.
+ * Callers: the kernel (tsl_space_protect), space_copy.c (tsl_space_restrict).
+ */
+#include "space_internal.h"
+
+void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
+                        size_t end)
+{
+    unsigned attributes = tsl_space_attributes(region) & ~(TSL_WRITE | TSL_ALLOW_WX);
+    tsl_vaddr last = tsl_space_address(end) - 1u;
+    struct tsl_gather gather;
+    struct tsl_mapping page;
+    if (!(region->rights & TSL_READ)) {
+        tsl_space_unhook(space, start, end);
+        return;
+    }
+    tsl_gather_init(&gather, &space->table);
+    for (tsl_vaddr at = tsl_space_address(start);
+         at <= last && tsl_table_next(&space->table, at, last, &page);
+         at = page.start + page.bytes) {
+        enum tsl_status status =
+            tsl_table_protect(&space->table, page.start, page.bytes, attributes, &gather);
+        TSL_ASSERT(status == TSL_OK);
+    }
+    tsl_gather_finish(&gather);
+}
+
+/* Pages that the change would charge for the first time. */
+static size_t pages_to_charge(const struct tsl_space *space, size_t start, size_t end)
+{
+    size_t pages = 0;
+    for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
+         region && region->start < end; region = tsl_regions_next(region)) {
+        size_t first = region->start > start ? region->start : start;
+        size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
+        if (tsl_region_is_private(region) && !(region->flags & REGION_CHARGED))
+            pages += last - first;
+    }
+    return pages;
+}
+
+static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t end,
+                            unsigned rights)
+{
+    if (!tsl_regions_cover(&space->regions, start, end))
+        return TSL_NOT_FOUND;
+    for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
+         region && region->start < end; region = tsl_regions_next(region))
+        if (rights & ~region->maximum)
+            return TSL_DENIED;
+    size_t regions = space->regions.tree.count + tsl_space_cuts(space, start, end);
+    if (space->limits.regions && regions > space->limits.regions)
+        return TSL_LIMIT;
+    return TSL_OK;
+}
+
+static void protect_regions(struct space_operation *op, size_t start, size_t end, unsigned rights)
+{
+    struct tsl_space *space = op->space;
+    tsl_space_cut(op, start);
+    tsl_space_cut(op, end);
+    for (struct tsl_region *region = tsl_regions_from(&space->regions, start);
+         region && region->start < end; region = tsl_regions_next(region)) {
+        region->rights = rights;
+        if ((rights & TSL_WRITE) && tsl_region_is_private(region))
+            region->flags |= REGION_CHARGED;
+        tsl_space_restrict(space, region, region->start, tsl_region_end(region));
+    }
+    tsl_space_join(op, start, end + 1u);
+}
+
+enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_t bytes,
+                                  unsigned rights)
+{
+    size_t first, end;
+    struct space_operation op;
+    enum tsl_status status = tsl_space_check_range(self, "protect", start, bytes, &first, &end);
+    if (status != TSL_OK)
+        return status;
+    status = tsl_space_check_rights(rights, SPACE_RIGHTS);
+    if (status == TSL_OK) {
+        status = tsl_space_begin(&op, self, 2);
+        if (status != TSL_OK)
+            return status;
+        tsl_space_lock(&op);
+        status = plan(self, first, end, rights);
+        if (status == TSL_OK && (rights & TSL_WRITE))
+            status = tsl_vm_charge(self->vm, self, pages_to_charge(self, first, end));
+        if (status == TSL_OK)
+            protect_regions(&op, first, end, rights);
+        tsl_space_unlock(&op);
+        tsl_space_end(&op);
+    }
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "space: rights %x for %zx bytes at %zx", rights,
+                          bytes, (size_t)start);
+    return TSL_OK;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_verify.c: the rules of a space, checked; and a picture of it for people.
+ *
+ * Owns:    nothing; reads only, allocates nothing; verify prints nothing.
+ * Needs:   page_table (next), region.h, slots.h.
+ * Callers: tests, the monitor.
+ *
+ * Numbers V1 to V6 are in README.md.
+ */
+#include "space_internal.h"
+
+#define COMPONENT "space"
+
+/* V3: what is in the layer belongs to a private region. */
+static struct tsl_defect verify_layer(struct tsl_space *self)
+{
+    size_t page = 0;
+    tsl_slot slot;
+    for (; tsl_slots_next(&self->layer, page, self->regions.end, &page, &slot); page++) {
+        const struct tsl_region *region = tsl_regions_from(&self->regions, page);
+        if (!region || region->start > page || !tsl_region_is_private(region))
+            return tsl_defect_at(COMPONENT, 3, tsl_space_address(page),
+                                 "private contents lie in a private region");
+    }
+    return TSL_NO_DEFECT;
+}
+
+/* Where the entry for this page has to lead, and whether it may be writable. */
+static bool expected_target(const struct tsl_space *self, const struct tsl_region *region,
+                            size_t page, tsl_paddr *target, bool *may_write)
+{
+    bool is_private = tsl_region_is_private(region);
+    tsl_slot slot = is_private ? tsl_slots_get(&self->layer, page) : 0;
+    *may_write = !is_private;
+    if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME) {
+        *may_write = tsl_slots_is_exclusive(&self->layer, page) &&
+                     tsl_vm_is_alone(self->vm, tsl_vm_frame_of(slot));
+    } else if (!slot && region->object) {
+        size_t index = region->object_page + (page - region->start);
+        *target = region->object->config.target + ((tsl_paddr)index << TSL_PAGE_SHIFT);
+        if (region->object->config.kind == TSL_OBJECT_DEVICE)
+            return true;
+        slot = tsl_slots_get(&region->object->slots, index);
+    } else if (!slot || tsl_slot_type_of(slot) == TSL_SLOT_ZERO) {
+        *target = tsl_frame_address(self->vm->zero);
+        return true;
+    }
+    *target = tsl_frame_address(tsl_vm_frame_of(slot));
+    return tsl_slot_type_of(slot) == TSL_SLOT_FRAME;
+}
+
+/* V4 and V5: an entry shows what the slots say, with no right too many. */
+static struct tsl_defect verify_entry(struct tsl_space *self, const struct tsl_mapping *entry)
+{
+    size_t page = entry->start >> TSL_PAGE_SHIFT;
+    const struct tsl_region *region = tsl_regions_from(&self->regions, page);
+    tsl_paddr target;
+    bool may_write;
+    if (!region || region->start > page || entry->bytes != TSL_PAGE_BYTES ||
+        !expected_target(self, region, page, &target, &may_write) || target != entry->target)
+        return tsl_defect_at(COMPONENT, 4, entry->start,
+                             "an entry lies in a region and leads where the slots say");
+    unsigned rights = entry->attributes & (TSL_WRITE | TSL_EXEC);
+    if (rights & ~region->rights || !(region->rights & TSL_READ) ||
+        (rights & TSL_WRITE && !may_write))
+        return tsl_defect_at(COMPONENT, 5, entry->start,
+                             "an entry has no right that its region lacks, and writes to no page "
+                             "that others see");
+    return TSL_NO_DEFECT;
+}
+
+static struct tsl_defect verify_entries(struct tsl_space *self)
+{
+    struct tsl_mapping entry;
+    struct tsl_defect defect = TSL_NO_DEFECT;
+    for (tsl_vaddr at = 0; !defect.rule && tsl_table_next(&self->table, at, ~(tsl_vaddr)0, &entry);
+         at = entry.start + entry.bytes)
+        defect = verify_entry(self, &entry);
+    return defect;
+}
+
+/* V6: what is charged is what the regions say, and no region has a right above its maximum. */
+static struct tsl_defect verify_charges(const struct tsl_space *self)
+{
+    size_t charged = 0;
+    for (const struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node;
+         node = tsl_tree_next(node)) {
+        const struct tsl_region *region = tsl_region_of(node);
+        bool writes = tsl_region_is_private(region) && region->rights & TSL_WRITE;
+        if (region->rights & ~region->maximum || (writes && !(region->flags & REGION_CHARGED)))
+            return tsl_defect_at(COMPONENT, 6, tsl_space_address(region->start),
+                                 "rights are within the maximum, and private writable pages are "
+                                 "charged");
+        if (region->flags & REGION_CHARGED)
+            charged += region->pages;
+    }
+    if (charged != self->committed || charged > tsl_atomic_load(&self->vm->committed))
+        return tsl_defect_at(COMPONENT, 6, charged,
+                             "as many pages are charged as charged regions have");
+    return TSL_NO_DEFECT;
+}
+
+static struct tsl_defect verify_parts(struct tsl_space *self)
+{
+    struct tsl_defect defect = tsl_regions_verify(&self->regions);
+    if (defect.rule)
+        return tsl_defect_at(COMPONENT, 1, defect.place, defect.sentence);
+    defect = tsl_slots_verify(&self->layer);
+    if (defect.rule)
+        return tsl_defect_at(COMPONENT, 2, defect.place, defect.sentence);
+    return verify_layer(self);
+}
+
+struct tsl_defect tsl_space_verify(struct tsl_space *self)
+{
+    struct tsl_defect defect = verify_parts(self);
+    if (!defect.rule)
+        defect = verify_entries(self);
+    return defect.rule ? defect : verify_charges(self);
+}
+
+static void dump_region(const struct tsl_region_info *info, const struct tsl_sink *sink)
+{
+    static const char *const kinds[] = {"shared memory", "device", "pager"};
+    const char *kind = info->object ? kinds[info->object->config.kind] : "zeros";
+    tsl_print(sink, "%#zx-%#zx %c%c%c%c %s%s page %#zx%s\n", (size_t)info->start,
+              (size_t)(info->start + info->bytes), info->rights & TSL_READ ? 'r' : '-',
+              info->rights & TSL_WRITE ? 'w' : '-', info->rights & TSL_EXEC ? 'x' : '-',
+              info->flags & TSL_SPACE_SHARED ? 's' : 'p', kind,
+              info->flags & TSL_SPACE_GROWS_DOWN ? ", stack" : "", info->object_page,
+              info->flags & TSL_SPACE_NO_COPY ? ", not copied" : "");
+}
+
+void tsl_space_dump(struct tsl_space *self, const struct tsl_sink *sink)
+{
+    struct tsl_region_info info;
+    for (tsl_vaddr at = 0; tsl_space_next(self, at, &info); at = info.start + info.bytes)
+        dump_region(&info, sink);
+}

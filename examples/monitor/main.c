@@ -10,6 +10,7 @@
 #include "monitor.h"
 
 #include <tesela/config.h>
+#include <tesela/memory_test.h>
 #include <tesela/physical_allocator.h>
 
 #include <platform/boot.h>
@@ -39,9 +40,41 @@ static void introduce(const struct platform_boot *boot, unsigned cpus)
     tsl_frames_dump(tsl_system()->frames, console());
 }
 
+/* With memtest=quick or memtest=full: what the boot tables reach, before anything lies in it. */
+static enum tsl_status test_memory(const struct tsl_start_options *options)
+{
+    char level[8];
+    struct tsl_memory_test_result result;
+    if (!platform_option("memtest", level, sizeof(level)))
+        return TSL_OK;
+    const struct tsl_memory_test test = {
+        .map = options->map,
+        .end = options->reach_end,
+        .kinds = level[0] == 'f' ? TSL_TEST_ALL : TSL_TEST_ALL & ~TSL_TEST_BACKGROUNDS};
+    enum tsl_status status = tsl_memory_test(&test, &result);
+    if (status == TSL_OK) {
+        char text[16];
+        tsl_print(console(), "memory test: %s tested, %lu errors, %lu bad frames\n",
+                  tsl_format_bytes(text, sizeof(text), result.bytes), (unsigned long)result.errors,
+                  (unsigned long)result.bad_frames);
+    }
+    return status;
+}
+
+static enum tsl_status start(void)
+{
+    struct tsl_start_options options;
+    enum tsl_status status = platform_memory_options(&options);
+    if (status == TSL_OK)
+        status = test_memory(&options);
+    if (status == TSL_OK)
+        status = tsl_start(&options);
+    return status == TSL_OK ? platform_memory_guard_stacks() : status;
+}
+
 bool kernel_main(const struct platform_boot *boot)
 {
-    enum tsl_status status = platform_memory_start();
+    enum tsl_status status = start();
     if (status != TSL_OK) {
         tsl_print(console(), "Tesela did not start: %s. What the machine reported:\n",
                   tsl_status_name(status));

@@ -3,15 +3,15 @@
  * pages.c: the page source of the heap: runs of pages out of one window of reserved addresses.
  *
  * Owns:    the window, which grows from its start as far as it is needed; which of its pages are
- *          free, and which of those are dirty (backed by memory).
+ *          free, and how many of those are dirty (backed by memory).
  * Needs:   mmap, mprotect, madvise; mutex.h.
  * Callers: the heap, through struct tsl_page_source; malloc.c for large blocks.
  *
- * Free runs are in lists by size, dirty and clean ones apart, neighbours of one kind merged. What
- * is known of a run is in an array beside the window, at the index of its first and of its last
- * page; the entry of any page that is neither begin nor end of a free run does not say FREE.
- * Dirty runs are given first, since they cost no page fault; beyond a share of what is in use they
- * are given back to the system, the largest first.
+ * Free runs are in lists by size, neighbours merged; the smallest that is found to fit is used. What is
+ * known of a run is in an array beside the window, at the index of its first and of its last page;
+ * the entry of any page that is neither begin nor end of a free run does not say FREE. Of a run it is
+ * known how many pages are dirty, not which: what is carved out of it takes its share. When much
+ * more lies idle than is in use, dirty runs are given back to the system, the largest first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,9 +30,10 @@
 #define LARGEST_WINDOW  (sizeof(void *) == 8 ? (size_t)1 << 40 : (size_t)1 << 31)
 /* Addresses become usable in steps: few system calls, and mlockall() does not lock them all. */
 #define STEP_PAGES 1024u
-/* Dirty pages that may lie about: this many (16 MiB), or half of those in use. */
-#define DIRTY_PAGES 4096u
-#define DIRTY_SHARE 2u
+/* Dirty pages that may lie about: this many (32 MiB), or an eighth of those in use. With half as many a
+ * program that replaces large blocks at random spends its time in page faults. */
+#define DIRTY_PAGES 8192u
+#define DIRTY_SHARE 8u
 
 /* Sizes up to EXACT pages have a list each, beyond that FRACTIONS lists a doubling. */
 #define EXACT      64u
@@ -43,17 +44,16 @@
 /* How many runs of a list with various sizes are tried before a larger list is taken. */
 #define TRIES 8u
 
-enum { CLEAN, DIRTY, KINDS };
+#define FREE   0x80000000u
+#define UNUSED 0x40000000u /* without FREE: first page of a run that was clean when given */
+#define LENGTH 0x3fffffffu
 
-#define FREE     0x80000000u
-#define IS_DIRTY 0x40000000u /* beside FREE */
-#define UNUSED   0x20000000u /* without FREE: first page of a run that was clean when given */
-#define LENGTH   0x1fffffffu
-
+/* All but the state is of the first page of a free run only. */
 struct entry {
     uint32_t state; /* flags and length in pages */
-    uint32_t next;  /* in a list, by page index; 0 ends it. First page of a free run only */
+    uint32_t next;  /* in a list, by page index; 0 ends it */
     uint32_t previous;
+    uint32_t dirty; /* pages that are backed by memory, at most */
 };
 
 static struct mutex mutex;
@@ -64,8 +64,8 @@ static uint32_t top;          /* pages from here on were never given */
 static uint32_t used_pages;
 static uint32_t dirty_pages;
 static struct entry *entries;
-static uint32_t lists[KINDS][BINS];
-static tsl_word nonempty[KINDS][BIN_WORDS];
+static uint32_t lists[BINS];
+static tsl_word nonempty[BIN_WORDS];
 
 /* ---- lists of free runs ---- */
 
@@ -78,38 +78,32 @@ static unsigned bin_of(uint32_t pages)
     return EXACT + (log2 - EXACT_LOG2) * FRACTIONS + ((pages >> (log2 - 2)) & (FRACTIONS - 1));
 }
 
-static unsigned kind_of(uint32_t first)
-{
-    return (entries[first].state & IS_DIRTY) != 0 ? DIRTY : CLEAN;
-}
-
 static uint32_t length_of(uint32_t index)
 {
     return entries[index].state & LENGTH;
 }
 
-static void insert(uint32_t first, uint32_t pages, unsigned kind)
+static void insert(uint32_t first, uint32_t pages, uint32_t dirty)
 {
-    uint32_t state = FREE | (kind == DIRTY ? IS_DIRTY : 0) | pages;
     unsigned bin = bin_of(pages);
-    uint32_t *list = &lists[kind][bin];
+    struct entry *entry = &entries[first];
 
-    tsl_atomic_store_u32(&entries[first].state, state);
-    tsl_atomic_store_u32(&entries[first + pages - 1].state, state);
-    entries[first].next = *list;
-    entries[first].previous = 0;
-    if (*list != 0)
-        entries[*list].previous = first;
-    *list = first;
-    nonempty[kind][bin / TSL_WORD_BITS] |= (tsl_word)1 << (bin % TSL_WORD_BITS);
-    dirty_pages += kind == DIRTY ? pages : 0;
+    tsl_atomic_store_u32(&entry->state, FREE | pages);
+    tsl_atomic_store_u32(&entries[first + pages - 1].state, FREE | pages);
+    entry->next = lists[bin];
+    entry->previous = 0;
+    entry->dirty = dirty;
+    if (entry->next != 0)
+        entries[entry->next].previous = first;
+    lists[bin] = first;
+    nonempty[bin / TSL_WORD_BITS] |= (tsl_word)1 << (bin % TSL_WORD_BITS);
+    dirty_pages += dirty;
 }
 
-/* Returns the length. */
+/* Returns the length; entries[first].dirty stays to be read. */
 static uint32_t extract(uint32_t first)
 {
     struct entry *entry = &entries[first];
-    unsigned kind = kind_of(first);
     uint32_t pages = length_of(first);
     unsigned bin = bin_of(pages);
 
@@ -118,20 +112,20 @@ static uint32_t extract(uint32_t first)
     if (entry->previous != 0)
         entries[entry->previous].next = entry->next;
     else
-        lists[kind][bin] = entry->next;
-    if (lists[kind][bin] == 0)
-        nonempty[kind][bin / TSL_WORD_BITS] &= ~((tsl_word)1 << (bin % TSL_WORD_BITS));
-    dirty_pages -= kind == DIRTY ? pages : 0;
+        lists[bin] = entry->next;
+    if (lists[bin] == 0)
+        nonempty[bin / TSL_WORD_BITS] &= ~((tsl_word)1 << (bin % TSL_WORD_BITS));
+    dirty_pages -= entry->dirty;
     tsl_atomic_store_u32(&entries[first + pages - 1].state, 0);
     tsl_atomic_store_u32(&entry->state, 0);
     return pages;
 }
 
 /* The lowest list from `bin` on that has a run, or BINS. */
-static unsigned next_bin(unsigned kind, unsigned bin)
+static unsigned next_bin(unsigned bin)
 {
     while (bin < BINS) {
-        tsl_word word = nonempty[kind][bin / TSL_WORD_BITS] >> (bin % TSL_WORD_BITS);
+        tsl_word word = nonempty[bin / TSL_WORD_BITS] >> (bin % TSL_WORD_BITS);
         if (word != 0)
             return bin + tsl_bits_lowest(word);
         bin = (bin / TSL_WORD_BITS + 1) * TSL_WORD_BITS;
@@ -139,33 +133,35 @@ static unsigned next_bin(unsigned kind, unsigned bin)
     return BINS;
 }
 
-/* A run of this kind with at least `pages` pages; 0: none. */
-static uint32_t find(unsigned kind, uint32_t pages)
+/* A run with at least `pages` pages; 0: none. */
+static uint32_t find(uint32_t pages)
 {
     unsigned bin = bin_of(pages);
-    uint32_t first = lists[kind][bin];
+    uint32_t first = lists[bin];
 
     for (unsigned i = 0; i < TRIES && first != 0; i++, first = entries[first].next)
         if (length_of(first) >= pages)
             return first;
-    bin = next_bin(kind, bin + 1);
-    return bin < BINS ? lists[kind][bin] : 0;
+    bin = next_bin(bin + 1);
+    return bin < BINS ? lists[bin] : 0;
 }
 
-/* A new free run, merged with neighbours of its kind. */
-static void add(uint32_t first, uint32_t pages, unsigned kind)
+/* A new free run, all of it dirty, merged with its neighbours. */
+static void add(uint32_t first, uint32_t pages)
 {
+    uint32_t dirty = pages;
     uint32_t before = entries[first - 1].state;
-    uint32_t behind = first + pages < top ? entries[first + pages].state : 0;
-    uint32_t mark = FREE | (kind == DIRTY ? IS_DIRTY : 0);
 
-    if ((behind & (FREE | IS_DIRTY)) == mark)
+    if (first + pages < top && (entries[first + pages].state & FREE) != 0) {
+        dirty += entries[first + pages].dirty;
         pages += extract(first + pages);
-    if ((before & (FREE | IS_DIRTY)) == mark) {
+    }
+    if ((before & FREE) != 0) {
         first -= before & LENGTH;
+        dirty += entries[first].dirty;
         pages += extract(first);
     }
-    insert(first, pages, kind);
+    insert(first, pages, dirty);
 }
 
 /* ---- the system ---- */
@@ -190,17 +186,15 @@ static bool grow_to(uint32_t end)
 /* Gives dirty runs back to the system until at most `limit` pages are dirty. */
 static void purge(uint32_t limit)
 {
-    unsigned bin = BINS;
-
-    while (dirty_pages > limit && bin-- > 0) {
-        while (lists[DIRTY][bin] != 0 && dirty_pages > limit) {
-            uint32_t first = lists[DIRTY][bin];
-            uint32_t pages = extract(first);
-            (void)madvise(window + (size_t)first * TSL_PAGE_BYTES, (size_t)pages * TSL_PAGE_BYTES,
-                          MADV_DONTNEED);
-            add(first, pages, CLEAN);
+    for (unsigned bin = BINS; bin-- > 0 && dirty_pages > limit;)
+        for (uint32_t first = lists[bin]; first != 0; first = entries[first].next) {
+            if (entries[first].dirty == 0)
+                continue;
+            (void)madvise(window + (size_t)first * TSL_PAGE_BYTES,
+                          (size_t)length_of(first) * TSL_PAGE_BYTES, MADV_DONTNEED);
+            dirty_pages -= entries[first].dirty;
+            entries[first].dirty = 0;
         }
-    }
 }
 
 /* ---- the page source ---- */
@@ -218,12 +212,13 @@ static uint32_t index_of(const void *address)
 /* Takes a free run's first pages; the rest stays free. */
 static void carve(uint32_t first, uint32_t pages)
 {
-    unsigned kind = kind_of(first);
     uint32_t length = extract(first);
+    uint32_t dirty = entries[first].dirty;
+    uint32_t rest = (uint32_t)((uint64_t)dirty * (length - pages) / length);
 
     if (length > pages)
-        insert(first + pages, length - pages, kind);
-    if (kind == CLEAN)
+        insert(first + pages, length - pages, rest);
+    if (dirty == 0)
         tsl_atomic_store_u32(&entries[first].state, UNUSED);
 }
 
@@ -238,32 +233,17 @@ static uint32_t carve_top(uint32_t pages)
     return first;
 }
 
-static uint32_t get_run(uint32_t pages)
-{
-    for (unsigned kind = KINDS; kind-- > 0;) {
-        uint32_t first = find(kind, pages);
-        if (first != 0) {
-            carve(first, pages);
-            return first;
-        }
-    }
-    return carve_top(pages);
-}
-
 static void *get(void *context, size_t pages)
 {
-    uint32_t first = 0;
-
     (void)context;
     if (pages >= window_pages)
         return NULL;
     mutex_lock(&mutex);
-    first = get_run((uint32_t)pages);
-    if (first == 0) {
-        /* Clean and dirty neighbours can become one. */
-        purge(0);
-        first = get_run((uint32_t)pages);
-    }
+    uint32_t first = find((uint32_t)pages);
+    if (first != 0)
+        carve(first, (uint32_t)pages);
+    else
+        first = carve_top((uint32_t)pages);
     used_pages += first != 0 ? (uint32_t)pages : 0;
     mutex_unlock(&mutex);
     return first != 0 ? address_of(first) : NULL;
@@ -277,7 +257,7 @@ static void put(void *context, void *start, size_t pages)
     mutex_lock(&mutex);
     used_pages -= (uint32_t)pages;
     tsl_atomic_store_u32(&entries[index_of(start)].state, 0);
-    add(index_of(start), (uint32_t)pages, DIRTY);
+    add(index_of(start), (uint32_t)pages);
     uint32_t limit = used_pages / DIRTY_SHARE;
     if (limit < DIRTY_PAGES)
         limit = DIRTY_PAGES;

@@ -43,12 +43,10 @@ static unsigned shift_of(size_t align)
 /* => owned. A block of the pool, refilled if need be. The slab remembers the alignment, if any. */
 static void *pool_alloc(struct heap_pool *pool, size_t bytes, unsigned align_shift)
 {
-    void *block = heap_pool_take(pool);
-
-    if (block == NULL && tsl_heap_pool_refill(pool))
-        block = heap_pool_take(pool);
-    if (block == NULL)
+    if (tsl_atomic_load(pool->word) == 0 && !tsl_heap_pool_refill(pool))
         return NULL;
+    void *block = heap_pool_take(pool, tsl_atomic_load(pool->word));
+
     pool->requested_bytes += bytes;
     if (align_shift > pool->current->align_shift)
         pool->current->align_shift = (uint8_t)align_shift;
@@ -172,17 +170,21 @@ static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, un
 }
 
 /* The short way; NULL: it has to be the long one. */
-static inline void *allocate_short(struct tsl_heap *self, size_t bytes)
+TSL_ALWAYS_INLINE static inline void *allocate_short(struct tsl_heap *self, size_t bytes)
 {
     if (TSL_UNLIKELY(bytes > HEAP_CLASS_LAST))
         return NULL;
     size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
     tsl_pin pin = tsl_cpu_pin();
     struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset);
-    void *block = heap_pool_take(pool);
+    tsl_word bits = tsl_atomic_load(pool->word);
 
-    if (TSL_LIKELY(block != NULL))
-        pool->requested_bytes += bytes;
+    if (TSL_UNLIKELY(bits == 0)) {
+        tsl_cpu_unpin(pin);
+        return NULL;
+    }
+    void *block = heap_pool_take(pool, bits);
+    pool->requested_bytes += bytes;
     tsl_cpu_unpin(pin);
     return block;
 }

@@ -88,7 +88,7 @@ struct heap_run {
     tsl_word free[HEAP_SLAB_WORDS]; /* owner; 1 = free; bits from the block count on are 0 */
     uint32_t reciprocal;            /* of the block size, see heap_split; 0: no slab */
     uint32_t pages;
-    int16_t slack;       /* owner: this many frees more, and somebody has to look (settle) */
+    int16_t slack;       /* owner: after this many frees and one more somebody has to look */
     uint16_t blocks;     /* slab */
     uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT */
     uint8_t place;       /* owner: enum heap_place */
@@ -304,7 +304,7 @@ void tsl_heap_centre_receive(struct tsl_heap *self);
 void tsl_heap_give_to_centre(struct tsl_heap *self, struct heap_run *run);
 /* => pinned. Frees a block of a slab that another CPU owns: TSL_OK or TSL_DOUBLE_FREE. */
 enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, struct heap_run *run,
-                                     struct heap_pool *owner, unsigned index);
+                                     struct heap_pool *owner, size_t index);
 /* No CPU owns anything or will again: the heap ends. Lock not held. */
 void tsl_heap_owners_end(struct tsl_heap *self);
 /* Waits until no CPU online is inside of anything that it began pinned before. Lock not held. */
@@ -324,7 +324,7 @@ void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
 /* What an address is: where a live block was found, or why not. */
 struct heap_place_of {
     struct heap_run *run;
-    unsigned index;     /* in a slab */
+    size_t index;       /* in a slab */
     size_t block_bytes; /* usable; 0: unknown */
 };
 
@@ -361,11 +361,11 @@ size_t tsl_heap_live_bytes(const struct tsl_heap *self);
  * multiplication. With r = 2^32 / block_bytes, rounded up, the upper half of offset * r is the
  * quotient and the lower half is below r exactly when nothing remains, while offset < r
  * (D. Lemire et al., "Faster remainder by direct computation", 2019). r = 0: never a start. */
-static inline bool heap_split(uint32_t reciprocal, uint32_t offset, unsigned *index)
+static inline bool heap_split(uint32_t reciprocal, uint32_t offset, size_t *index)
 {
     uint64_t product = (uint64_t)offset * reciprocal;
 
-    *index = (unsigned)(product >> 32);
+    *index = (size_t)(product >> 32);
     return (uint32_t)product < reciprocal;
 }
 
@@ -390,10 +390,20 @@ static inline struct heap_pool *heap_owner_of(const struct heap_run *run)
 }
 
 /* The free bits of word `word` of a slab as anybody may see them. */
-static inline tsl_word heap_free_bits(const struct heap_run *run, unsigned word)
+static inline tsl_word heap_free_bits(const struct heap_run *run, size_t word)
 {
     tsl_word bits = tsl_atomic_load(&run->free[word]);
     return HEAP_HAS_OWNERS ? bits | tsl_atomic_load(&run->remote[word]) : bits;
+}
+
+/* What others freed of the blocks of a word of run->free: the words lie at the same distance. */
+static inline tsl_word heap_remote_bits(const tsl_word *word)
+{
+    const size_t distance = offsetof(struct heap_run, remote) - offsetof(struct heap_run, free);
+
+    return HEAP_HAS_OWNERS
+               ? tsl_atomic_load((const tsl_word *)(const void *)((const char *)word + distance))
+               : 0;
 }
 
 /* => owned. Live blocks, those included that others have freed and nobody has merged. */
@@ -437,16 +447,14 @@ static inline unsigned heap_full_slack(unsigned blocks)
     return blocks / 8;
 }
 
-/* => owned. Takes a block out of the current word; NULL: it is empty. */
-static inline void *heap_pool_take(struct heap_pool *pool)
+/* => owned. Takes the first block out of the current word, which is `bits` and not 0. */
+static inline void *heap_pool_take(struct heap_pool *pool, tsl_word bits)
 {
-    tsl_word bits = tsl_atomic_load(pool->word);
+    uintptr_t index = (uintptr_t)__builtin_ctzl(bits);
 
-    if (TSL_UNLIKELY(bits == 0))
-        return NULL;
     tsl_atomic_store(pool->word, bits & (bits - 1));
     pool->allocs++;
-    return (void *)(pool->base + (uintptr_t)tsl_bits_lowest(bits) * pool->block_bytes);
+    return (void *)(pool->base + index * pool->block_bytes);
 }
 
 /* => pinned. What the map says of an address: &tsl_heap_nowhere: never ours; &tsl_heap_returned:

@@ -15,7 +15,7 @@
 static enum tsl_status find_in_slab(struct heap_run *run, size_t block_bytes, size_t offset,
                                     struct heap_place_of *out)
 {
-    unsigned index;
+    size_t index;
 
     out->run = run;
     out->block_bytes = block_bytes;
@@ -95,19 +95,28 @@ void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is
     tsl_heap_run_retire(self, run, outgoing);
 }
 
-/* => owned, the block is live. True: the slab must be looked at. */
-static inline bool slab_free(struct heap_pool *pool, struct heap_run *run, unsigned index)
+/* => owned. A live block becomes free: the word of its bit is now `bits`. True: the slab must be
+ * looked at. */
+TSL_ALWAYS_INLINE static inline bool slab_free(struct heap_pool *pool, struct heap_run *run,
+                                               tsl_word *word, tsl_word bits)
 {
-    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
-
-    tsl_atomic_store(word, tsl_atomic_load(word) | (tsl_word)1 << (index % HEAP_WORD_BITS));
+    tsl_atomic_store(word, bits);
     pool->frees++;
     return TSL_UNLIKELY(--run->slack < 0);
 }
 
-/* What is due after a free: pages that became superfluous go back. */
-static TSL_NOINLINE void owner_freed(struct tsl_heap *self, struct heap_run *run, bool is_kept,
-                                     tsl_pin pin)
+/* As above, by the number of the block. */
+static bool slab_free_index(struct heap_pool *pool, struct heap_run *run, size_t index)
+{
+    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
+
+    return slab_free(pool, run, word,
+                     tsl_atomic_load(word) | (tsl_word)1 << (index % HEAP_WORD_BITS));
+}
+
+/* What is due after a free: pages that became superfluous go back. Undoes the pin. */
+static TSL_NOINLINE enum tsl_status owner_freed(struct tsl_heap *self, struct heap_run *run,
+                                                bool is_kept, tsl_pin pin)
 {
     struct heap_outgoing outgoing = {0};
 
@@ -116,33 +125,7 @@ static TSL_NOINLINE void owner_freed(struct tsl_heap *self, struct heap_run *run
     tsl_heap_source_give_all(self, &outgoing);
     if (heap_has_excess(self) && !is_kept)
         tsl_heap_shed(self);
-}
-
-/* The short way. False: it has to be another, nothing happened. */
-static inline bool free_short(struct tsl_heap *self, void *block, bool is_kept)
-{
-    unsigned index;
-    tsl_pin pin = tsl_cpu_pin();
-    struct heap_run *run = heap_map_at(self, (uintptr_t)block);
-    uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
-
-    if (TSL_UNLIKELY(!heap_split(run->reciprocal, offset, &index) || index >= run->blocks))
-        goto other;
-    struct heap_pool *pool = heap_owner_of(run);
-    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != tsl_cpu_this()))
-        goto other;
-    tsl_word bits = heap_free_bits(run, index / HEAP_WORD_BITS);
-    if (TSL_UNLIKELY((bits >> (index % HEAP_WORD_BITS) & 1) != 0))
-        goto other;
-    if (slab_free(pool, run, index))
-        owner_freed(self, run, is_kept, pin);
-    else
-        tsl_cpu_unpin(pin);
-    return true;
-
-other:
-    tsl_cpu_unpin(pin);
-    return false;
+    return TSL_OK;
 }
 
 /* A block of a slab that another CPU owns. False: it is none, nothing happened. */
@@ -177,7 +160,7 @@ static bool centre_release(struct tsl_heap *self, const struct heap_place_of *pl
     struct heap_pool *pool = heap_owner_of(run);
     if (pool->cpu != HEAP_CENTRE)
         return false;
-    if (slab_free(pool, run, place->index))
+    if (slab_free_index(pool, run, place->index))
         tsl_heap_freed(self, pool, run, is_kept, outgoing);
     return true;
 }
@@ -209,6 +192,25 @@ static bool free_locked(struct tsl_heap *self, void *block, bool is_kept, enum t
     return is_done;
 }
 
+/* A block of a slab that this CPU owns by now. False: it is none, nothing happened. */
+static bool free_own(struct tsl_heap *self, void *block, bool is_kept)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_cpu_pin();
+
+    if (tsl_heap_find(self, block, &place) == TSL_OK && heap_is_slab(place.run)) {
+        struct heap_pool *owner = heap_owner_of(place.run);
+        if (owner->cpu == tsl_cpu_this()) {
+            if (slab_free_index(owner, place.run, place.index))
+                return owner_freed(self, place.run, is_kept, pin) == TSL_OK;
+            tsl_cpu_unpin(pin);
+            return true;
+        }
+    }
+    tsl_cpu_unpin(pin);
+    return false;
+}
+
 static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block, bool is_kept)
 {
     enum tsl_status status = TSL_OK;
@@ -221,16 +223,42 @@ static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block
             return status;
         if (free_locked(self, block, is_kept, &status))
             return status;
-        if (free_short(self, block, is_kept))
+        if (HEAP_HAS_OWNERS && free_own(self, block, is_kept))
             return TSL_OK;
     }
 }
 
+/* The short way; all calls are the last thing here, so that it needs no stack frame. */
+TSL_ALWAYS_INLINE static inline enum tsl_status free_block(struct tsl_heap *self, void *block,
+                                                           bool is_kept)
+{
+    size_t index;
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
+
+    if (TSL_UNLIKELY(!heap_split(run->reciprocal, offset, &index) || index >= run->blocks))
+        goto other;
+    struct heap_pool *pool = heap_owner_of(run);
+    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != tsl_cpu_this()))
+        goto other;
+    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
+    tsl_word bits = tsl_atomic_load(word), bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
+    if (TSL_UNLIKELY(((bits | heap_remote_bits(word)) & bit) != 0))
+        goto other;
+    if (slab_free(pool, run, word, bits | bit))
+        return owner_freed(self, run, is_kept, pin);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
+
+other:
+    tsl_cpu_unpin(pin);
+    return free_long(self, block, is_kept);
+}
+
 enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
-    if (TSL_LIKELY(free_short(self, block, false)))
-        return TSL_OK;
-    return free_long(self, block, false);
+    return free_block(self, block, false);
 }
 
 enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned flags)
@@ -241,7 +269,7 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
         return tsl_refuse(&self->refusals, TSL_INVALID, "heap %p: free of %p with flags %#x",
                           (void *)self, block, flags);
     }
-    return free_short(self, block, is_kept) ? TSL_OK : free_long(self, block, is_kept);
+    return free_block(self, block, is_kept);
 }
 
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block)

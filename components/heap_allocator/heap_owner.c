@@ -88,7 +88,7 @@ static void queue(struct tsl_heap *self, struct heap_run *run, const struct heap
 }
 
 enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, struct heap_run *run,
-                                     struct heap_pool *owner, unsigned index)
+                                     struct heap_pool *owner, size_t index)
 {
     tsl_word *remote = &run->remote[index / HEAP_WORD_BITS];
     tsl_word bit = (tsl_word)1 << (index % HEAP_WORD_BITS);

@@ -202,7 +202,7 @@ static void a_late_push_is_not_lost(void)
     blocks[0] = tsl_heap_alloc(heap, 64);
     blocks[1] = tsl_heap_alloc(heap, 64);
     struct heap_pool *owner = heap_owner_of(run_at(blocks[0]));
-    unsigned index;
+    size_t index;
     CHECK(heap_split(run_at(blocks[0])->reciprocal,
                      (uint32_t)((uintptr_t)blocks[0] - run_at(blocks[0])->start), &index));
     tsl_cpu_leave();

@@ -30,6 +30,8 @@
 #define TSL_UNUSED       __attribute__((unused))
 #define TSL_NOINLINE     __attribute__((noinline))
 #define TSL_COLD         __attribute__((cold))
+/* For the few lines that every call of a hot function goes through; goes with `static inline`. */
+#define TSL_ALWAYS_INLINE __attribute__((always_inline))
 /* Reads figures that another CPU is writing, and says what that means; ThreadSanitizer looks away.
  */
 #define TSL_READS_RACILY TSL_NOINLINE __attribute__((no_sanitize("thread")))

@@ -13,7 +13,7 @@
 
 #include "heap_allocator_internal.h"
 
-#define ALLOC_FLAGS ((unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT))
+#define ALLOC_FLAGS ((unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY))
 
 static unsigned class_aligned(const struct tsl_heap *self, unsigned class_index, size_t align)
 {
@@ -127,7 +127,7 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
         } else {
             /* Without a new slab there may be room in those that a trim brought to the centre.
              * With one, another CPU may be faster and use it up: then again. */
-            is_last = !tsl_heap_class_grow(self, class_index);
+            is_last = !tsl_heap_class_grow(self, class_index, flags);
         }
     }
 }
@@ -141,7 +141,7 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     if (bytes <= HEAP_CLASS_LAST && bytes > align && tsl_is_power_of_two(bytes))
         align = bytes;
     struct heap_run *run =
-        tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align));
+        tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align), flags);
     if (run == NULL)
         return NULL;
 
@@ -161,12 +161,25 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     return block;
 }
 
-static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+static void *allocate_once(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     unsigned class_index = tsl_heap_class_for(self, bytes, align);
 
     return class_index == HEAP_LARGE ? large_alloc(self, bytes, align, flags)
                                      : class_alloc(self, class_index, bytes, align, flags);
+}
+
+/* The long way: also asks those who can give memory back. */
+static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    void *block = allocate_once(self, bytes, align, flags);
+
+    if (block != NULL || (flags & TSL_HEAP_NO_WAIT) != 0 ||
+        bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
+        return block;
+    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, round); round++)
+        block = allocate_once(self, bytes, align, flags);
+    return block;
 }
 
 /* The short way; NULL: it has to be the long one. */

@@ -10,7 +10,7 @@
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_slab.c (pools of slabs), heap_owner.c (slabs that belong to a CPU),
- * heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
+ * heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
  * heap_class.c (geometry), heap_create.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
@@ -160,13 +160,14 @@ struct heap_outgoing {
 };
 
 struct tsl_heap {
-    struct tsl_page_source source;        /* constant, as the next seven */
+    struct tsl_page_source source;        /* constant, as the next eight */
     uint16_t pool_of[HEAP_TABLE_ENTRIES]; /* size in 16-byte units -> offset of its pool */
     size_t ceiling_pages;
-    size_t head_pages; /* out of the source, for this struct; 0: the caller's array */
-    size_t head_bytes; /* this struct and what follows it: map root, flat map */
-    size_t map_leaves; /* entries of map_root */
-    bool is_map_flat;  /* all leaves follow the root: none is taken from the source */
+    size_t reserve_pages; /* of them, for TSL_HEAP_EMERGENCY only */
+    size_t head_pages;    /* out of the source, for this struct; 0: the caller's array */
+    size_t head_bytes;    /* this struct and what follows it: map root, flat map */
+    size_t map_leaves;    /* entries of map_root */
+    bool is_map_flat;     /* all leaves follow the root: none is taken from the source */
     struct heap_class classes[HEAP_CLASSES];
 
     struct tsl_lock lock;
@@ -197,6 +198,9 @@ struct tsl_heap {
     uint64_t large_granted_bytes; /* when they were allocated */
 
     size_t peak_bytes; /* of live bytes, noted when pages are taken and when figures are read */
+    struct tsl_list shrinkers;
+    bool (*out_of_memory)(void *context, size_t bytes); /* constant, as its context */
+    void *out_of_memory_context;
     uint64_t failures;
     uint64_t source_gets;
     uint64_t source_puts;
@@ -210,15 +214,15 @@ struct tsl_heap {
 /* heap_source.c. None of these is called with the lock held. */
 
 /* `pages` pages whose start is a multiple of align_pages pages; in flight. Trims the heap and
- * tries again before it gives up: NULL. */
-void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages);
-/* As take, for one page of alignment, but gives up at once. */
+ * tries again before it gives up: NULL. flags: TSL_HEAP_EMERGENCY may use the reserve. */
+void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages, unsigned flags);
+/* As take, for one page of alignment, but gives up at once and leaves the reserve alone. */
 void *tsl_heap_source_try(struct tsl_heap *self, size_t pages);
 /* Gives pages in flight back to the source. */
 void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages);
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing);
 /* Counts `pages` more as taken, in flight; false if the ceiling forbids it. */
-bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages);
+bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages, unsigned flags);
 /* Undoes a reservation that the source did not fulfil. */
 void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages);
 /* => locked. Notes new peaks after pages came in. */
@@ -227,7 +231,7 @@ void tsl_heap_source_came(struct tsl_heap *self);
 /* heap_record.c */
 
 /* A record on no list, HEAP_FLIGHT, all zero but its state; NULL: no page for it. Lock not held. */
-struct heap_run *tsl_heap_record_new(struct tsl_heap *self);
+struct heap_run *tsl_heap_record_new(struct tsl_heap *self, unsigned flags);
 /* => locked. Frees a record. Its page stays until a trim. */
 void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run);
 /* Gives record pages without a used record back. Lock not held. Result: pages. */
@@ -242,7 +246,7 @@ struct heap_run *tsl_heap_record_next(const struct tsl_heap *self, const struct 
 extern struct heap_run tsl_heap_nowhere;
 extern struct heap_run tsl_heap_returned;
 /* Makes the map able to name these pages; false: no page for a leaf. Lock not held. */
-bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages);
+bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages, unsigned flags);
 /* => locked, prepared. Writes `run` (or &tsl_heap_returned) for each page. */
 void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, struct heap_run *run);
 /* => locked, prepared. No page of these names a run. */
@@ -253,7 +257,8 @@ void tsl_heap_map_wipe(struct heap_run **entries, size_t count);
 /* heap_slab.c: pools. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
 
 /* A run of pages with its record and map leaves, in flight and in no list; NULL: no memory. */
-struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages);
+struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages,
+                                  unsigned flags);
 /* => locked. Puts a new run, complete but for its list, in the map. */
 void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run);
 /* => locked. Unhooks a run whose link is on no list: its pages go to `outgoing`. */
@@ -282,7 +287,7 @@ void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run);
 void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
                     bool is_kept, struct heap_outgoing *outgoing);
 /* Adds a slab to this CPU's pool or the centre's; false: no memory. Lock not held. */
-bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index);
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags);
 /* Everything with a free block is on the lists of the centre afterwards. Lock not held. */
 void tsl_heap_recall(struct tsl_heap *self);
 /* Gives parked pages back. Lock not held. Result: pages. */
@@ -318,6 +323,12 @@ unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t al
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* Counts and logs an allocation that failed. Always NULL. */
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
+
+/* heap_relief.c */
+
+/* Asks others to free memory before a request fails, for the `round`th time. True: try again. Lock
+ * not held. */
+bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
 
 /* heap_free.c */
 

@@ -38,6 +38,7 @@ static void lists_init(struct tsl_heap *self)
     tsl_list_init(&self->record_pages[1]);
     tsl_list_init(&self->large);
     tsl_list_init(&self->parked);
+    tsl_list_init(&self->shrinkers);
 }
 
 static void flat_map_init(struct tsl_heap *self, const struct head_shape *shape)
@@ -114,6 +115,10 @@ enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl
     size_t ceiling_pages = config->ceiling_bytes >> TSL_PAGE_SHIFT;
     if (config->ceiling_bytes == 0 || ceiling_pages > window_pages)
         ceiling_pages = window_pages;
+    if (config->reserve_bytes > ceiling_pages << TSL_PAGE_SHIFT) {
+        return tsl_refuse(NULL, TSL_OUT_OF_RANGE, "heap: a reserve of %zu bytes of %zu",
+                          config->reserve_bytes, ceiling_pages << TSL_PAGE_SHIFT);
+    }
     struct head_shape shape = head_shape(window_pages, false);
     size_t head_pages = tsl_pages_of(shape.end);
     struct tsl_heap *self = NULL;
@@ -123,6 +128,9 @@ enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl
     if (self == NULL)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: no %zu pages for a new heap", head_pages);
     head_init(self, &shape, source, ceiling_pages);
+    self->reserve_pages = tsl_pages_of(config->reserve_bytes);
+    self->out_of_memory = config->out_of_memory;
+    self->out_of_memory_context = config->out_of_memory_context;
     self->head_pages = head_pages;
     self->taken_pages = head_pages;
     self->peak_taken_pages = head_pages;

@@ -63,6 +63,8 @@ static const char *reason_of(enum tsl_status status)
         return "inside a block, not at its start";
     case TSL_DOUBLE_FREE:
         return "free already";
+    case TSL_WRONG_SIZE:
+        return "not of that size";
     default:
         return "a resize is under way";
     }
@@ -270,6 +272,34 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
                           (void *)self, block, flags);
     }
     return free_block(self, block, is_kept);
+}
+
+/* Whether a live block may have been asked for with this size, alignment or none. */
+static bool is_size_of(const struct tsl_heap *self, const struct heap_run *run, size_t bytes)
+{
+    unsigned shift = run->align_shift;
+
+    if (!heap_is_slab(run))
+        return tsl_heap_class_for(self, bytes, (size_t)1 << shift) == HEAP_LARGE &&
+               tsl_pages_of(bytes + (bytes == 0)) == run->pages;
+    /* The slab knows the strictest alignment only, and this block may have had any below. */
+    while (tsl_heap_class_for(self, bytes, (size_t)1 << shift) != run->class_index)
+        if (shift-- == 0)
+            return false;
+    return true;
+}
+
+enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t bytes)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool is_wrong = block != NULL && tsl_heap_find(self, block, &place) == TSL_OK &&
+                    !is_size_of(self, place.run, bytes);
+
+    tsl_lock_release(&self->lock, pin);
+    if (is_wrong)
+        return tsl_heap_refuse_block(self, TSL_WRONG_SIZE, "free", block, place.block_bytes);
+    return free_block(self, block, false);
 }
 
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block)

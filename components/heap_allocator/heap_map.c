@@ -27,9 +27,9 @@ void tsl_heap_map_wipe(struct heap_run **entries, size_t count)
 }
 
 /* Takes a page for a leaf and installs it, unless another CPU was faster. */
-static bool leaf_add(struct tsl_heap *self, size_t number)
+static bool leaf_add(struct tsl_heap *self, size_t number, unsigned flags)
 {
-    struct heap_run **leaf = tsl_heap_source_take(self, 1, 1);
+    struct heap_run **leaf = tsl_heap_source_take(self, 1, 1, flags);
     if (leaf == NULL)
         return false;
     tsl_heap_map_wipe(leaf, HEAP_LEAF_ENTRIES);
@@ -47,13 +47,14 @@ static bool leaf_add(struct tsl_heap *self, size_t number)
     return true;
 }
 
-bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages)
+bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages, unsigned flags)
 {
     size_t first = page_index(self, start) / HEAP_LEAF_ENTRIES;
     size_t last = (page_index(self, start) + pages - 1) / HEAP_LEAF_ENTRIES;
 
     for (size_t number = first; number <= last; number++)
-        if (TSL_ATOMIC_LOAD_POINTER(&self->map_root[number]) == NULL && !leaf_add(self, number))
+        if (TSL_ATOMIC_LOAD_POINTER(&self->map_root[number]) == NULL &&
+            !leaf_add(self, number, flags))
             return false;
     return true;
 }

@@ -5,7 +5,7 @@
  * Owns:    the busy mark of a large block, which keeps others off it while the lock is open, and
  *          HEAP_HELD, which keeps a slab's pages while a block is copied out of it.
  * Needs:   heap_alloc.c, heap_free.c, heap_source.c.
- * Callers: users of the heap (tsl_heap_realloc).
+ * Callers: users of the heap.
  */
 #include <string.h>
 
@@ -16,6 +16,7 @@ struct resize {
     struct heap_run *run;
     size_t old_bytes;
     size_t align; /* that the block keeps */
+    bool is_stricter;
     bool is_done;
 };
 
@@ -48,8 +49,8 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
     uintptr_t tail = run->start + heap_run_bytes(run);
     size_t room = (self->source.bytes - (tail - self->source.start)) >> TSL_PAGE_SHIFT;
 
-    if (self->source.remap == NULL || more > room || !tsl_heap_map_prepare(self, tail, more) ||
-        !tsl_heap_source_reserve(self, more))
+    if (self->source.remap == NULL || more > room || !tsl_heap_map_prepare(self, tail, more, 0) ||
+        !tsl_heap_source_reserve(self, more, 0))
         return false;
     if (!self->source.remap(self->source.context, (void *)run->start, run->pages, pages)) {
         tsl_heap_source_cancel(self, more);
@@ -71,9 +72,12 @@ static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
                        struct heap_outgoing *outgoing)
 {
     size_t pages = tsl_pages_of(bytes + (bytes == 0));
+    bool is_aligned = tsl_is_aligned(plan->run->start, plan->align);
 
-    plan->is_done =
-        tsl_heap_class_for(self, bytes, plan->align) == HEAP_LARGE && pages <= plan->run->pages;
+    plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == HEAP_LARGE && is_aligned &&
+                    pages <= plan->run->pages;
+    if (is_aligned && plan->is_stricter)
+        plan->run->align_shift = (uint8_t)__builtin_ctzl(plan->align);
     if (!plan->is_done)
         plan->run->is_busy = 1;
     else if (pages < plan->run->pages)
@@ -86,7 +90,9 @@ static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struc
 {
     struct heap_place_of place;
 
-    plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == plan->run->class_index;
+    /* A stricter alignment than before is the new slab's to remember. */
+    plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == plan->run->class_index &&
+                    !plan->is_stricter;
     if (plan->is_done)
         return TSL_OK;
     (void)tsl_atomic_add(&plan->run->state, HEAP_HELD);
@@ -107,8 +113,9 @@ static enum tsl_status plan_resize(struct tsl_heap *self, const void *block, siz
     plan->old_bytes = place.block_bytes;
     if (status == TSL_OK) {
         plan->run = place.run;
-        plan->align =
-            place.run->align_shift != 0 ? (size_t)1 << place.run->align_shift : TSL_HEAP_ALIGN;
+        size_t kept = (size_t)1 << place.run->align_shift;
+        plan->is_stricter = plan->align > kept && plan->align > TSL_HEAP_ALIGN;
+        plan->align = plan->align > kept ? plan->align : kept;
         if (heap_is_slab(place.run))
             status = plan_slab(self, block, plan, bytes);
         else
@@ -154,13 +161,10 @@ static void *move_slab(struct tsl_heap *self, void *block, const struct resize *
     return fresh;
 }
 
-void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
+static void *resize(struct tsl_heap *self, size_t align, void *block, size_t bytes)
 {
     struct heap_outgoing outgoing = {0};
-    struct resize plan = {0};
-
-    if (block == NULL)
-        return tsl_heap_alloc(self, bytes);
+    struct resize plan = {.align = align};
     enum tsl_status status = plan_resize(self, block, bytes, &plan, &outgoing);
     tsl_heap_source_give_all(self, &outgoing);
     if (status != TSL_OK) {
@@ -172,7 +176,8 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
         return block;
     bool is_slab = heap_is_slab(plan.run);
     size_t pages = tsl_pages_of(bytes);
-    if (!is_slab && pages > plan.run->pages && large_extend(self, plan.run, pages)) {
+    if (!is_slab && pages > plan.run->pages && tsl_is_aligned(plan.run->start, plan.align) &&
+        large_extend(self, plan.run, pages)) {
         large_unbusy(self, plan.run, false);
         return block;
     }
@@ -184,5 +189,18 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
     if (fresh != NULL)
         return fresh;
     /* A block that only shrinks stays where it is without memory for a smaller one. */
-    return bytes <= plan.old_bytes ? block : tsl_heap_fail(self, bytes);
+    bool is_good = bytes <= plan.old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
+    return is_good ? block : tsl_heap_fail(self, bytes);
+}
+
+void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
+{
+    return block == NULL ? tsl_heap_alloc(self, bytes) : resize(self, TSL_HEAP_ALIGN, block, bytes);
+}
+
+void *tsl_heap_realloc_aligned(struct tsl_heap *self, size_t align, void *block, size_t bytes)
+{
+    if (block == NULL || !tsl_is_power_of_two(align))
+        return tsl_heap_alloc_aligned(self, align, bytes);
+    return resize(self, align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align, block, bytes);
 }

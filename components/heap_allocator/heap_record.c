@@ -74,7 +74,7 @@ static void page_init(struct heap_record_page *page)
     tsl_bits_set_range(page->free, 0, HEAP_RECORDS_A_PAGE);
 }
 
-struct heap_run *tsl_heap_record_new(struct tsl_heap *self)
+struct heap_run *tsl_heap_record_new(struct tsl_heap *self, unsigned flags)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct heap_run *run = record_take(self);
@@ -82,7 +82,7 @@ struct heap_run *tsl_heap_record_new(struct tsl_heap *self)
     if (run != NULL)
         return run;
 
-    struct heap_record_page *page = tsl_heap_source_take(self, 1, 1);
+    struct heap_record_page *page = tsl_heap_source_take(self, 1, 1, flags);
     if (page == NULL)
         return NULL;
     page_init(page);

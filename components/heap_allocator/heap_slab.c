@@ -19,15 +19,16 @@
 /* Where the current word of a pool without a current slab points. */
 static tsl_word no_bits;
 
-struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages)
+struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages,
+                                  unsigned flags)
 {
-    struct heap_run *run = tsl_heap_record_new(self);
+    struct heap_run *run = tsl_heap_record_new(self, flags);
     if (run == NULL)
         return NULL;
-    void *start = tsl_heap_source_take(self, pages, align_pages);
+    void *start = tsl_heap_source_take(self, pages, align_pages, flags);
     if (start == NULL)
         goto fail_pages;
-    if (!tsl_heap_map_prepare(self, (uintptr_t)start, pages))
+    if (!tsl_heap_map_prepare(self, (uintptr_t)start, pages, flags))
         goto fail_map;
     run->start = (uintptr_t)start;
     run->pages = (uint32_t)pages;
@@ -271,11 +272,11 @@ static void slab_init(const struct tsl_heap *self, struct heap_run *run, unsigne
     tsl_bits_set_range(run->free, 0, class->slab_blocks);
 }
 
-bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index)
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags)
 {
     const struct heap_class *class = &self->classes[class_index];
     size_t align_pages = tsl_is_power_of_two(class->block_bytes) ? tsl_pages_of(class->align) : 1;
-    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages);
+    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages, flags);
     if (run == NULL)
         return false;
     slab_init(self, run, class_index);

@@ -9,10 +9,12 @@
  */
 #include "heap_allocator_internal.h"
 
-bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages)
+bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages, unsigned flags)
 {
+    size_t kept = (flags & TSL_HEAP_EMERGENCY) != 0 ? 0 : self->reserve_pages;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    bool fits = pages <= self->ceiling_pages - self->taken_pages;
+    size_t room = self->ceiling_pages - self->taken_pages;
+    bool fits = room >= kept && pages <= room - kept;
 
     if (fits) {
         self->taken_pages += pages;
@@ -54,9 +56,9 @@ void tsl_heap_source_came(struct tsl_heap *self)
         self->peak_bytes = live;
 }
 
-static void *attempt(struct tsl_heap *self, size_t pages)
+static void *attempt(struct tsl_heap *self, size_t pages, unsigned flags)
 {
-    if (!tsl_heap_source_reserve(self, pages))
+    if (!tsl_heap_source_reserve(self, pages, flags))
         return NULL;
     void *start = self->source.get(self->source.context, pages);
     if (start == NULL || !is_in_window(self, start, pages)) {
@@ -71,15 +73,16 @@ static void *attempt(struct tsl_heap *self, size_t pages)
 }
 
 /* A run with room for an aligned one inside; what sticks out goes back. */
-static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_pages)
+static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_pages,
+                             unsigned flags)
 {
     size_t align = align_pages << TSL_PAGE_SHIFT;
-    void *start = attempt(self, pages);
+    void *start = attempt(self, pages, flags);
 
     if (align_pages == 1 || start == NULL || tsl_is_aligned((uintptr_t)start, align))
         return start;
     tsl_heap_source_give(self, start, pages);
-    start = attempt(self, pages + align_pages - 1);
+    start = attempt(self, pages + align_pages - 1, flags);
     if (start == NULL)
         return NULL;
     uintptr_t aligned = tsl_align_up_vaddr((uintptr_t)start, align);
@@ -96,18 +99,18 @@ static void *attempt_aligned(struct tsl_heap *self, size_t pages, size_t align_p
 
 void *tsl_heap_source_try(struct tsl_heap *self, size_t pages)
 {
-    return attempt(self, pages);
+    return attempt(self, pages, 0);
 }
 
-void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages)
+void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages, unsigned flags)
 {
     /* Pages that wait for somebody who may call the source. */
     if (TSL_UNLIKELY(tsl_atomic_load(&self->parked_pages) > 0))
         (void)tsl_heap_unpark(self);
-    void *start = attempt_aligned(self, pages, align_pages);
+    void *start = attempt_aligned(self, pages, align_pages, flags);
 
     if (start == NULL && tsl_heap_trim(self) > 0)
-        start = attempt_aligned(self, pages, align_pages);
+        start = attempt_aligned(self, pages, align_pages, flags);
     return start;
 }
 

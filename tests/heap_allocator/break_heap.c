@@ -208,7 +208,7 @@ static void rule_8_map(void)
     tsl_heap_map_set(heap, run->start, run->pages, run);
     CHECK_SOUND(tsl_heap_verify(heap));
     /* A page of no run is named; the parked block's page names its run again. */
-    REQUIRE(tsl_heap_map_prepare(heap, free_page, 1));
+    REQUIRE(tsl_heap_map_prepare(heap, free_page, 1, 0));
     tsl_heap_map_set(heap, free_page, 1, run);
     CHECK_BROKEN(tsl_heap_verify(heap), 8);
     tsl_heap_map_set(heap, free_page, 1, &tsl_heap_nowhere);

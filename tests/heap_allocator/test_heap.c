@@ -396,6 +396,148 @@ static void a_slab_forgets_alignment_when_it_is_empty(void)
     test_heap_end(heap, &source);
 }
 
+static void resize_to_another_alignment(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    static const size_t aligns[] = {1, 16, 64, 512, 4096, 16384};
+
+    for (size_t a = 0; a < TSL_COUNT_OF(aligns); a++) {
+        for (size_t from = 0; from < TSL_COUNT_OF(sizes); from++) {
+            size_t to = sizes[(from * 7 + 3) % TSL_COUNT_OF(sizes)];
+            size_t kept = sizes[from] < to ? sizes[from] : to;
+            unsigned char *block = tsl_heap_alloc(heap, sizes[from]);
+            memset(block, (int)from + 1, sizes[from]);
+            block = tsl_heap_realloc_aligned(heap, aligns[a], block, to);
+            CHECK(block != NULL && (uintptr_t)block % aligns[a] == 0);
+            CHECK(is_filled(block, (unsigned char)(from + 1), kept));
+            CHECK(tsl_heap_usable(heap, block) >= to);
+            /* It is kept from now on, whatever happens to the size. */
+            block = tsl_heap_realloc(heap, block, to / 2 + 700);
+            CHECK(block != NULL && (uintptr_t)block % aligns[a] == 0);
+            CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+        }
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    void *block = tsl_heap_realloc_aligned(heap, 256, NULL, 100);
+    CHECK(block != NULL && (uintptr_t)block % 256 == 0);
+    CHECK(tsl_heap_realloc_aligned(heap, 48, block, 100) == NULL);
+    CHECK_EQ(test_refusals(heap, TSL_MISALIGNED), 1);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
+static void sized_free_checks_the_size(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        void *block = tsl_heap_alloc(heap, sizes[i]);
+        size_t usable = tsl_heap_usable(heap, block);
+        CHECK_STATUS(tsl_heap_free_sized(heap, block, usable + 1), TSL_WRONG_SIZE);
+        CHECK_STATUS(tsl_heap_free_sized(heap, block, 100000), TSL_WRONG_SIZE);
+        if (sizes[i] > 64)
+            CHECK_STATUS(tsl_heap_free_sized(heap, block, sizes[i] / 4), TSL_WRONG_SIZE);
+        CHECK_STATUS(tsl_heap_free_sized(heap, block, sizes[i]), TSL_OK);
+        CHECK(tsl_heap_free_sized(heap, block, sizes[i]) == TSL_DOUBLE_FREE);
+    }
+    /* A slab that has given out aligned blocks takes sizes that need it for their alignment. */
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        void *aligned = tsl_heap_alloc_aligned(heap, 1024, sizes[i]);
+        CHECK_STATUS(tsl_heap_free_sized(heap, aligned, sizes[i]), TSL_OK);
+    }
+    CHECK_STATUS(tsl_heap_free_sized(heap, NULL, 5), TSL_OK);
+    CHECK_STATUS(tsl_heap_free_sized(heap, heap, 5), TSL_FOREIGN);
+    test_heap_end(heap, &source);
+}
+
+static void the_reserve_is_for_emergencies(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0),
+                                     .ceiling_bytes = 60 * TSL_PAGE_BYTES,
+                                     .reserve_bytes = 8 * TSL_PAGE_BYTES};
+    struct tsl_heap *heap = NULL;
+    void *chain = NULL;
+
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    CHECK(fill(heap, 3000, &chain) > 30);
+    CHECK(source.out <= 52 && source.out >= 48);
+    CHECK(tsl_heap_alloc(heap, 4 * TSL_PAGE_BYTES) == NULL);
+    void *urgent = tsl_heap_alloc_flags(heap, 4 * TSL_PAGE_BYTES, TSL_HEAP_EMERGENCY);
+    CHECK(urgent != NULL && source.out <= 60);
+    CHECK(tsl_heap_alloc_flags(heap, 8 * TSL_PAGE_BYTES, TSL_HEAP_EMERGENCY) == NULL);
+    CHECK(tsl_heap_alloc(heap, 3000) == NULL);
+    CHECK_STATUS(tsl_heap_free(heap, urgent), TSL_OK);
+    drain(heap, chain);
+    test_heap_end(heap, &source);
+    config.reserve_bytes = 61 * TSL_PAGE_BYTES;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OUT_OF_RANGE);
+}
+
+/* A cache of blocks that somebody else can do without. */
+struct hoard {
+    struct tsl_heap *heap;
+    void *chain;
+    unsigned calls;
+    unsigned out_of_memory_calls;
+};
+
+static size_t give_one(void *context, size_t bytes)
+{
+    struct hoard *hoard = context;
+    void *block = hoard->chain;
+
+    hoard->calls++;
+    CHECK(bytes > 0);
+    /* It may call the heap, also so that a request fails: it is not called again for that. */
+    CHECK(tsl_heap_alloc(hoard->heap, 50 * TSL_PAGE_BYTES) == NULL);
+    if (block == NULL)
+        return 0;
+    hoard->chain = *(void **)block;
+    CHECK_STATUS(tsl_heap_free(hoard->heap, block), TSL_OK);
+    return 5 * TSL_PAGE_BYTES;
+}
+
+static bool note_out_of_memory(void *context, size_t bytes)
+{
+    struct hoard *hoard = context;
+
+    CHECK(bytes > 0);
+    return ++hoard->out_of_memory_calls == 1 && hoard->chain == NULL;
+}
+
+static void shrinkers_are_asked_before_a_failure(void)
+{
+    struct hoard hoard = {.chain = NULL};
+    struct tsl_heap_shrinker shrinker = {.shrink = give_one, .context = &hoard};
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0),
+                                     .ceiling_bytes = 60 * TSL_PAGE_BYTES,
+                                     .out_of_memory = note_out_of_memory,
+                                     .out_of_memory_context = &hoard};
+    struct tsl_heap *heap = NULL;
+    void *chain = NULL;
+
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    hoard.heap = heap;
+    for (unsigned i = 0; i < 3; i++) {
+        void **block = tsl_heap_alloc(heap, 5 * TSL_PAGE_BYTES);
+        *block = hoard.chain;
+        hoard.chain = block;
+    }
+    tsl_heap_shrinker_add(heap, &shrinker);
+    (void)fill(heap, 5 * TSL_PAGE_BYTES, &chain);
+    CHECK(hoard.chain == NULL && hoard.calls >= 4);
+    CHECK(hoard.out_of_memory_calls >= 1);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    /* Not for those who cannot wait, and not when it is gone. */
+    unsigned calls = hoard.calls;
+    CHECK(tsl_heap_alloc_flags(heap, 5 * TSL_PAGE_BYTES, TSL_HEAP_NO_WAIT) == NULL);
+    tsl_heap_shrinker_remove(heap, &shrinker);
+    CHECK(tsl_heap_alloc(heap, 5 * TSL_PAGE_BYTES) == NULL);
+    CHECK_EQ(hoard.calls, calls);
+    drain(heap, chain);
+    test_heap_end(heap, &source);
+}
+
 static void several_heaps_refuse_each_others_blocks(void)
 {
     static struct test_source sources[3];
@@ -571,6 +713,8 @@ TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(full_span_is_one_block_again), TAP_TEST(empty_slabs_return_with_hysteresis),
           TAP_TEST(no_wait_never_calls_the_source), TAP_TEST(no_wait_frees_keep_empty_slabs),
           TAP_TEST(a_slab_forgets_alignment_when_it_is_empty),
+          TAP_TEST(resize_to_another_alignment), TAP_TEST(sized_free_checks_the_size),
+          TAP_TEST(the_reserve_is_for_emergencies), TAP_TEST(shrinkers_are_asked_before_a_failure),
           TAP_TEST(several_heaps_refuse_each_others_blocks),
           TAP_TEST(bad_configurations_are_refused), TAP_TEST(a_source_that_lies_is_not_believed),
           TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use));

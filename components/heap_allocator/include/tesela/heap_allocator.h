@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include <tesela/compiler.h>
+#include <tesela/list.h>
 #include <tesela/page_source.h>
 #include <tesela/status.h>
 
@@ -31,6 +32,8 @@ enum tsl_heap_flags {
      * emptied pages, until somebody else has to call the source, or tsl_heap_trim. For callers that
      * hold a lock which the page source takes. Large blocks always come from the page source. */
     TSL_HEAP_NO_WAIT = 2,
+    /* May use the reserve (reserve_bytes below): for work without which no memory comes back. */
+    TSL_HEAP_EMERGENCY = 4,
 };
 
 struct tsl_heap_config {
@@ -39,13 +42,30 @@ struct tsl_heap_config {
     /* Upper bound of bytes taken from the source at any moment, bookkeeping included; 0: the
      * window is the bound. Rounded down to pages. */
     size_t ceiling_bytes;
+    /* The last bytes below the ceiling, rounded up to pages, are for TSL_HEAP_EMERGENCY only. */
+    size_t reserve_bytes;
+    /* Optional: called when a request is about to fail and shrinkers found nothing, without a lock,
+     * never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most 8 times). */
+    bool (*out_of_memory)(void *context, size_t bytes);
+    void *out_of_memory_context;
+};
+
+/* Something that can give memory back on request, such as a cache. In its owner's storage from add
+ * to remove. */
+struct tsl_heap_shrinker {
+    struct tsl_list link;
+    /* Frees about `bytes` bytes, if it can; returns how many. Called without a lock, by one CPU at a
+     * time, never from within a TSL_HEAP_NO_WAIT request. It may allocate. */
+    size_t (*shrink)(void *context, size_t bytes);
+    void *context;
+    bool is_running; /* the heap's */
 };
 
 /*
  * Makes a heap in pages of config->source.
  * Owns:    the caller, who ends it with tsl_heap_destroy.
  * Errors:  TSL_INVALID (get or put missing, empty window), TSL_MISALIGNED (window not in whole
- *          pages), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first
+ *          pages), TSL_OUT_OF_RANGE (window of 2^32 pages, reserve above the ceiling), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first
  *          pages).
  * Cost:    the first pages hold the heap and the root of its page map: one pointer per 2 MiB of
  *          window (4 MiB on 32-bit).
@@ -110,6 +130,13 @@ TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_realloc(struct tsl_heap *self, v
                                                         size_t bytes);
 
 /*
+ * As tsl_heap_realloc, and from now on the block is aligned to `align`, as tsl_heap_alloc_aligned
+ * does it, also if it was not before; an alignment from before is kept if it is stricter.
+ */
+TSL_MUST_CHECK TSL_ALLOC_SIZE(4) void *tsl_heap_realloc_aligned(struct tsl_heap *self, size_t align,
+                                                                void *block, size_t bytes);
+
+/*
  * Ends a block. NULL is fine and does nothing.
  * Errors (each counted and logged, heap as before): TSL_FOREIGN (not in a page of this heap),
  * TSL_MISALIGNED (no block starts at such an address), TSL_INVALID (inside a block or behind the
@@ -122,6 +149,11 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block,
                                                    unsigned flags);
 
+/* As tsl_heap_free, for a caller that knows how many bytes it asked for: another size is refused
+ * with TSL_WRONG_SIZE, unless it takes the same room. Cost: one more look into the map. */
+TSL_MUST_CHECK enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block,
+                                                   size_t bytes);
+
 /* Bytes that may be used at `block`, at least what was asked for; 0: not a live block of this
  * heap, counted and logged like a bad free (NULL: 0, silently). */
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
@@ -129,6 +161,12 @@ size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
 /* Returns every empty page to the source, also those kept for quick reuse, after asking all CPUs for
  * theirs (tsl_heap_drain). Result: pages. */
 size_t tsl_heap_trim(struct tsl_heap *self);
+
+/* From now on the heap asks this shrinker before a request fails. Before: not added yet. */
+void tsl_heap_shrinker_add(struct tsl_heap *self, struct tsl_heap_shrinker *shrinker);
+
+/* Undoes add; waits for the shrinker if it is running. Context: not from within the shrinker. */
+void tsl_heap_shrinker_remove(struct tsl_heap *self, struct tsl_heap_shrinker *shrinker);
 
 /*
  * Each CPU online gives up what it keeps of the heap for itself: slabs with free blocks, frees that

@@ -3,12 +3,13 @@
  * frames_alloc.c: allocation of blocks of order 0..10.
  *
  * Owns:    where to look, and in which order.
- * Needs:   frames_area.c, frames_tree.c, frames_place.c.
- * Callers: the public tsl_frames_alloc.
+ * Needs:   frames_area.c, frames_claim.c, frames_tree.c, frames_place.c.
+ * Callers: the public tsl_frames_alloc and _alloc_bulk.
  *
- * Single frames come from the CPU's present area of the zone, lowest first, until it is used up;
- * then the lowest area with ROOMY_FRAMES free ones that no other CPU is in, then any area with a
- * free frame. So areas fill up from below and empty ones stay empty.
+ * Single frames come from the word that the CPU has claimed, then from the next word of the area
+ * that it owns, until that is used up; then from the lowest open area with ROOMY_FRAMES free ones,
+ * then from any area with a free frame. So areas fill up from below and empty ones stay empty. What
+ * is not found at last is asked back from the CPUs that own areas.
  */
 #include "physical_allocator_internal.h"
 
@@ -27,99 +28,24 @@ struct search {
     tsl_word number; /* out: the first frame */
 };
 
-/* A free frame in words [from, to) of the slot's area; false if there is none. */
-static bool take_in_words(struct search *search, struct frames_slot *slot, unsigned from,
-                          unsigned to)
-{
-    tsl_word *words = slot->words;
-    for (unsigned i = from; i < to; i++) {
-        tsl_word value = tsl_atomic_load(&words[i]);
-        while (value != 0) {
-            if (!word_swap(&words[i], &value, value & (value - 1)))
-                continue;
-            if (TSL_UNLIKELY((entry_load(search->self, slot->area) & ENTRY_HUGE) != 0)) {
-                word_or(&words[i], value & -value);
-                tsl_frames_publish(search->self, slot->area);
-                return false;
-            }
-            slot->word = i;
-            search->number = slot->number + i * TSL_WORD_BITS + tsl_bits_lowest(value);
-            slot_account(search->self, search->zone, slot, -1);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take_in_slot(struct search *search, struct frames_slot *slot)
-{
-    if (slot->area < search->first_area || slot->area >= search->end_area)
-        return false;
-    unsigned start = slot->word;
-    /* Others may have freed frames below `start` meanwhile: once round. */
-    return take_in_words(search, slot, start, AREA_WORDS) || take_in_words(search, slot, 0, start);
-}
-
-/* The next area with ROOMY_FRAMES or more that nobody is in. Forgets those that are not roomy. */
-static tsl_word find_roomy(struct search *search)
-{
-    struct tsl_frames *self = search->self;
-    tsl_word area = tsl_frames_tree_find(&self->roomy, search->first_area, search->end_area);
-    while (area != FRAMES_NONE) {
-        unsigned entry = entry_load(self, area);
-        if ((entry & ENTRY_HUGE) != 0 || entry_count(entry) < (int)ROOMY_FRAMES ||
-            !tsl_frames_area_has_free(self, area))
-            tsl_frames_withdraw(self, &self->roomy, area);
-        else if ((entry & ENTRY_CLAIMED) == 0)
-            return area;
-        area = tsl_frames_tree_find(&self->roomy, area + 1, search->end_area);
-    }
-    return FRAMES_NONE;
-}
-
-/* The next area with any free frame, also one that another CPU is in. Forgets those without. */
-static tsl_word find_any(struct search *search, tsl_word from)
-{
-    struct tsl_frames *self = search->self;
-    tsl_word area = tsl_frames_tree_find(&self->any, from, search->end_area);
-    while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_has_free(self, area))
-            return area;
-        tsl_frames_withdraw(self, &self->any, area);
-        area = tsl_frames_tree_find(&self->any, area + 1, search->end_area);
-    }
-    return FRAMES_NONE;
-}
-
-static bool take_one(struct search *search)
-{
-    struct tsl_frames *self = search->self;
-    struct frames_slot *slot = &search->cpu->slot[search->zone];
-    if (TSL_LIKELY(take_in_slot(search, slot)))
-        return true;
-    tsl_word area = find_roomy(search);
-    tsl_word next = search->first_area;
-    for (;;) {
-        if (area == FRAMES_NONE) {
-            area = find_any(search, next);
-            if (area == FRAMES_NONE)
-                return false;
-            next = area + 1;
-        }
-        tsl_frames_slot_leave(self, search->zone, slot);
-        tsl_frames_slot_enter(self, slot, area);
-        if (take_in_slot(search, slot))
-            return true;
-        area = FRAMES_NONE;
-    }
-}
-
 static void set_found(struct search *search, tsl_word area, tsl_word offset)
 {
     search->number = area * AREA_FRAMES + tsl_frames_shift_of(search->self, area) + offset;
 }
 
-/* A block of 2^order frames within one word of an area. */
+/* A block of 2^order frames out of the claimed word; its first frame's number, or 0. */
+static tsl_word take_claimed(struct frames_slot *slot, unsigned order)
+{
+    tsl_word copy = tsl_atomic_load(&slot->copy);
+    unsigned count = 1u << order;
+    int bit = copy == 0 ? -1 : tsl_bits_find_run(copy, count, count);
+    if (bit < 0)
+        return 0;
+    tsl_atomic_store(&slot->copy, copy & ~tsl_bits_mask((unsigned)bit, count));
+    return slot->number + (unsigned)bit;
+}
+
+/* A block of 2^order frames within one word of an area, past all claims. */
 static bool take_in_word(struct search *search, tsl_word area, unsigned word)
 {
     unsigned count = 1u << search->order;
@@ -129,28 +55,118 @@ static bool take_in_word(struct search *search, tsl_word area, unsigned word)
         if (bit < 0)
             return false;
         tsl_word mask = tsl_bits_mask((unsigned)bit, count);
-        if (tsl_frames_bits_take(search->self, area, word, mask)) {
+        if (tsl_frames_bits_take(search->self, search->cpu, area, word, mask)) {
             set_found(search, area, word * TSL_WORD_BITS + (unsigned)bit);
-            tsl_frames_account(search->self, search->cpu, area, -(int)count);
             return true;
         }
-        if ((entry_load(search->self, area) & ENTRY_HUGE) != 0)
+        if (state_is_huge(area_state(search->self, area)))
             return false;
     }
+}
+
+static bool take_in_words(struct search *search, tsl_word area)
+{
+    for (unsigned word = 0; word < AREA_WORDS; word++)
+        if (take_in_word(search, area, word))
+            return true;
+    return false;
+}
+
+/* The next open area with ROOMY_FRAMES or more. Forgets those that are not roomy. */
+static tsl_word find_roomy(struct search *search, tsl_word from)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = tsl_frames_tree_find(&self->roomy, from, search->end_area);
+    while (area != FRAMES_NONE) {
+        unsigned state = area_state(self, area);
+        if (state_is_huge(state) || area_hint(self, area) < ROOMY_FRAMES ||
+            !tsl_frames_area_has_free(self, area))
+            tsl_frames_withdraw(self, &self->roomy, area);
+        else if (state == AREA_OPEN)
+            return area;
+        area = tsl_frames_tree_find(&self->roomy, area + 1, search->end_area);
+    }
+    return FRAMES_NONE;
+}
+
+/* The next area with any free frame, also one that another CPU owns. Forgets those without. */
+static tsl_word find_any(struct search *search, tsl_word from)
+{
+    struct tsl_frames *self = search->self;
+    tsl_word area = tsl_frames_tree_find(&self->any, from, search->end_area);
+    while (area != FRAMES_NONE) {
+        if (!state_is_huge(area_state(self, area)) && tsl_frames_area_has_free(self, area))
+            return area;
+        tsl_frames_withdraw(self, &self->any, area);
+        area = tsl_frames_tree_find(&self->any, area + 1, search->end_area);
+    }
+    return FRAMES_NONE;
+}
+
+/* A single frame of an area that the slot, which has none, is to own from now on. */
+static bool take_entering(struct search *search, struct frames_slot *slot, tsl_word area)
+{
+    if (!tsl_frames_enter(search->self, slot, area))
+        return false;
+    if (tsl_frames_claim(search->self, search->zone, slot)) {
+        search->number = take_claimed(slot, 0);
+        return true;
+    }
+    tsl_frames_leave(search->self, search->zone, slot);
+    return false;
+}
+
+/* A single frame without claiming: the lowest there is. */
+static bool take_unclaimed(struct search *search)
+{
+    tsl_word area = find_any(search, search->first_area);
+    for (; area != FRAMES_NONE; area = find_any(search, area + 1))
+        if (take_in_words(search, area))
+            return true;
+    return false;
+}
+
+/* A single frame out of what the slot has; what it has then is used up otherwise. */
+static bool take_in_slot(struct search *search, struct frames_slot *slot, bool may_claim)
+{
+    if (slot->area < search->first_area || slot->area >= search->end_area)
+        return false;
+    search->number = take_claimed(slot, 0);
+    if (search->number == 0 && may_claim && tsl_frames_claim(search->self, search->zone, slot))
+        search->number = take_claimed(slot, 0);
+    return search->number != 0;
+}
+
+static bool take_one(struct search *search)
+{
+    struct tsl_frames *self = search->self;
+    struct frames_slot *slot = &search->cpu->slot[search->zone];
+    bool may_claim = tsl_frames_may_claim(self);
+    if (take_in_slot(search, slot, may_claim))
+        return true;
+    /* An area beyond the request's limit is kept for those that have none. */
+    if (!may_claim || (slot->area != FRAMES_NONE && slot->area >= search->end_area))
+        return take_unclaimed(search);
+    tsl_frames_leave(self, search->zone, slot);
+    tsl_word area = find_roomy(search, search->first_area);
+    for (; area != FRAMES_NONE; area = find_roomy(search, area + 1))
+        if (take_entering(search, slot, area))
+            return true;
+    area = find_any(search, search->first_area);
+    for (; area != FRAMES_NONE; area = find_any(search, area + 1))
+        if (take_entering(search, slot, area) || take_in_words(search, area))
+            return true;
+    return false;
 }
 
 /* A block of 2^order frames, order 1..8, in this area. */
 static bool take_in_area(struct search *search, tsl_word area)
 {
     unsigned count = 1u << search->order;
-    if (area == FRAMES_NONE || (entry_load(search->self, area) & ENTRY_HUGE) != 0)
+    if (state_is_huge(area_state(search->self, area)))
         return false;
-    if (count <= TSL_WORD_BITS) {
-        for (unsigned word = 0; word < AREA_WORDS; word++)
-            if (take_in_word(search, area, word))
-                return true;
-        return false;
-    }
+    if (count <= TSL_WORD_BITS)
+        return take_in_words(search, area);
     for (unsigned from = 0; from < TSL_FRAMES_PER_AREA; from += count) {
         tsl_word index = area * AREA_FRAMES + from;
         if (tsl_frames_range_free(search->self, index, count) == count &&
@@ -162,7 +178,7 @@ static bool take_in_area(struct search *search, tsl_word area)
     return false;
 }
 
-/* Tries a bounded number of partly used areas. */
+/* Tries a bounded number of partly used areas that no CPU owns. */
 static bool take_in_used_area(struct search *search)
 {
     struct tsl_frames *self = search->self;
@@ -171,7 +187,7 @@ static bool take_in_used_area(struct search *search)
         area = tsl_frames_tree_find(&self->any, area, search->end_area);
         if (area == FRAMES_NONE)
             return false;
-        if (entry_count(entry_load(self, area)) < (int)TSL_FRAMES_PER_AREA &&
+        if (area_state(self, area) == AREA_OPEN && area_hint(self, area) < TSL_FRAMES_PER_AREA &&
             take_in_area(search, area))
             return true;
         area++;
@@ -185,7 +201,7 @@ static tsl_word find_whole(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->whole, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0 && tsl_frames_area_is_full_free(self, area))
+        if (area_state(self, area) == AREA_OPEN && tsl_frames_area_is_full_free(self, area))
             return area;
         tsl_frames_withdraw(self, &self->whole, area);
         area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
@@ -193,26 +209,25 @@ static tsl_word find_whole(struct search *search, tsl_word from)
     return FRAMES_NONE;
 }
 
+/* The present area, then partly used ones, then a whole one, then all there are. */
 static bool take_block(struct search *search)
 {
-    tsl_word present = search->cpu->slot[search->zone].area;
-    if (present >= search->first_area && present < search->end_area &&
-        take_in_area(search, present))
-        return true;
+    struct frames_slot *slot = &search->cpu->slot[search->zone];
+    if (slot->area >= search->first_area && slot->area < search->end_area) {
+        search->number = search->order <= WORD_ORDER ? take_claimed(slot, search->order) : 0;
+        if (search->number != 0 || take_in_area(search, slot->area))
+            return true;
+    }
     if (take_in_used_area(search))
         return true;
     tsl_word area = find_whole(search, search->first_area);
-    while (area != FRAMES_NONE) {
+    for (; area != FRAMES_NONE; area = find_whole(search, area + 1))
         if (take_in_area(search, area))
             return true;
-        area = find_whole(search, area + 1);
-    }
     area = find_any(search, search->first_area);
-    while (area != FRAMES_NONE) {
+    for (; area != FRAMES_NONE; area = find_any(search, area + 1))
         if (take_in_area(search, area))
             return true;
-        area = find_any(search, area + 1);
-    }
     return false;
 }
 
@@ -241,13 +256,10 @@ static bool take_two_huge(struct search *search)
         if (number % (2 * AREA_FRAMES) != 0 || find_whole(search, area + 1) != area + 1 ||
             tsl_frames_shift_of(self, area + 1) != tsl_frames_shift_of(self, area))
             continue;
-        if (!tsl_frames_huge_take(self, search->cpu, area))
-            continue;
-        if (tsl_frames_huge_take(self, search->cpu, area + 1)) {
+        if (tsl_frames_huge_take_two(self, search->cpu, area)) {
             set_found(search, area, 0);
             return true;
         }
-        TSL_ASSERT(tsl_frames_huge_give(self, search->cpu, area));
     }
     return false;
 }
@@ -291,42 +303,49 @@ static bool take_on_route(struct search *search)
     return false;
 }
 
-/* The common case, without the search: a single frame of the present area in the highest zone.
- * Returns its number, or 0 after doing nothing. Before: pinned. */
-static inline tsl_word take_fast(struct tsl_frames *self, struct frames_cpu *cpu)
+/* The common case of a huge block: the one that was given back last; its number, or 0. */
+static tsl_word take_last_huge(struct tsl_frames *self)
 {
-    unsigned zone = own_top_zone(self);
-    struct frames_slot *slot = &cpu->slot[zone];
-    tsl_word *place = &slot->words[slot->word];
-    tsl_word value = tsl_atomic_load(place);
-    if (TSL_UNLIKELY(value == 0 || !word_swap(place, &value, value & (value - 1))))
-        return 0;
-    if (TSL_UNLIKELY((entry_load(self, slot->area) & ENTRY_HUGE) != 0)) {
-        word_or(place, value & -value);
-        tsl_frames_publish(self, slot->area);
-        return 0;
-    }
-    slot_account(self, zone, slot, -1);
-    return slot->number + slot->word * TSL_WORD_BITS + tsl_bits_lowest(value);
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word area = slot->whole;
+    bool is_taken = area != FRAMES_NONE && tsl_frames_huge_take(self, this_cpu(self), area);
+    if (is_taken)
+        tsl_atomic_store(&slot->whole, FRAMES_NONE);
+    tsl_cpu_unpin(pin);
+    return is_taken ? area * AREA_FRAMES + tsl_frames_shift_of(self, area) : 0;
 }
 
-/* Any order, all zones; the first frame's number or 0. Before: pinned. */
-TSL_NOINLINE static tsl_word take_slow(struct tsl_frames *self, struct frames_cpu *cpu,
-                                       unsigned order, unsigned flags)
+/* Any order, all zones; the first frame's number or 0. */
+static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned flags)
 {
-    struct search search = {.self = self, .cpu = cpu, .order = order, .flags = flags};
-    return take_on_route(&search) ? search.number : 0;
+    tsl_pin pin = tsl_cpu_pin();
+    struct search search = {.self = self, .cpu = this_cpu(self), .order = order, .flags = flags};
+    bool is_found = take_on_route(&search);
+    if (order != 0)
+        tsl_frames_note_peak(self);
+    tsl_cpu_unpin(pin);
+    return is_found ? search.number : 0;
 }
 
-static enum tsl_status fail(struct tsl_frames *self, unsigned order)
+/* What this CPU finds, or what the others give back, or what a bank has that is switched on. */
+static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned flags)
 {
-    (void)tsl_atomic_add(&self->failures[order], 1);
-    return TSL_NO_MEMORY;
+    tsl_word count = (tsl_word)1 << order;
+    tsl_word number = 0;
+    do {
+        if (!tsl_frames_reserve_allows(self, count, flags))
+            continue;
+        number = take_pinned(self, order, flags);
+        if (number == 0 && tsl_frames_revoke(self, count))
+            number = take_pinned(self, order, flags);
+    } while (TSL_FRAME_BANKS && number == 0 && tsl_frames_bank_wake(self));
+    return number;
 }
 
-/* Everything but a single frame of the present area. */
-TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order,
-                                               unsigned flags, struct tsl_frame *out)
+/* What needs more than what this CPU has at hand. */
+static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order, unsigned flags,
+                                  struct tsl_frame *out)
 {
     if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
@@ -335,33 +354,94 @@ TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned
     enum tsl_status status = tsl_frames_check_flags(self, flags);
     if (status != TSL_OK)
         return status;
-    struct tsl_frame frame = {0};
-    do {
-        if (!tsl_frames_reserve_allows(self, (tsl_word)1 << order, flags))
-            continue;
-        tsl_pin pin = tsl_port_pin();
-        frame.number = take_slow(self, this_cpu(self), order, flags);
-        tsl_port_unpin(pin);
-    } while (TSL_FRAME_BANKS && frame.number == 0 && tsl_frames_bank_wake(self));
+    struct tsl_frame frame = {take_anywhere(self, order, flags)};
     frames_watch(self);
-    if (frame.number == 0)
-        return fail(self, order);
+    if (frame.number == 0) {
+        (void)tsl_atomic_add(&self->failures[order], 1);
+        return TSL_NO_MEMORY;
+    }
     if ((flags & TSL_FRAMES_ZERO) != 0)
         tsl_frames_fill_zero(frame, (tsl_word)1 << order);
     *out = frame;
     return TSL_OK;
 }
 
-enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
-                                 struct tsl_frame *out)
+/* Whether nothing stands against what this CPU has at hand. Claimed frames are past the reserves:
+ * tsl_frames_reserve_allows() sees to that. */
+static inline bool is_plain(const struct tsl_frames *self, unsigned flags)
 {
-    if (TSL_UNLIKELY(flags != 0 || order != 0 || tsl_atomic_load(&self->rules) != 0))
-        return alloc_long(self, order, flags, out);
-    tsl_pin pin = tsl_port_pin();
-    tsl_word number = take_fast(self, this_cpu(self));
-    tsl_port_unpin(pin);
-    if (TSL_UNLIKELY(number == 0))
+    return ((flags & ~tsl_atomic_load_u32(&self->plain_flags)) | tsl_atomic_load(&self->rules)) ==
+           0;
+}
+
+/* A single frame out of the next word of the area that this CPU owns; its number, or 0. */
+static tsl_word take_next_word(struct tsl_frames *self)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word number = 0;
+    if (slot->area != FRAMES_NONE && tsl_atomic_load(&slot->copy) == 0 &&
+        tsl_atomic_load_u32(&self->tight) == 0 && tsl_frames_is_plenty(self) &&
+        tsl_frames_claim(self, zone_of(self, slot->area), slot))
+        number = take_claimed(slot, 0);
+    tsl_cpu_unpin(pin);
+    return number;
+}
+
+/* All but a single frame of the claimed word. Out of line, so that the common case below needs no
+ * registers saved. */
+TSL_NOINLINE static enum tsl_status alloc_other(struct tsl_frames *self, unsigned order,
+                                                unsigned flags, struct tsl_frame *out)
+{
+    tsl_word number = 0;
+    if (is_plain(self, flags)) {
+        if (order == 0)
+            number = take_next_word(self);
+        else if (order == TSL_FRAMES_HUGE_ORDER && tsl_frames_is_plenty(self))
+            number = take_last_huge(self);
+    }
+    if (number == 0)
         return alloc_long(self, order, flags, out);
     out->number = number;
     return TSL_OK;
+}
+
+enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                                 struct tsl_frame *out)
+{
+    if (TSL_LIKELY(is_plain(self, flags) && order == 0)) {
+        tsl_pin pin = tsl_cpu_pin();
+        struct frames_slot *slot = hot_slot(self);
+        tsl_word copy = tsl_atomic_load(&slot->copy);
+        if (TSL_LIKELY(copy != 0)) {
+            tsl_atomic_store(&slot->copy, copy & (copy - 1));
+            out->number = slot->number + tsl_bits_lowest(copy);
+            tsl_cpu_unpin(pin);
+            return TSL_OK;
+        }
+        tsl_cpu_unpin(pin);
+    }
+    return alloc_other(self, order, flags, out);
+}
+
+tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct tsl_frame *out,
+                               tsl_word count)
+{
+    tsl_word taken = 0;
+    while (taken < count) {
+        /* The first of a word may need the search, the others are in the claimed word then. */
+        if (tsl_frames_alloc(self, 0, flags, &out[taken]) != TSL_OK)
+            return taken;
+        taken++;
+        if (!is_plain(self, flags))
+            continue;
+        tsl_pin pin = tsl_cpu_pin();
+        struct frames_slot *slot = hot_slot(self);
+        tsl_word copy = tsl_atomic_load(&slot->copy);
+        for (; taken < count && copy != 0; copy &= copy - 1)
+            out[taken++].number = slot->number + tsl_bits_lowest(copy);
+        tsl_atomic_store(&slot->copy, copy);
+        tsl_cpu_unpin(pin);
+    }
+    return taken;
 }

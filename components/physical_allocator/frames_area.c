@@ -1,45 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * frames_area.c: one area: its words, its entry, its places in the search trees, the CPUs' slots.
+ * frames_area.c: one area: its words, its state, its hint, its places in the search trees.
  *
- * Owns:    every change of the bitmap and of the entries.
+ * Owns:    every change of shared words but claims, and of the states but ownership.
  * Needs:   base (atomics, bits), frames_tree.c, frames_place.c.
- * Callers: frames_alloc.c, frames_free.c, frames_range.c, all of them pinned.
+ * Callers: frames_alloc.c, frames_free.c, frames_claim.c, frames_range.c, all of them pinned.
  *
- * Who takes bits looks at the huge flag after taking them and gives them back if it is set; who
- * sets the huge flag looks at the bits after setting it and clears it if one is missing. Both are
- * full barriers, so of two that meet at least one steps back, and never do both go on.
+ * Who takes bits looks at the state after taking them; who wants the whole area sets the state to
+ * `trying`, looks at the bits, and says `huge` or `open`. Both first steps are full barriers, so of
+ * two that meet at least one sees the other. Who sees `trying` after it took bits waits the few
+ * instructions until it is decided: so never do both step back, and a request fails only because
+ * another one succeeds.
  */
 #include "physical_allocator_internal.h"
-
-unsigned tsl_frames_entry_add(struct tsl_frames *self, tsl_word area, int change)
-{
-    uint32_t *place = &self->entries[area / 2];
-    uint32_t shifted = (uint32_t)change << entry_shift(area);
-    uint32_t before;
-    if (TSL_CPUS == 1) {
-        before = tsl_atomic_load_u32(place);
-        tsl_atomic_store_u32(place, before + shifted);
-    } else {
-        before = tsl_atomic_add_u32(place, shifted);
-    }
-    return ((before + shifted) >> entry_shift(area)) & 0xffffu;
-}
-
-/* Replaces an entry; false, with *expected renewed, if it is no longer what was expected. */
-static bool entry_swap(struct tsl_frames *self, tsl_word area, unsigned *expected, unsigned desired)
-{
-    uint32_t *place = &self->entries[area / 2];
-    unsigned shift = entry_shift(area);
-    uint32_t before = tsl_atomic_load_u32(place);
-    while (((before >> shift) & 0xffffu) == *expected) {
-        uint32_t after = (before & ~((uint32_t)0xffffu << shift)) | ((uint32_t)desired << shift);
-        if (tsl_atomic_compare_exchange_u32(place, &before, after))
-            return true;
-    }
-    *expected = (before >> shift) & 0xffffu;
-    return false;
-}
 
 bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
 {
@@ -59,16 +32,36 @@ bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area)
     return some != 0;
 }
 
+void tsl_frames_recount(struct tsl_frames *self, tsl_word area)
+{
+    const tsl_word *words = area_words(self, area);
+    unsigned free = 0;
+    for (unsigned i = 0; i < AREA_WORDS; i++) {
+        tsl_word word = tsl_atomic_load(&words[i]);
+        if (word != 0)
+            free += tsl_bits_count(word);
+    }
+    tsl_atomic_store_u16(&self->hints[area], (uint16_t)free);
+}
+
+static void put_in(struct area_tree *tree, tsl_word area)
+{
+    if (!tree_has(tree, area))
+        tsl_frames_tree_add(tree, area);
+}
+
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
 {
-    unsigned entry = entry_load(self, area);
-    if ((entry & ENTRY_HUGE) != 0 || !tsl_frames_area_has_free(self, area))
+    unsigned state = area_state(self, area);
+    if (state_is_huge(state) || !tsl_frames_area_has_free(self, area))
         return;
-    tsl_frames_tree_add(&self->any, area);
-    if (entry_count(entry) >= (int)ROOMY_FRAMES)
-        tsl_frames_tree_add(&self->roomy, area);
+    put_in(&self->any, area);
+    if (state_is_owned(state))
+        return; /* the owner publishes when it leaves */
+    if (area_hint(self, area) >= ROOMY_FRAMES)
+        put_in(&self->roomy, area);
     if (tsl_frames_area_is_full_free(self, area))
-        tsl_frames_tree_add(&self->whole, area);
+        put_in(&self->whole, area);
 }
 
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
@@ -77,160 +70,129 @@ void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_wo
     tsl_frames_publish(self, area);
 }
 
-/* Keeps the greatest number of used frames seen. */
-static void note_peak(struct tsl_frames *self)
+void tsl_frames_note_peak(struct tsl_frames *self)
 {
+    const struct frames_cpu *cpu = this_cpu(self);
     tsl_word used = 0;
-    for (unsigned zone = 0; zone < zone_count(self); zone++)
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
+        if (self->zone[zone].total == 0)
+            continue;
         used += self->zone[zone].total - tsl_atomic_load(&self->zone[zone].free);
+        used -= cpu->slot[zone].delta;
+        if (cpu->slot[zone].copy != 0)
+            used -= tsl_bits_count(cpu->slot[zone].copy);
+    }
     tsl_word peak = tsl_atomic_load(&self->peak);
     while ((intptr_t)used > (intptr_t)peak && !word_swap(&self->peak, &peak, used)) {
     }
 }
 
-static void zone_add(struct tsl_frames *self, unsigned zone, int change)
+/* In the order that lets who adds up see rather too few than too many free frames. */
+void tsl_frames_flush_delta(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
-    (void)word_add(&self->zone[zone].free, (tsl_word)change);
-    if (change < 0)
-        note_peak(self);
+    tsl_word delta = tsl_atomic_load(&slot->delta);
+    if ((intptr_t)delta > 0)
+        tsl_atomic_store(&slot->delta, 0);
+    (void)word_add(&self->zone[zone].free, delta);
+    tsl_atomic_store(&slot->delta, 0);
 }
 
-unsigned tsl_frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
-{
-    int change = (int)slot->area_delta;
-    if (change == 0)
-        return entry_load(self, slot->area);
-    tsl_atomic_store_u32(&slot->area_delta, 0);
-    zone_add(self, zone, change);
-    return tsl_frames_entry_add(self, slot->area, change);
-}
+/* ---- Huge blocks ---- */
 
-/* For an area that is not the slot's present one. */
-static void zone_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
-                         int change)
+/* An open area that is wholly free: nobody else gets any of it until it is decided. */
+static bool try_whole(struct tsl_frames *self, tsl_word area)
 {
-    uint32_t delta = slot->zone_delta + (uint32_t)change;
-    if (TSL_LIKELY(!slot_reached_batch(delta))) {
-        tsl_atomic_store_u32(&slot->zone_delta, delta);
-        return;
+    while (TSL_CPUS > 1 && TSL_UNLIKELY(area_state(self, area) == AREA_TRYING)) {
     }
-    tsl_atomic_store_u32(&slot->zone_delta, 0);
-    zone_add(self, zone, (int)delta);
-}
-
-void tsl_frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
-{
-    unsigned zone = zone_of(self, area);
-    struct frames_slot *slot = &cpu->slot[zone];
-    if (area == slot->area) {
-        slot_account(self, zone, slot, change);
-        return;
-    }
-    unsigned entry = tsl_frames_entry_add(self, area, change);
-    if (change > 0 && entry_count(entry) >= (int)ROOMY_FRAMES && !tree_has(&self->roomy, area))
-        tsl_frames_tree_add(&self->roomy, area);
-    zone_account(self, zone, slot, change);
-}
-
-void tsl_frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
-{
-    tsl_word area = slot->area;
-    if (area == FRAMES_NONE)
-        return;
-    unsigned entry = tsl_frames_slot_flush(self, zone, slot);
-    tsl_atomic_store(&slot->area, FRAMES_NONE);
-    slot->words = &self->nothing;
-    slot->word = 0;
-    while (!entry_swap(self, area, &entry, entry & ~ENTRY_CLAIMED)) {
-    }
+    if (area_state(self, area) != AREA_OPEN || !tsl_frames_area_is_full_free(self, area) ||
+        !state_swap(self, area, AREA_OPEN, AREA_TRYING))
+        return false;
+    if (TSL_CPUS == 1 || TSL_LIKELY(tsl_frames_area_is_full_free(self, area)))
+        return true;
+    state_set(self, area, AREA_OPEN);
     tsl_frames_publish(self, area);
+    return false;
 }
 
-void tsl_frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
+static void decide_huge(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    unsigned entry = entry_load(self, area);
-    while (!entry_swap(self, area, &entry, entry | ENTRY_CLAIMED)) {
-    }
-    slot->number = area * AREA_FRAMES + tsl_frames_shift_of(self, area);
-    slot->words = area_words(self, area);
-    slot->word = 0;
-    tsl_atomic_store(&slot->area, area);
-}
-
-/* Flag and count change in one step, so that the zone alone is left to be told. */
-static void account_huge(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change)
-{
-    unsigned zone = zone_of(self, area);
-    zone_account(self, zone, &cpu->slot[zone], change);
+    tsl_atomic_store_release_u8(&self->states[area], AREA_HUGE);
+    account(self, cpu, area, (tsl_word)0 - TSL_FRAMES_PER_AREA);
 }
 
 bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    unsigned entry = entry_load(self, area);
-    do {
-        /* With a count of 512 the look at the bits can wait until the flag is set. */
-        if ((entry & ENTRY_HUGE) != 0 || (entry_count(entry) != (int)TSL_FRAMES_PER_AREA &&
-                                          !tsl_frames_area_is_full_free(self, area)))
-            return false;
-    } while (!entry_swap(self, area, &entry, entry + ENTRY_HUGE - (unsigned)TSL_FRAMES_PER_AREA));
-    if (TSL_UNLIKELY(!tsl_frames_area_is_full_free(self, area))) {
-        (void)tsl_frames_entry_add(self, area, (int)TSL_FRAMES_PER_AREA - (int)ENTRY_HUGE);
+    if (!try_whole(self, area))
+        return false;
+    decide_huge(self, cpu, area);
+    return true;
+}
+
+bool tsl_frames_huge_take_two(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
+{
+    if (!try_whole(self, area))
+        return false;
+    if (!try_whole(self, area + 1)) {
+        state_set(self, area, AREA_OPEN);
         tsl_frames_publish(self, area);
         return false;
     }
-    account_huge(self, cpu, area, -(int)TSL_FRAMES_PER_AREA);
+    decide_huge(self, cpu, area);
+    decide_huge(self, cpu, area + 1);
     return true;
 }
 
 bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    unsigned entry = entry_load(self, area);
-    do {
-        if ((entry & ENTRY_HUGE) == 0)
-            return false;
-    } while (!entry_swap(self, area, &entry, entry - ENTRY_HUGE + (unsigned)TSL_FRAMES_PER_AREA));
-    account_huge(self, cpu, area, (int)TSL_FRAMES_PER_AREA);
-    tsl_frames_tree_add(&self->any, area);
-    tsl_frames_tree_add(&self->roomy, area);
-    tsl_frames_tree_add(&self->whole, area);
+    if (area_state(self, area) != AREA_HUGE)
+        return false;
+    tsl_atomic_store_u16(&self->hints[area], TSL_FRAMES_PER_AREA);
+    if (!state_swap(self, area, AREA_HUGE, AREA_OPEN))
+        return false;
+    if (TSL_UNLIKELY(!tree_has(&self->whole, area) || !tree_has(&self->roomy, area) ||
+                     !tree_has(&self->any, area)))
+        tsl_frames_publish(self, area);
+    unsigned zone = zone_of(self, area);
+    struct frames_slot *slot = &cpu->slot[zone];
+    tsl_atomic_store(&slot->whole, area);
+    slot_account(self, zone, slot, TSL_FRAMES_PER_AREA);
     return true;
 }
 
-/* Makes a word of a huge area 0. Who took a bit before it saw the flag gives it back within a few
- * instructions, for which this waits: a plain store would let that frame become free. False: the
- * flag is gone, and with it the reason for the word to become full again. */
-static bool word_split(struct tsl_frames *self, tsl_word area, tsl_word *word)
+/* Makes a word of a huge area 0. Who took a bit before it saw the state gives it back within a few
+ * instructions, for which this waits: a plain store would let that frame become free. */
+static void word_split(tsl_word *word)
 {
     tsl_word expected = WORD_FULL;
-    while (!word_swap(word, &expected, 0)) {
-        if ((entry_load(self, area) & ENTRY_HUGE) == 0)
-            return false;
+    while (!word_swap(word, &expected, 0))
         expected = WORD_FULL;
-    }
-    return true;
 }
 
-/* The bits go first and the flag last, and only who clears the flag has split: another CPU may be
- * splitting or freeing the same block, which is a mistake of one of the two and must end as one. */
 bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 {
     tsl_word *words = area_words(self, area);
-    unsigned entry = entry_load(self, area);
-    unsigned done = 0;
-    while ((entry & ENTRY_HUGE) != 0 && done < AREA_WORDS && word_split(self, area, &words[done]))
-        done++;
-    while (done == AREA_WORDS && (entry & ENTRY_HUGE) != 0)
-        if (entry_swap(self, area, &entry, entry - ENTRY_HUGE))
-            return true;
-    while (done > 0) {
-        done--;
-        word_or(&words[done], WORD_FULL);
-    }
-    tsl_frames_publish(self, area);
-    return false;
+    if (!state_swap(self, area, AREA_HUGE, AREA_SPLITTING))
+        return false;
+    for (unsigned i = 0; i < AREA_WORDS; i++)
+        word_split(&words[i]);
+    tsl_atomic_store_u16(&self->hints[area], 0);
+    state_set(self, area, AREA_OPEN);
+    return true;
 }
 
-bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
+/* ---- Bits ---- */
+
+/* After taking bits: whether they may be kept. */
+static bool may_keep(const struct tsl_frames *self, tsl_word area)
+{
+    unsigned state = area_state(self, area);
+    while (TSL_UNLIKELY(state == AREA_TRYING))
+        state = area_state(self, area);
+    return !state_is_huge(state);
+}
+
+bool tsl_frames_bits_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
     tsl_word value = tsl_atomic_load(place);
@@ -238,23 +200,45 @@ bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word,
         if ((value & mask) != mask)
             return false;
     } while (!word_swap(place, &value, value & ~mask));
-    if (TSL_UNLIKELY((entry_load(self, area) & ENTRY_HUGE) != 0)) {
+    if (TSL_UNLIKELY(!may_keep(self, area))) {
         word_or(place, mask);
         tsl_frames_publish(self, area);
         return false;
     }
+    unsigned count = tsl_bits_count(mask);
+    unsigned hint = area_hint(self, area);
+    tsl_atomic_store_u16(&self->hints[area], (uint16_t)(hint > count ? hint - count : 0));
+    if (TSL_CPUS > 1 && hint >= ROOMY_FRAMES + count) {
+        /* This may have overwritten a smaller hint, by which somebody removed the area. */
+        tsl_atomic_fence();
+        if (!tree_has(&self->roomy, area))
+            tsl_frames_publish(self, area);
+    }
+    account(self, cpu, area, (tsl_word)0 - count);
     return true;
 }
 
-bool tsl_frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask)
+bool tsl_frames_bits_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
+    unsigned count = tsl_bits_count(mask);
+    struct frames_slot *slot = &cpu->slot[zone_of(self, area)];
+    if (slot->area == area && slot->word == place)
+        return slot_give(slot, mask);
     tsl_word value = tsl_atomic_load(place);
+    if ((tsl_frames_claimed(self, area, place) & mask) != 0)
+        return false;
+    unsigned hint = hint_add(self, area, count);
     do {
-        if ((value & mask) != 0)
+        if ((value & mask) != 0) {
+            (void)hint_add(self, area, 0 - count);
+            tsl_frames_publish(self, area);
             return false;
+        }
     } while (!word_swap(place, &value, value | mask));
-    bits_given(self, area, value | mask);
+    bits_given(self, area, place, hint);
+    account(self, cpu, area, count);
     return true;
 }
 
@@ -273,16 +257,15 @@ bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     unsigned first = from / TSL_WORD_BITS;
     unsigned last = (from + count - 1) / TSL_WORD_BITS;
     for (unsigned word = first; word <= last; word++) {
-        if (tsl_frames_bits_take(self, area, word, part_mask(word, from, count)))
+        if (tsl_frames_bits_take(self, cpu, area, word, part_mask(word, from, count)))
             continue;
         while (word > first) {
             word--;
             /* Ours: nobody else can have freed them. */
-            TSL_ASSERT(tsl_frames_bits_give(self, area, word, part_mask(word, from, count)));
+            TSL_ASSERT(tsl_frames_bits_give(self, cpu, area, word, part_mask(word, from, count)));
         }
         return false;
     }
-    tsl_frames_account(self, cpu, area, -(int)count);
     return true;
 }
 
@@ -290,17 +273,8 @@ bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
                           unsigned from, unsigned count)
 {
     unsigned last = (from + count - 1) / TSL_WORD_BITS;
-    unsigned given = 0;
-    bool is_whole = true;
-    for (unsigned word = from / TSL_WORD_BITS; word <= last; word++) {
-        tsl_word mask = part_mask(word, from, count);
-        if (!tsl_frames_bits_give(self, area, word, mask)) {
-            is_whole = false;
-            break;
-        }
-        given += tsl_bits_count(mask);
-    }
-    if (given > 0)
-        tsl_frames_account(self, cpu, area, (int)given);
-    return is_whole;
+    for (unsigned word = from / TSL_WORD_BITS; word <= last; word++)
+        if (!tsl_frames_bits_give(self, cpu, area, word, part_mask(word, from, count)))
+            return false;
+    return true;
 }

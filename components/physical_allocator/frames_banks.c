@@ -54,8 +54,7 @@ static tsl_word free_between(const struct tsl_frames *self, const struct frames_
         tsl_word index = number - span->shift;
         tsl_word count = AREA_FRAMES - index % AREA_FRAMES;
         count = count < end - number ? count : end - number;
-        if ((entry_load(self, index / AREA_FRAMES) & ENTRY_HUGE) == 0)
-            free += tsl_bits_count_range(self->words, index, count);
+        free += tsl_frames_free_in(self, index, count);
         number += count;
     }
     return free;

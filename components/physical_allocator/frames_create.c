@@ -157,7 +157,8 @@ static void carve_all(struct carver *carver, const struct plan *plan, struct tsl
     if (TSL_NODES > 1)
         self->numa = carve(carver, sizeof(struct frames_numa), 64);
     self->words = carve(carver, plan->areas * AREA_WORDS * sizeof(tsl_word), 64);
-    self->entries = carve(carver, (plan->areas + 1) / 2 * sizeof(uint32_t), sizeof(uint32_t));
+    self->hints = carve(carver, plan->areas * sizeof(uint16_t), sizeof(uint16_t));
+    self->states = carve(carver, plan->areas, 1);
     if (TSL_FRAME_DESCRIPTORS && plan->config->descriptors)
         self->descriptors =
             carve(carver, plan->areas * AREA_FRAMES * sizeof(struct tsl_frame_descriptor), 64);
@@ -240,12 +241,11 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigne
     self->node[node].end_span = self->span_count;
 }
 
-static void fill_entries(struct tsl_frames *self)
+static void fill_areas(struct tsl_frames *self)
 {
     for (tsl_word area = 0; area < self->area_count; area++) {
-        size_t free = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
-        (void)tsl_frames_entry_add(self, area, ENTRY_BIAS + (int)free);
-        self->zone[zone_of(self, area)].total += free;
+        tsl_frames_recount(self, area);
+        self->zone[zone_of(self, area)].total += self->hints[area];
         tsl_frames_publish(self, area);
     }
 }
@@ -287,6 +287,20 @@ static void fill_zones(struct tsl_frames *self, unsigned node)
     }
 }
 
+/* Flags that admit all frames there are. */
+static void note_plain_flags(struct tsl_frames *self)
+{
+    uint32_t plain = TSL_FRAMES_RECLAIM | TSL_FRAMES_EXIT | TSL_FRAMES_LOW | TSL_FRAMES_DMA32;
+    for (unsigned node = 0; node < node_count(self); node++) {
+        const struct frames_node *place = &self->node[node];
+        if (tsl_atomic_load(&place->low_limit) < place->end_area)
+            plain &= ~(uint32_t)TSL_FRAMES_LOW;
+        if (place->dma32_limit < place->end_area)
+            plain &= ~(uint32_t)TSL_FRAMES_DMA32;
+    }
+    tsl_atomic_store_u32(&self->plain_flags, plain);
+}
+
 static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
 {
     tsl_paddr end = reach_end;
@@ -297,6 +311,7 @@ static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
         if (limit > tsl_atomic_load(&self->node[node].low_limit))
             tsl_atomic_store(&self->node[node].low_limit, limit);
     }
+    note_plain_flags(self);
 }
 
 static void fill_slots(struct tsl_frames *self)
@@ -304,7 +319,7 @@ static void fill_slots(struct tsl_frames *self)
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
         for (unsigned zone = 0; zone < zone_count(self); zone++) {
             frames_cpu_at(self, cpu)->slot[zone].area = FRAMES_NONE;
-            frames_cpu_at(self, cpu)->slot[zone].words = &self->nothing;
+            frames_cpu_at(self, cpu)->slot[zone].whole = FRAMES_NONE;
         }
     }
 }
@@ -318,8 +333,6 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     self->direct_end = config->direct_end;
     self->reserve_reclaim = config->reserve_reclaim;
     self->reserve_exit = config->reserve_exit;
-    if (config->reserve_reclaim != 0 || config->reserve_exit != 0)
-        self->rules = FRAMES_RULE_RESERVE;
     self->metadata_start = plan->hole_start;
     self->metadata_frames = (tsl_word)((plan->hole_end - plan->hole_start) >> TSL_PAGE_SHIFT);
     self->ignored = plan->ignored < WORD_FULL ? (tsl_word)plan->ignored : WORD_FULL;
@@ -329,7 +342,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
         fill_zones(self, node);
     }
     self->main = self->spans[self->main_span];
-    fill_entries(self);
+    self->hot = &self->cpus[0].slot[self->node[0].top_zone];
+    fill_areas(self);
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         self->zone[zone].free = self->zone[zone].total;
     set_low_limit(self, config->reach_end);
@@ -338,6 +352,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
         self->numa->split_areas = plan->split_areas;
         tsl_frames_numa_init(self, config->nodes);
     }
+    self->hook = (struct tsl_cpu_hook){.leave = tsl_frames_drain_cpu, .context = self};
+    tsl_cpu_hook_add(&self->hook);
     self->magic = FRAMES_MAGIC;
 }
 
@@ -450,6 +466,13 @@ enum tsl_status tsl_frames_destroy(struct tsl_frames *self)
         return tsl_refuse(&self->refusals, TSL_BUSY, "frames: %lu frames are still allocated",
                           (unsigned long)stats.used);
     }
-    self->magic = 0;
+    tsl_frames_abandon(self);
     return TSL_OK;
+}
+
+void tsl_frames_abandon(struct tsl_frames *self)
+{
+    TSL_ASSERT(self->magic == FRAMES_MAGIC);
+    tsl_cpu_hook_remove(&self->hook);
+    self->magic = 0;
 }

@@ -4,12 +4,9 @@
  *
  * Owns:    the checks of what a caller gives back, and which status each mistake gets.
  * Needs:   frames_area.c, frames_range.c, frames_place.c.
- * Callers: the public tsl_frames_free, _free_run, _split, and the questions about one frame.
+ * Callers: the public tsl_frames_free, _free_bulk, _free_run, _split, and the questions about one frame.
  */
 #include "physical_allocator_internal.h"
-
-/* The largest order whose blocks lie in one word. */
-#define WORD_ORDER (sizeof(tsl_word) == 8 ? 6u : 5u)
 
 /* What a caller says it gives back, and where it lies. */
 struct claim {
@@ -46,52 +43,70 @@ static enum tsl_status give_checked(struct tsl_frames *self, const struct claim 
     return status == TSL_OK ? TSL_OK : refuse(self, claim, status);
 }
 
-enum fast {
-    FAST_GIVEN,
-    FAST_ELSEWHERE, /* larger than a word, or not managed; nothing done */
-    FAST_REFUSED,   /* one of the frames is free; nothing done */
-};
-
-/* The common case: all of the block lies in one word. Before: order is at most WORD_ORDER, number
- * is aligned to it. */
-static inline enum fast give_fast(struct tsl_frames *self, tsl_word number, unsigned order)
+/* A single frame into its shared word. False, with nothing changed, if it is not managed, free, or
+ * a part of a huge block. Before: pinned. */
+static inline bool give_one(struct tsl_frames *self, tsl_word number)
 {
-    tsl_word count = (tsl_word)1 << order;
     const struct frames_span *span = &self->main;
-    if (TSL_UNLIKELY(number < span->first || number >= span->end))
+    if (TSL_UNLIKELY(number < span->first || number >= span->end)) {
         span = tsl_frames_span_of(self, number);
-    if (TSL_UNLIKELY(span == NULL || span->end - number < count))
-        return FAST_ELSEWHERE;
+        if (span == NULL)
+            return false;
+    }
     tsl_word index = number - span->shift;
     tsl_word area = index / AREA_FRAMES;
-    tsl_word *place = &self->words[index / TSL_WORD_BITS];
-    tsl_word mask = (WORD_FULL >> (TSL_WORD_BITS - count)) << (index % TSL_WORD_BITS);
-    tsl_pin pin = tsl_port_pin();
-    tsl_word value = tsl_atomic_load(place);
-    do {
-        if (TSL_UNLIKELY((value & mask) != 0)) {
-            tsl_port_unpin(pin);
-            return FAST_REFUSED;
-        }
-    } while (TSL_UNLIKELY(!word_swap(place, &value, value | mask)));
-    bits_given(self, area, value | mask);
-    struct frames_cpu *cpu = this_cpu(self);
-    unsigned zone = own_top_zone(self);
-    struct frames_slot *slot = &cpu->slot[zone];
-    if (area == slot->area) {
-        uint32_t word = (uint32_t)(index / TSL_WORD_BITS) % AREA_WORDS;
-        slot->word = word < slot->word ? word : slot->word;
-        slot_account(self, zone, slot, (int)count);
-    } else {
-        tsl_frames_account(self, cpu, area, (int)count);
+    tsl_word *word = &self->words[index / TSL_WORD_BITS];
+    unsigned bit = (unsigned)(index % TSL_WORD_BITS);
+    unsigned state = area_state(self, area);
+    if (TSL_UNLIKELY(state != AREA_OPEN)) {
+        return !state_is_huge(state) &&
+               tsl_frames_bits_give(self, this_cpu(self), area,
+                                    (unsigned)(index % AREA_FRAMES) / TSL_WORD_BITS,
+                                    (tsl_word)1 << bit);
     }
-    tsl_port_unpin(pin);
-    return FAST_GIVEN;
+    /* The hint comes first: the barrier in between makes who removes the area from a tree see it,
+     * or this the removal. */
+    unsigned hint = hint_add(self, area, 1);
+    if (TSL_UNLIKELY(!word_set_bit(word, bit))) {
+        (void)hint_add(self, area, 0 - 1u);
+        return false;
+    }
+    bits_given(self, area, word, hint);
+    account(self, this_cpu(self), area, 1);
+    return true;
 }
 
-/* What give_fast leaves over: other places, sizes and mistakes. */
+/* A block into the claimed word; false, with nothing changed, if it is not in it or a part of it is
+ * free. Before: pinned; the number is aligned to count, at most TSL_WORD_BITS. */
+static inline bool give_claimed(struct frames_slot *slot, tsl_word number, tsl_word count)
+{
+    tsl_word offset = number - slot->number;
+    if (offset >= slot->bits)
+        return false;
+    return slot_give(slot, (WORD_FULL >> (TSL_WORD_BITS - count)) << offset);
+}
+
+static bool is_aligned(tsl_word number, unsigned order)
+{
+    return (number & (((tsl_word)1 << order) - 1)) == 0;
+}
+
+/* The cases that need no search. Before: pinned, order > 0. */
+static bool give_block(struct tsl_frames *self, tsl_word number, unsigned order)
+{
+    if (order > TSL_FRAMES_HUGE_ORDER || !is_aligned(number, order))
+        return false;
+    if (order <= WORD_ORDER)
+        return give_claimed(hot_slot(self), number, (tsl_word)1 << order);
+    const struct frames_span *span = &self->main;
+    return order == TSL_FRAMES_HUGE_ORDER && number >= span->first && number < span->end &&
+           span->end - number >= AREA_FRAMES &&
+           tsl_frames_huge_give(self, this_cpu(self), (number - span->shift) / AREA_FRAMES);
+}
+
+/* What the fast paths leave over: other places and sizes, and mistakes. */
 TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct tsl_frame frame,
-                                              unsigned order, enum fast fast)
+                                              unsigned order)
 {
     struct claim claim = {.number = frame.number, .what = "free"};
     if (order > TSL_FRAMES_MAX_ORDER) {
@@ -99,26 +114,80 @@ TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct ts
                           order, TSL_FRAMES_MAX_ORDER);
     }
     claim.count = (tsl_word)1 << order;
-    if ((frame.number & (claim.count - 1)) != 0)
+    if (!is_aligned(frame.number, order))
         return refuse(self, &claim, TSL_MISALIGNED);
     if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
-    if (fast != FAST_REFUSED)
+    if (order != 0)
         return give_checked(self, &claim);
     enum tsl_status status = tsl_frames_range_check(self, claim.index, claim.count, RANGE_HUGE);
     /* It was free when we tried; that somebody has taken it since does not make it the caller's. */
     return refuse(self, &claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
 }
 
-enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+/* All but a single frame of the claimed word. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status free_other(struct tsl_frames *self, struct tsl_frame frame,
+                                               unsigned order, tsl_pin pin)
 {
-    enum fast fast = FAST_ELSEWHERE;
-    if (TSL_LIKELY(order <= WORD_ORDER && (frame.number & (((tsl_word)1 << order) - 1)) == 0))
-        fast = give_fast(self, frame.number, order);
-    if (TSL_UNLIKELY(fast != FAST_GIVEN))
-        return free_slow(self, frame, order, fast);
+    bool is_given =
+        order == 0 ? give_one(self, frame.number) : give_block(self, frame.number, order);
+    tsl_cpu_unpin(pin);
+    if (TSL_UNLIKELY(!is_given))
+        return free_slow(self, frame, order);
     frames_watch_free(self);
     return TSL_OK;
+}
+
+/* While memory is short nobody claims, so that what goes into a claimed word need not be watched. */
+enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = hot_slot(self);
+    if (TSL_LIKELY(order == 0) && give_claimed(slot, frame.number, 1)) {
+        tsl_cpu_unpin(pin);
+        return TSL_OK;
+    }
+    return free_other(self, frame, order, pin);
+}
+
+/* Frees as many of the frames as lie in one word behind the first; 0 if that is refused. */
+static tsl_word free_word(struct tsl_frames *self, const struct tsl_frame *frames, tsl_word count)
+{
+    tsl_word first = frames[0].number & ~(tsl_word)(TSL_WORD_BITS - 1);
+    tsl_word mask = 0;
+    tsl_word done = 0;
+    while (done < count && frames[done].number - first < TSL_WORD_BITS &&
+           (mask >> (frames[done].number - first) & 1) == 0)
+        mask |= (tsl_word)1 << (frames[done++].number - first);
+    const struct frames_span *span = tsl_frames_span_of(self, first);
+    if (done < 2 || span == NULL || span->end - first < TSL_WORD_BITS)
+        return 0;
+    tsl_word index = first - span->shift;
+    tsl_pin pin = tsl_cpu_pin();
+    bool is_given = !state_is_huge(area_state(self, index / AREA_FRAMES)) &&
+                    tsl_frames_bits_give(self, this_cpu(self), index / AREA_FRAMES,
+                                         (unsigned)(index % AREA_FRAMES) / TSL_WORD_BITS, mask);
+    tsl_cpu_unpin(pin);
+    if (is_given)
+        frames_watch_free(self);
+    return is_given ? done : 0;
+}
+
+enum tsl_status tsl_frames_free_bulk(struct tsl_frames *self, const struct tsl_frame *frames,
+                                     tsl_word count, tsl_word *out_freed)
+{
+    enum tsl_status status = TSL_OK;
+    tsl_word freed = 0;
+    while (freed < count && status == TSL_OK) {
+        tsl_word done = free_word(self, &frames[freed], count - freed);
+        if (done == 0) {
+            status = tsl_frames_free(self, frames[freed], 0);
+            done = status == TSL_OK ? 1 : 0;
+        }
+        freed += done;
+    }
+    *out_freed = freed;
+    return status;
 }
 
 enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame first, tsl_word count)
@@ -133,9 +202,9 @@ enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame fi
 
 static bool split_area(struct tsl_frames *self, tsl_word area)
 {
-    tsl_pin pin = tsl_port_pin();
+    tsl_pin pin = tsl_cpu_pin();
     bool is_split = tsl_frames_huge_split(self, area);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
     return is_split;
 }
 
@@ -145,7 +214,7 @@ enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame
     if (order != TSL_FRAMES_HUGE_ORDER && order != TSL_FRAMES_HUGE_ORDER + 1)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: split of order %u", order);
     claim.count = (tsl_word)1 << order;
-    if ((frame.number & (claim.count - 1)) != 0)
+    if (!is_aligned(frame.number, order))
         return refuse(self, &claim, TSL_MISALIGNED);
     if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
@@ -164,5 +233,11 @@ bool tsl_frames_is_managed(const struct tsl_frames *self, struct tsl_frame frame
 bool tsl_frames_is_free(const struct tsl_frames *self, struct tsl_frame frame)
 {
     const struct frames_span *span = tsl_frames_span_of(self, frame.number);
-    return span != NULL && tsl_frames_range_free(self, frame.number - span->shift, 1) == 1;
+    if (span == NULL)
+        return false;
+    tsl_word index = frame.number - span->shift;
+    tsl_word area = index / AREA_FRAMES;
+    const tsl_word *word = &self->words[index / TSL_WORD_BITS];
+    tsl_word free = tsl_atomic_load(word) | tsl_frames_claimed(self, area, word);
+    return !state_is_huge(area_state(self, area)) && (free >> (index % TSL_WORD_BITS) & 1) != 0;
 }

@@ -122,7 +122,7 @@ struct frames_route tsl_frames_route(struct tsl_frames *self, unsigned flags)
     if ((wanted & TSL_FRAMES_INTERLEAVE) != 0)
         return (struct frames_route){next_in_turn(self), false};
     struct frames_route route = {.is_bound = (wanted & TSL_FRAMES_BIND) != 0};
-    unsigned cpu = TSL_CPUS == 1 ? 0 : tsl_port_cpu_id();
+    unsigned cpu = TSL_CPUS == 1 ? 0 : tsl_cpu_this();
     route.node = tsl_atomic_load_u32(&self->numa->home[cpu]) & 0xff;
     if ((wanted >> 16) != 0)
         route.node = (wanted >> 16) - 1;

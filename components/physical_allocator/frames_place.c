@@ -110,12 +110,12 @@ enum tsl_status tsl_frames_check_flags(struct tsl_frames *self, unsigned flags)
 
 void tsl_frames_set_rule(struct tsl_frames *self, enum frames_rule rule, bool holds)
 {
-    tsl_pin pin = tsl_port_pin();
+    tsl_pin pin = tsl_cpu_pin();
     if (holds)
         word_or(&self->rules, (tsl_word)rule);
     else
         word_and(&self->rules, ~(tsl_word)rule);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
 }
 
 /* A zone's part of what all nodes' zones of its kind keep, rounded up. */
@@ -163,16 +163,33 @@ bool tsl_frames_zone_allows(struct tsl_frames *self, unsigned zone, tsl_word cou
     return free >= kept && free - kept >= count;
 }
 
+static tsl_word all_shared_free(const struct tsl_frames *self)
+{
+    tsl_word free = 0;
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
+        free += tsl_frames_shared_free(self, zone);
+    return free;
+}
+
+/* A claimed frame is given to anybody without a look at the reserves. So there are claims only as
+ * long as the shared words alone hold more than all reserves, whatever the CPUs claim next. */
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
-    tsl_word kept = self->reserve_exit;
+    tsl_word normal = self->reserve_exit + self->reserve_reclaim;
+    if (TSL_LIKELY(normal == 0 || tsl_frames_is_plenty(self)))
+        return true;
+    tsl_word free = all_shared_free(self);
+    tsl_word margin = (tsl_word)TSL_CPUS * TSL_WORD_BITS;
+    if (free >= normal + margin && free - normal - margin >= count)
+        return true;
+    tsl_frames_tighten(self);
+    (void)tsl_frames_revoke(self, 0);
+    tsl_word kept = normal;
     if ((flags & TSL_FRAMES_EXIT) != 0)
         kept = 0;
-    else if ((flags & TSL_FRAMES_RECLAIM) == 0)
-        kept += self->reserve_reclaim;
-    if (TSL_LIKELY(kept == 0))
-        return true;
-    tsl_word free = tsl_frames_free_count(self);
+    else if ((flags & TSL_FRAMES_RECLAIM) != 0)
+        kept = self->reserve_exit;
+    free = all_shared_free(self);
     return free >= kept && free - kept >= count;
 }
 

@@ -34,6 +34,8 @@ void tsl_frames_watch_slowly(struct tsl_frames *self)
 {
     struct frames_marks *marks = &self->marks;
     uint32_t now = tsl_atomic_load_u32(&marks->level);
+    if (now == TSL_LEVEL_PLENTY && tsl_frames_is_plenty(self))
+        return;
     while (marks->crossed != NULL) {
         uint32_t level = level_of(marks, now, tsl_frames_free_count(self));
         if (level == now)
@@ -41,6 +43,9 @@ void tsl_frames_watch_slowly(struct tsl_frames *self)
         if (!tsl_atomic_compare_exchange_u32(&marks->level, &now, level))
             continue;
         update_rule(self);
+        /* The rule stops claims; what is claimed now would change hands unseen. */
+        if (level != TSL_LEVEL_PLENTY)
+            (void)tsl_frames_revoke(self, 0);
         marks->crossed(marks->context, (enum tsl_frames_level)level);
         now = tsl_atomic_load_u32(&marks->level);
     }

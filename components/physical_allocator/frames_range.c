@@ -31,23 +31,23 @@ static bool is_huge_part(const struct part *part, enum range_huge huge)
 
 static bool take_part(struct tsl_frames *self, const struct part *part, enum range_huge huge)
 {
-    tsl_pin pin = tsl_port_pin();
+    tsl_pin pin = tsl_cpu_pin();
     struct frames_cpu *cpu = this_cpu(self);
     bool is_taken = is_huge_part(part, huge)
                         ? tsl_frames_huge_take(self, cpu, part->area)
                         : tsl_frames_part_take(self, cpu, part->area, part->from, part->count);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
     return is_taken;
 }
 
 static bool give_part(struct tsl_frames *self, const struct part *part, enum range_huge huge)
 {
-    tsl_pin pin = tsl_port_pin();
+    tsl_pin pin = tsl_cpu_pin();
     struct frames_cpu *cpu = this_cpu(self);
     bool is_given = is_huge_part(part, huge)
                         ? tsl_frames_huge_give(self, cpu, part->area)
                         : tsl_frames_part_give(self, cpu, part->area, part->from, part->count);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
     return is_given;
 }
 
@@ -89,9 +89,20 @@ static unsigned free_bits_in(const struct tsl_frames *self, const struct part *p
         unsigned offset = bit % TSL_WORD_BITS;
         unsigned left = part->from + part->count - bit;
         unsigned bits = left < TSL_WORD_BITS - offset ? left : TSL_WORD_BITS - offset;
-        tsl_word word = tsl_atomic_load(&words[bit / TSL_WORD_BITS]);
+        tsl_word word = word_free_now(self, part->area, &words[bit / TSL_WORD_BITS]);
         free += tsl_bits_count(word & tsl_bits_mask(offset, bits));
         bit += bits;
+    }
+    return free;
+}
+
+tsl_word tsl_frames_free_in(const struct tsl_frames *self, tsl_word index, tsl_word count)
+{
+    tsl_word free = 0;
+    for (tsl_word done = 0; done < count;) {
+        struct part part = part_of(index + done, count - done);
+        free += state_is_huge(area_state(self, part.area)) ? 0 : free_bits_in(self, &part);
+        done += part.count;
     }
     return free;
 }
@@ -103,7 +114,7 @@ enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word i
     bool is_other_size = false;
     for (tsl_word done = 0; done < count;) {
         struct part part = part_of(index + done, count - done);
-        bool is_huge = (entry_load(self, part.area) & ENTRY_HUGE) != 0;
+        bool is_huge = state_is_huge(area_state(self, part.area));
         is_other_size |= is_huge != is_huge_part(&part, huge);
         free += is_huge ? 0 : free_bits_in(self, &part);
         done += part.count;
@@ -120,7 +131,7 @@ tsl_word tsl_frames_range_free(const struct tsl_frames *self, tsl_word index, ts
         tsl_word at = index + done;
         unsigned offset = (unsigned)(at % TSL_WORD_BITS);
         bool is_new_area = done == 0 || at % AREA_FRAMES == 0;
-        if (is_new_area && (entry_load(self, at / AREA_FRAMES) & ENTRY_HUGE) != 0)
+        if (is_new_area && state_is_huge(area_state(self, at / AREA_FRAMES)))
             return done;
         tsl_word taken = ~tsl_atomic_load(&self->words[at / TSL_WORD_BITS]) >> offset;
         if (taken != 0) {

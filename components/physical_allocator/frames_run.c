@@ -83,9 +83,9 @@ static tsl_word area_number(const struct tsl_frames *self, tsl_word area)
 
 static struct frames_route run_route(struct tsl_frames *self, unsigned flags)
 {
-    tsl_pin pin = tsl_port_pin();
+    tsl_pin pin = tsl_cpu_pin();
     struct frames_route route = route_of(self, flags);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
     return route;
 }
 
@@ -144,7 +144,8 @@ enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_f
     bool is_taken;
     do {
         is_taken = tsl_frames_reserve_allows(self, run->count, run->flags) &&
-                   take_run(self, run, &frame.number);
+                   (take_run(self, run, &frame.number) ||
+                    (tsl_frames_revoke(self, 0) && take_run(self, run, &frame.number)));
     } while (TSL_FRAME_BANKS && !is_taken && tsl_frames_bank_wake(self));
     frames_watch(self);
     if (!is_taken) {
@@ -223,6 +224,8 @@ enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start,
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
     if (status == TSL_OK)
+        status = reserve_window(self, &window, &count);
+    if (status == TSL_BUSY && tsl_frames_revoke(self, 0))
         status = reserve_window(self, &window, &count);
     if (status == TSL_OK)
         (void)tsl_atomic_add(&self->reserved, count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * frames_stats.c: counts out of the zones and what the CPUs' slots still hold.
+ * frames_stats.c: counts out of the zones and what the CPUs' slots hold.
  *
  * Owns:    nothing; reads only.
  * Needs:   base (atomics).
@@ -10,19 +10,33 @@
 
 static const char *const zone_names[TSL_ZONE_COUNT] = {"DMA", "DMA32", "NORMAL", "HIGHMEM"};
 
-tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone)
+/* Read while others write, a sum may be off by a batch: keep it a number of frames. */
+static tsl_word clamp(const struct tsl_frames *self, unsigned zone, tsl_word free)
 {
-    tsl_word free = tsl_atomic_load(&self->zone[zone].free);
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
-        int held = (int)tsl_atomic_load_u32(&slot->area_delta) +
-                   (int)tsl_atomic_load_u32(&slot->zone_delta);
-        free += (tsl_word)held;
-    }
-    /* Read while others write, the sum may be off by a batch: keep it a number of frames. */
     if ((intptr_t)free < 0)
         return 0;
     return free < self->zone[zone].total ? free : self->zone[zone].total;
+}
+
+tsl_word tsl_frames_shared_free(const struct tsl_frames *self, unsigned zone)
+{
+    if (self->zone[zone].total == 0)
+        return 0;
+    tsl_word free = tsl_atomic_load(&self->zone[zone].free);
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+        free += tsl_atomic_load(&frames_cpu_at(self, cpu)->slot[zone].delta);
+    return clamp(self, zone, free);
+}
+
+tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone)
+{
+    tsl_word free = tsl_frames_shared_free(self, zone);
+    for (unsigned cpu = 0; self->zone[zone].total != 0 && cpu < TSL_CPUS; cpu++) {
+        tsl_word copy = tsl_atomic_load(&frames_cpu_at(self, cpu)->slot[zone].copy);
+        if (copy != 0)
+            free += tsl_bits_count(copy);
+    }
+    return clamp(self, zone, free);
 }
 
 tsl_word tsl_frames_free_count(const struct tsl_frames *self)

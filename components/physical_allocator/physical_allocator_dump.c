@@ -30,11 +30,11 @@ static char letter_at(const struct tsl_frames *self, tsl_word area, tsl_word cou
     tsl_word free = 0;
     tsl_word huge = 0;
     for (tsl_word i = area; i < area + count; i++) {
-        if ((entry_load(self, i) & ENTRY_HUGE) != 0)
+        if (state_is_huge(area_state(self, i)))
             huge++;
         else
-            for (unsigned word = 0; word < AREA_WORDS; word++)
-                free += tsl_bits_count(tsl_atomic_load(&area_words(self, i)[word]));
+            for (const tsl_word *word = area_words(self, i); word < area_words(self, i + 1); word++)
+                free += tsl_bits_count(tsl_atomic_load(word) | tsl_frames_claimed(self, i, word));
     }
     return huge == count ? 'H' : letter_of(free, count * AREA_FRAMES);
 }

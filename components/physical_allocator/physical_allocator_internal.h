@@ -3,32 +3,39 @@
  * physical_allocator_internal.h: the layout of the allocator's metadata and the steps on it.
  *
  * Owns:    struct tsl_frames, its spans, areas, search trees and per-CPU slots.
- * Needs:   base (bits, atomics, port), the public header.
+ * Needs:   base (bits, atomics, calls, port), the public header.
  * Callers: the .c files of this component and its break test; nobody else.
  *
  * All frames of all spans are counted through as one row of *indexes*: area 0 has indexes 0..511,
  * and so on; areas without usable RAM have no place in the row. A frame's index is its number minus
- * the `shift` of its span. Shared words change by compare-and-swap only, so that a word never shows
- * a state between two; with one CPU, pinning alone is enough and the same steps are plain.
+ * the `shift` of its span.
+ *
+ * A free frame is a 1 in exactly one place: in the shared word, or in the copy of the CPU that has
+ * claimed that word. Shared words change by one atomic step each; a copy is touched by its CPU
+ * alone, pinned. With one CPU, pinning alone is enough and the same steps are plain.
  */
 #ifndef TSL_PHYSICAL_ALLOCATOR_INTERNAL_H
 #define TSL_PHYSICAL_ALLOCATOR_INTERNAL_H
 
 #include <tesela/atomic.h>
 #include <tesela/bits.h>
+#include <tesela/call.h>
 #include <tesela/config.h>
 #include <tesela/frame_descriptor.h>
 #include <tesela/frames_banks.h>
 #include <tesela/frames_pressure.h>
 #include <tesela/lock.h>
 #include <tesela/physical_allocator.h>
-#include <tesela/port.h>
+#include <tesela/port_inline.h>
 
 #define FRAMES_MAGIC ((tsl_word)0x54736c46u) /* "TslF" */
 #define FRAMES_NONE  (~(tsl_word)0)          /* no area, no index */
 #define AREA_FRAMES  ((tsl_word)TSL_FRAMES_PER_AREA)
 #define AREA_WORDS   (TSL_FRAMES_PER_AREA / TSL_WORD_BITS)
 #define WORD_FULL    (~(tsl_word)0)
+
+/* The largest order whose blocks lie in one word. */
+#define WORD_ORDER (sizeof(tsl_word) == 8 ? 6u : 5u)
 
 /*
  * An area with fewer free frames than this is not looked at for single frames as long as others
@@ -37,24 +44,24 @@
  */
 #define ROOMY_FRAMES 16u
 
-/*
- * A CPU notes changes of its present area's count for itself and writes them out when they reach
- * this. The area's count is therefore off by less than this a CPU; its bits are always exact.
- */
-#define SLOT_BATCH 16u
+/* A CPU books changes of a zone's count for itself and writes them out when they pass this: two
+ * huge blocks, so that taking and giving one back writes nothing. */
+#define SLOT_BATCH ((tsl_word)2 * TSL_FRAMES_PER_AREA)
 
 /*
- * An area's entry, 16 bits, two in a 32-bit word. The count is stored with a bias so that it cannot
- * borrow into its neighbour while some CPU's changes are still to come.
+ * The state of an area, a byte that changes by compare-and-swap: who may do what with it.
+ * Open: anybody takes bits of its words, one step at a time. Owned: in addition the owner claims
+ * words, and nobody makes it huge. Trying: somebody looks whether it is whole. The owner's tag is
+ * its number modulo AREA_TAGS, plus 1.
  */
-#define ENTRY_HUGE       0x8000u /* taken whole; its bits in the bitmap stay 1 */
-#define ENTRY_CLAIMED    0x4000u /* a CPU's present area; others prefer to look elsewhere */
-#define ENTRY_COUNT_MASK 0x3fffu
-#define ENTRY_BIAS       8192
+#define AREA_OPEN      0u
+#define AREA_TAGS      252u
+#define AREA_SPLITTING 253u /* huge, on its way to 512 single frames */
+#define AREA_TRYING    254u
+#define AREA_HUGE      255u /* taken whole; its bits in the bitmap stay 1 */
 
-_Static_assert(TSL_CPUS * 16 + 512 < ENTRY_BIAS, "counts must stay positive with all CPUs' changes "
-                                                 "outstanding");
 _Static_assert(TSL_FRAMES_PER_AREA % (8 * sizeof(tsl_word)) == 0, "an area is whole words");
+_Static_assert(TSL_CPUS <= 2 * AREA_TAGS, "a tag stands for two CPUs at most");
 
 /* Levels of a search tree: with 32-bit words 2^23 areas (2^32 frames) need five. */
 #define TREE_LEVELS 5u
@@ -80,14 +87,18 @@ struct frames_span {
 /* Zones of a node are neighbours, in the order of enum tsl_frames_zone; then come the next node's. */
 #define FRAMES_ZONES (TSL_NODES * TSL_ZONE_COUNT)
 
-/* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned. */
+/* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned; read
+ * by others, so by atomic loads and stores. */
 struct frames_slot {
-    tsl_word area;       /* FRAMES_NONE: none */
-    tsl_word number;     /* of that area's first frame */
-    tsl_word *words;     /* of that area; a word that is 0 if there is none */
-    uint32_t word;       /* words of the area before this one were empty */
-    uint32_t area_delta; /* frames freed minus taken there, not yet in its entry (signed) */
-    uint32_t zone_delta; /* the same for other areas, not yet in the zone's count (signed) */
+    tsl_word copy;   /* the free frames of the claimed word; bit 0 is frame `number` */
+    tsl_word number; /* of the claimed word's first frame */
+    tsl_word *word;  /* the claimed word, or where in the area the last claim was */
+    tsl_word area;   /* that this CPU owns; FRAMES_NONE: none. Set before the first claim in it */
+    tsl_word whole;  /* an area given back as a huge block lately; FRAMES_NONE: none. Only a hint */
+    tsl_word delta; /* frames that went into shared words less those that came out, by this CPU, not
+                        yet in the zone's count (signed) */
+    uint32_t bits;  /* TSL_WORD_BITS: all of the claimed word is RAM; 0: free must look closer */
+    uint32_t turn;  /* odd: `word` and `copy` are changing and do not belong together */
 };
 
 /* With several nodes only the slots of nodes that there are have storage: see this_cpu(). */
@@ -103,7 +114,7 @@ struct frames_zone {
     tsl_word first_area;
     tsl_word end_area;
     tsl_word total; /* frames */
-    tsl_word free;  /* without what the CPUs' slots still hold; atomic */
+    tsl_word free;  /* frames in shared words, without what the CPUs' deltas hold; atomic */
     tsl_word kept;  /* free frames that only requests without a higher zone may have */
 };
 
@@ -141,7 +152,6 @@ struct frames_numa {
 
 /* What is to be looked at before a request without flags may have a frame. */
 enum frames_rule {
-    FRAMES_RULE_RESERVE = 1 << 0,  /* frames are kept for RECLAIM and EXIT */
     FRAMES_RULE_POLICY = 1 << 1,   /* another policy than LOCAL */
     FRAMES_RULE_LOWMEM = 1 << 2,   /* a zone in which some CPU looks first keeps frames back */
     FRAMES_RULE_PRESSURE = 1 << 3, /* below a watermark: every change is looked at */
@@ -159,25 +169,28 @@ struct frames_banks {
 
 struct tsl_frames {
     tsl_word magic;
-    tsl_word *words;                          /* AREA_WORDS an area; 1 = free */
-    uint32_t *entries;                        /* two areas a word */
+    uint32_t plain_flags; /* flags that exclude nothing here and now; atomic */
+    uint32_t tight;       /* not 0: no CPU claims; counts down to the next look at what is free */
+    tsl_word rules;       /* enum frames_rule; if any, all requests take the long way; atomic */
+    struct frames_slot *hot; /* CPU 0's slot of the top zone, when TSL_NODES is 1 */
+    struct frames_cpu *cpus; /* one every cpu_stride() bytes */
+    tsl_word *words;         /* AREA_WORDS an area; 1 = free */
+    struct frames_span main; /* a copy of the largest span, at hand */
+    uint8_t *states;         /* one an area */
+    uint16_t *hints;         /* one an area: about how many frames are free in its words */
     struct tsl_frame_descriptor *descriptors; /* by index; NULL: none */
     tsl_word area_count;
-    struct frames_span *spans; /* by address */
+    struct frames_span *spans; /* by address, on each node */
     tsl_word span_count;
-    tsl_word main_span;      /* the largest: looked at first */
-    struct frames_span main; /* a copy of it, at hand */
-    tsl_word nothing;        /* always 0: what a slot without an area points at */
-    struct area_tree any;    /* areas with a free frame that are not huge */
-    struct area_tree roomy;  /* areas with ROOMY_FRAMES or more */
-    struct area_tree whole;  /* areas with all 512 */
+    tsl_word main_span;     /* the largest: looked at first */
+    struct area_tree any;   /* areas with a free frame in their words that are not huge */
+    struct area_tree roomy; /* open areas with a hint of ROOMY_FRAMES or more */
+    struct area_tree whole; /* open areas with all 512 */
     struct frames_zone zone[FRAMES_ZONES];
     struct frames_node node[TSL_NODES];
     unsigned node_count;
     struct frames_numa *numa; /* NULL when TSL_NODES is 1 */
-    struct frames_cpu *cpus;  /* one every cpu_stride() bytes */
     tsl_paddr direct_end;
-    tsl_word rules; /* enum frames_rule; if any, requests without flags take the long way; atomic */
     struct frames_marks marks;
     struct frames_banks banks;
     tsl_word reserve_reclaim;
@@ -189,7 +202,9 @@ struct tsl_frames {
     tsl_word reserved;
     tsl_word failures[TSL_FRAMES_MAX_ORDER + 1];
     tsl_word run_failures;
+    tsl_word revocations; /* times that CPUs were asked to give back */
     struct tsl_refusals refusals;
+    struct tsl_cpu_hook hook;
 };
 
 /* ---- Steps on shared words. Before: pinned when TSL_CPUS is 1. ---- */
@@ -219,6 +234,27 @@ static inline void word_and(tsl_word *place, tsl_word mask)
         (void)tsl_atomic_and(place, mask);
 }
 
+/* False if the bit is 1 already. */
+static inline bool word_set_bit(tsl_word *place, unsigned index)
+{
+    if (TSL_CPUS == 1) {
+        tsl_word value = tsl_atomic_load(place);
+        tsl_atomic_store(place, value | (tsl_word)1 << index);
+        return (value >> index & 1) == 0;
+    }
+    return tsl_atomic_set_bit(place, index);
+}
+
+static inline tsl_word word_claim(tsl_word *place)
+{
+    if (TSL_CPUS == 1) {
+        tsl_word value = tsl_atomic_load(place);
+        tsl_atomic_store(place, 0);
+        return value;
+    }
+    return tsl_bits_claim(place);
+}
+
 /* Returns the new value. */
 static inline tsl_word word_add(tsl_word *place, tsl_word value)
 {
@@ -235,22 +271,6 @@ static inline tsl_word word_add(tsl_word *place, tsl_word value)
 static inline tsl_word *area_words(const struct tsl_frames *self, tsl_word area)
 {
     return self->words + area * AREA_WORDS;
-}
-
-static inline unsigned entry_shift(tsl_word area)
-{
-    return (unsigned)(area % 2) * 16;
-}
-
-static inline unsigned entry_load(const struct tsl_frames *self, tsl_word area)
-{
-    return (tsl_atomic_load_u32(&self->entries[area / 2]) >> entry_shift(area)) & 0xffffu;
-}
-
-/* Free frames by the entry; may be off by what the slots hold. */
-static inline int entry_count(unsigned entry)
-{
-    return (int)(entry & ENTRY_COUNT_MASK) - ENTRY_BIAS;
 }
 
 static inline bool tree_has(const struct area_tree *tree, tsl_word area)
@@ -270,8 +290,8 @@ static inline unsigned zone_count(const struct tsl_frames *self)
 
 static inline unsigned zone_of(const struct tsl_frames *self, tsl_word area)
 {
-    unsigned zone = zone_count(self) - 1;
-    while (area < self->zone[zone].first_area)
+    unsigned zone = TSL_NODES == 1 ? self->node[0].top_zone : zone_count(self) - 1;
+    while (TSL_UNLIKELY(area < self->zone[zone].first_area))
         zone--;
     return zone;
 }
@@ -296,7 +316,7 @@ static inline struct frames_cpu *frames_cpu_at(const struct tsl_frames *self, un
 
 static inline struct frames_cpu *this_cpu(struct tsl_frames *self)
 {
-    return frames_cpu_at(self, TSL_CPUS == 1 ? 0 : tsl_port_cpu_id());
+    return frames_cpu_at(self, TSL_CPUS == 1 ? 0 : tsl_cpu_this());
 }
 
 /* The zone in which this CPU looks first. Before: pinned. */
@@ -304,13 +324,68 @@ static inline unsigned own_top_zone(const struct tsl_frames *self)
 {
     if (TSL_NODES == 1)
         return self->node[0].top_zone;
-    return tsl_atomic_load_u32(&self->numa->home[TSL_CPUS == 1 ? 0 : tsl_port_cpu_id()]) >> 8;
+    return tsl_atomic_load_u32(&self->numa->home[TSL_CPUS == 1 ? 0 : tsl_cpu_this()]) >> 8;
 }
 
-/* Whether what a slot holds back is to be written out. */
-static inline bool slot_reached_batch(uint32_t delta)
+/* This CPU's slot of the zone in which it looks first. Before: pinned. */
+static inline struct frames_slot *hot_slot(struct tsl_frames *self)
 {
-    return delta + (SLOT_BATCH - 1) > 2 * (SLOT_BATCH - 1);
+    if (TSL_NODES > 1)
+        return &this_cpu(self)->slot[own_top_zone(self)];
+    size_t cpu = TSL_CPUS == 1 ? 0 : tsl_cpu_this();
+    return (struct frames_slot *)(void *)((char *)self->hot + cpu * sizeof(struct frames_cpu));
+}
+
+/* ---- The state and the hint of an area ---- */
+
+static inline unsigned area_state(const struct tsl_frames *self, tsl_word area)
+{
+    return tsl_atomic_load_u8(&self->states[area]);
+}
+
+static inline bool state_is_huge(unsigned state)
+{
+    return state == AREA_HUGE || state == AREA_SPLITTING;
+}
+
+static inline bool state_is_owned(unsigned state)
+{
+    return state > AREA_OPEN && state <= AREA_TAGS;
+}
+
+/* False if the state is no longer `from`. A full barrier, as is state_set. */
+static inline bool state_swap(struct tsl_frames *self, tsl_word area, unsigned from, unsigned to)
+{
+    if (TSL_CPUS == 1) {
+        bool is_from = self->states[area] == from;
+        if (is_from)
+            self->states[area] = (uint8_t)to;
+        return is_from;
+    }
+    uint8_t expected = (uint8_t)from;
+    return tsl_atomic_compare_exchange_u8(&self->states[area], &expected, (uint8_t)to);
+}
+
+static inline void state_set(struct tsl_frames *self, tsl_word area, unsigned to)
+{
+    if (TSL_CPUS == 1)
+        self->states[area] = (uint8_t)to;
+    else
+        (void)tsl_atomic_exchange_u8(&self->states[area], (uint8_t)to);
+}
+
+static inline unsigned area_hint(const struct tsl_frames *self, tsl_word area)
+{
+    return tsl_atomic_load_u16(&self->hints[area]);
+}
+
+/* Racy on purpose: two CPUs that change a hint at once may lose a change, which a later owner of
+ * the area corrects. */
+static inline unsigned hint_add(struct tsl_frames *self, tsl_word area, unsigned change)
+{
+    unsigned hint = area_hint(self, area) + change;
+    tsl_atomic_store_u16(&self->hints[area], (uint16_t)hint);
+    return hint & 0xffffu;
 }
 
 /* ---- frames_tree.c ---- */
@@ -417,58 +492,124 @@ bool tsl_frames_bank_wake(struct tsl_frames *self);
 /* Rule 13; see the README. */
 struct tsl_defect tsl_frames_banks_verify(const struct tsl_frames *self);
 
-/* ---- frames_area.c: all that changes an area. Before: pinned. ---- */
+/* ---- frames_area.c: all that changes shared words, states and trees. Before: pinned. ---- */
 
-/* Books `change` free frames more (or fewer) in an area to the entry or slot, and to the zone. */
-void tsl_frames_account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area, int change);
-/* Writes out what a slot holds back for its present area; returns that area's entry. */
-unsigned tsl_frames_slot_flush(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+/* Writes out a slot's delta. */
+void tsl_frames_flush_delta(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
 
-/* tsl_frames_account for the slot's present area. */
+/* Books that `change` frames (signed) went into shared words. */
 static inline void slot_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
-                                int change)
+                                tsl_word change)
 {
-    uint32_t delta = slot->area_delta + (uint32_t)change;
-    tsl_atomic_store_u32(&slot->area_delta, delta);
-    if (TSL_UNLIKELY(slot_reached_batch(delta)))
-        (void)tsl_frames_slot_flush(self, zone, slot);
+    tsl_word delta = tsl_atomic_load(&slot->delta) + change;
+    tsl_atomic_store(&slot->delta, delta);
+    if (TSL_UNLIKELY(delta + SLOT_BATCH > 2 * SLOT_BATCH))
+        tsl_frames_flush_delta(self, zone, slot);
 }
 
-/* Adds to an entry; returns it afterwards. */
-unsigned tsl_frames_entry_add(struct tsl_frames *self, tsl_word area, int change);
+static inline void account(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                           tsl_word change)
+{
+    unsigned zone = zone_of(self, area);
+    slot_account(self, zone, &cpu->slot[zone], change);
+}
+
+/* Frees bits into the claimed word; false, with nothing changed, if one is free. */
+static inline bool slot_give(struct frames_slot *slot, tsl_word mask)
+{
+    tsl_word copy = tsl_atomic_load(&slot->copy);
+    if (TSL_UNLIKELY(((copy | tsl_atomic_load(slot->word)) & mask) != 0))
+        return false;
+    tsl_atomic_store(&slot->copy, copy | mask);
+    return true;
+}
+
+/* Keeps the greatest number of used frames seen. What this CPU holds back counts, what others do
+ * does not. */
+void tsl_frames_note_peak(struct tsl_frames *self);
 /* Puts an area into the trees it must be in, by its present state. */
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area);
 /* Removes an area from a tree, unless it belongs there after all. */
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
-/* A slot ends its present area, or takes another. */
-void tsl_frames_slot_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
-void tsl_frames_slot_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area);
 bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area);
 bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area);
-/* A whole area becomes one huge block; false if it is not wholly free. Booked. */
+/* Counts an area's free frames into its hint. */
+void tsl_frames_recount(struct tsl_frames *self, tsl_word area);
+/* A whole area becomes one huge block; false if it is not open and wholly free. Booked. */
 bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
+/* The same for an area and the next one, both or none. */
+bool tsl_frames_huge_take_two(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
 /* The reverse; false if it is not huge. Booked. */
 bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
 /* A huge block becomes 512 allocated frames; false if it is not huge. */
 bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area);
-/* Takes exactly these bits of one word, all or none; false also if the area is huge. Not booked. */
-bool tsl_frames_bits_take(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
-/* Bits of an area came back and the word is now `value`: the trees that must know it. */
-static inline void bits_given(struct tsl_frames *self, tsl_word area, tsl_word value)
+/* Takes exactly these bits of one word, all or none; false also if the area is huge. Booked. */
+bool tsl_frames_bits_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned word, tsl_word mask);
+/* Frees these bits of one word; false, with nothing changed, if one is free. Booked. */
+bool tsl_frames_bits_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                          unsigned word, tsl_word mask);
+/* Bits of an area came into its words, of which `word` is one, and its hint is now `hint`: the
+ * trees that must know it. After a full barrier. */
+static inline void bits_given(struct tsl_frames *self, tsl_word area, const tsl_word *word,
+                              unsigned hint)
 {
-    if (TSL_UNLIKELY(!tree_has(&self->any, area)))
-        tsl_frames_tree_add(&self->any, area);
-    if (TSL_UNLIKELY(value == WORD_FULL) && !tree_has(&self->whole, area))
+    bool is_known = tree_has(&self->any, area) &&
+                    (hint < ROOMY_FRAMES || tree_has(&self->roomy, area) ||
+                     area_state(self, area) != AREA_OPEN) &&
+                    (tsl_atomic_load(word) != WORD_FULL || tree_has(&self->whole, area));
+    if (TSL_UNLIKELY(!is_known))
         tsl_frames_publish(self, area);
 }
 
-/* Frees these bits of one word; false, with nothing changed, if one is free. Not booked. */
-bool tsl_frames_bits_give(struct tsl_frames *self, tsl_word area, unsigned word, tsl_word mask);
 /* Takes and gives [from, from + count) of one area, bits only. Booked. */
 bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                           unsigned from, unsigned count);
 bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                           unsigned from, unsigned count);
+
+/* ---- frames_claim.c: slots. Before: pinned, unless it says otherwise. ---- */
+
+/* The state byte of areas that a CPU owns. */
+static inline unsigned tag_of(unsigned cpu)
+{
+    return 1 + cpu % AREA_TAGS;
+}
+
+/* Whether so much is free, whatever the CPUs hold back and claim next, that neither reserves nor
+ * watermarks need a closer look. Cost: O(zones). Any context. */
+bool tsl_frames_is_plenty(const struct tsl_frames *self);
+/* Whether CPUs may claim at present; see `tight`. */
+bool tsl_frames_may_claim(struct tsl_frames *self);
+/* This CPU becomes the owner of an open area, with no word claimed yet; false if it is not open.
+ * Before: the slot has no area. */
+bool tsl_frames_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area);
+/* Gives back what is claimed, and the area. Nothing happens to a slot without an area. */
+void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+/* Claims the next word with free frames in the slot's area; false if there is none.
+ * Before: the copy is empty. */
+bool tsl_frames_claim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+/* What the claimant of this word, if there is one, has free of it. Any CPU may ask; the answer is
+ * exact for bits that nobody changes meanwhile. */
+tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word);
+/* The free frames of a word, whoever has them. */
+static inline tsl_word word_free_now(const struct tsl_frames *self, tsl_word area,
+                                     const tsl_word *word)
+{
+    return tsl_atomic_load(word) | tsl_frames_claimed(self, area, word);
+}
+
+/* Asks all CPUs that own areas to give them back, if that may help a request for `count`
+ * neighbouring frames (0: in any way); true if so. For one frame nobody claims afterwards until
+ * more is free.
+ * Before: not necessarily pinned. Waits for these CPUs as a flush does. */
+bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count);
+/* From now on no CPU claims, until more is free. What is claimed already stays claimed. */
+void tsl_frames_tighten(struct tsl_frames *self);
+/* What a CPU gives back when it leaves: all of its slots. */
+void tsl_frames_drain_cpu(void *frames);
+/* Frames in shared words, exact when nobody is in the allocator. Any context. Cost: O(CPUs). */
+tsl_word tsl_frames_shared_free(const struct tsl_frames *self, unsigned zone);
 
 /* ---- frames_range.c: index ranges across areas; pin by themselves ---- */
 
@@ -485,7 +626,9 @@ enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word i
 /* Before: checked. TSL_DOUBLE_FREE if another CPU freed it meanwhile. */
 enum tsl_status tsl_frames_range_give(struct tsl_frames *self, tsl_word index, tsl_word count,
                                       enum range_huge huge);
-/* Frames of the range that are free before the first that is not. */
+/* Free frames of a range, claimed ones too. */
+tsl_word tsl_frames_free_in(const struct tsl_frames *self, tsl_word index, tsl_word count);
+/* Frames of the range that are free in shared words before the first that is not. */
 tsl_word tsl_frames_range_free(const struct tsl_frames *self, tsl_word index, tsl_word count);
 
 #endif

@@ -17,8 +17,7 @@ static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sent
 static struct tsl_defect check_header(const struct tsl_frames *self)
 {
     bool is_good = self->magic == FRAMES_MAGIC && self->area_count > 0 && self->span_count > 0 &&
-                   self->main_span < self->span_count && self->metadata_frames > 0 &&
-                   self->nothing == 0;
+                   self->main_span < self->span_count && self->metadata_frames > 0;
     return is_good ? TSL_NO_DEFECT
                    : broken(1, self->magic, "the header is that of a living allocator");
 }
@@ -70,38 +69,38 @@ static struct tsl_defect check_holes(const struct tsl_frames *self)
     return TSL_NO_DEFECT;
 }
 
-/* Whether an area is some CPU's present one; *held grows by what those CPUs hold back for it. */
-static bool is_present(const struct tsl_frames *self, unsigned zone, tsl_word area, int *held)
+/* Whether the state names an owner exactly when some CPU's slot has the area. */
+static bool is_state_right(const struct tsl_frames *self, unsigned zone, tsl_word area)
 {
-    bool is_found = false;
+    unsigned state = area_state(self, area);
+    unsigned owners = 0;
+    unsigned tag = AREA_OPEN;
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
-        if (slot->area == area) {
-            *held += (int)slot->area_delta;
-            is_found = true;
+        if (frames_cpu_at(self, cpu)->slot[zone].area == area) {
+            owners++;
+            tag = tag_of(cpu);
         }
     }
-    return is_found;
+    return owners == 0 ? state == AREA_OPEN || state == AREA_HUGE : owners == 1 && state == tag;
 }
 
-/* Rules 4, 5, 6: one area. *free grows by its free frames. */
+/* Rules 4, 5, 6: one area. *free grows by the free frames of its words. */
 static struct tsl_defect check_area(const struct tsl_frames *self, unsigned zone, tsl_word area,
                                     tsl_word *free)
 {
-    unsigned entry = entry_load(self, area);
-    bool is_huge = (entry & ENTRY_HUGE) != 0;
+    unsigned state = area_state(self, area);
     size_t ones = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
-    if (is_huge && ones != AREA_FRAMES)
+    if (!is_state_right(self, zone, area))
+        return broken(5, area, "an area is open, huge, or owned by the one CPU whose slot has it");
+    if (state == AREA_HUGE && ones != AREA_FRAMES)
         return broken(4, area, "the bits of a huge block are all 1");
-    int held = 0;
-    bool is_used = is_present(self, zone, area, &held);
-    size_t expected = is_huge ? 0 : ones;
-    if (entry_count(entry) + held != (int)expected)
-        return broken(5, area, "an area's count, with what the CPUs hold, is its free frames");
+    size_t expected = state == AREA_HUGE ? 0 : ones;
     *free += expected;
-    bool is_missing = (expected > 0 && !tree_has(&self->any, area)) ||
-                      (expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
-                      (expected >= ROOMY_FRAMES && !is_used && !tree_has(&self->roomy, area));
+    bool is_roomy = ones > 0 && area_hint(self, area) >= ROOMY_FRAMES;
+    bool is_missing =
+        (expected > 0 && !tree_has(&self->any, area)) ||
+        (state == AREA_OPEN && expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
+        (state == AREA_OPEN && is_roomy && !tree_has(&self->roomy, area));
     return is_missing ? broken(6, area, "an area is in every tree in which it must be found")
                       : TSL_NO_DEFECT;
 }
@@ -123,12 +122,10 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
                 return defect;
         }
         tsl_word booked = place->free;
-        for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-            const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
-            booked += (tsl_word)((int)slot->area_delta + (int)slot->zone_delta);
-        }
+        for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+            booked += frames_cpu_at(self, cpu)->slot[zone].delta;
         if (booked != free || free > place->total)
-            return broken(8, zone, "a zone's count, with what the CPUs hold, is its free frames");
+            return broken(8, zone, "a zone's count, with the CPUs' deltas, is what its words hold");
     }
     return next_area == self->area_count
                ? TSL_NO_DEFECT
@@ -146,23 +143,44 @@ static struct tsl_defect check_tree(const struct area_tree *tree, unsigned which
     return TSL_NO_DEFECT;
 }
 
-/* Rule 10: a slot's area lies in its zone, is marked, and its shift is that area's. */
+/* Whether what a slot keeps of its claimed word agrees with it. */
+static bool is_slot_right(const struct tsl_frames *self, unsigned zone,
+                          const struct frames_slot *slot)
+{
+    const struct frames_zone *place = &self->zone[zone];
+    if (slot->turn % 2 != 0)
+        return false;
+    if (slot->area == FRAMES_NONE)
+        return slot->copy == 0 && slot->bits == 0;
+    if (slot->area < place->first_area || slot->area >= place->end_area ||
+        slot->word < area_words(self, slot->area) || slot->word >= area_words(self, slot->area + 1))
+        return false;
+    tsl_word index = (tsl_word)(slot->word - self->words) * TSL_WORD_BITS;
+    return slot->number == index + tsl_frames_shift_of(self, slot->area) &&
+           (slot->bits == 0 || slot->bits == TSL_WORD_BITS);
+}
+
+/* Whether all frames of a copy are managed, and none is free in the shared word as well. */
+static bool is_copy_right(const struct tsl_frames *self, const struct frames_slot *slot)
+{
+    for (tsl_word copy = slot->copy; copy != 0; copy &= copy - 1)
+        if (tsl_frames_span_of(self, slot->number + tsl_bits_lowest(copy)) == NULL)
+            return false;
+    const struct frames_span *span = tsl_frames_span_of(self, slot->number);
+    bool is_solid = span != NULL && span->end - slot->number >= TSL_WORD_BITS;
+    return (slot->copy == 0 || (*slot->word & slot->copy) == 0) && (slot->bits == 0 || is_solid);
+}
+
+/* Rules 10 and 15. */
 static struct tsl_defect check_slots(const struct tsl_frames *self)
 {
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
         for (unsigned zone = 0; zone < zone_count(self); zone++) {
             const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
-            const struct frames_zone *place = &self->zone[zone];
-            if (slot->area == FRAMES_NONE) {
-                if (slot->area_delta == 0 && slot->words == &self->nothing && slot->word == 0)
-                    continue;
-            } else if (slot->area >= place->first_area && slot->area < place->end_area &&
-                       slot->word < AREA_WORDS && slot->words == area_words(self, slot->area) &&
-                       slot->number ==
-                           slot->area * AREA_FRAMES + tsl_frames_shift_of(self, slot->area)) {
-                continue;
-            }
-            return broken(10, cpu, "a CPU's present area is one of its zone");
+            if (!is_slot_right(self, zone, slot))
+                return broken(10, cpu, "a slot's area and word are of its zone and agree");
+            if (!is_copy_right(self, slot))
+                return broken(15, cpu, "a free frame is in the shared word or in one copy");
         }
     }
     return TSL_NO_DEFECT;
@@ -221,8 +239,7 @@ static struct tsl_defect check_descriptors(const struct tsl_frames *self)
 {
     for (tsl_word index = 0; index < self->area_count * AREA_FRAMES; index++) {
         const struct tsl_frame_descriptor *descriptor = &self->descriptors[index];
-        bool is_free = tsl_bits_test(self->words, index) &&
-                       (entry_load(self, index / AREA_FRAMES) & ENTRY_HUGE) == 0;
+        bool is_free = tsl_frames_free_in(self, index, 1) == 1;
         if (is_free && (tsl_descriptor_state(descriptor) != TSL_FRAME_FREE ||
                         !tsl_descriptor_is_idle(descriptor)))
             return broken(14, index, "a free frame has a free descriptor without counts");

@@ -7,8 +7,11 @@
  * Callers: the unit suite.
  */
 #include "frames_world.h"
+#include "host_port.h"
 #include "physical_allocator_internal.h"
 #include "tap.h"
+
+#include <tesela/cpu.h>
 
 static struct world world;
 
@@ -16,6 +19,8 @@ static struct world world;
 static struct tsl_frames *make(void)
 {
     struct tsl_frame frame;
+    host_port_set_cpu(0);
+    tsl_cpu_join();
     if (world_pc(&world, 32 * MIB) != TSL_OK ||
         tsl_frames_alloc(world.frames, 9, 0, &frame) != TSL_OK)
         return NULL;
@@ -28,7 +33,7 @@ static struct tsl_frames *make(void)
 static tsl_word huge_area(const struct tsl_frames *self)
 {
     tsl_word area = 0;
-    while ((entry_load(self, area) & ENTRY_HUGE) == 0)
+    while (area_state(self, area) != AREA_HUGE)
         area++;
     return area;
 }
@@ -37,6 +42,15 @@ static tsl_word huge_area(const struct tsl_frames *self)
 static tsl_word free_area(const struct tsl_frames *self)
 {
     return tsl_frames_tree_find(&self->whole, huge_area(self) + 2, self->area_count);
+}
+
+/* CPU 0's slot with a claimed word. */
+static struct frames_slot *own_slot(struct tsl_frames *self)
+{
+    struct frames_slot *slot = self->cpus[0].slot;
+    while (slot->copy == 0)
+        slot++;
+    return slot;
 }
 
 static void rule_1_header(void)
@@ -50,9 +64,6 @@ static void rule_1_header(void)
     self->main_span = self->span_count;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
     self->main_span = kept;
-    self->nothing = 1;
-    CHECK_BROKEN(tsl_frames_verify(self), 1);
-    self->nothing = 0;
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
@@ -98,14 +109,19 @@ static void rule_4_huge_bits(void)
     CHECK_EQ(tsl_frames_verify(self).place, huge_area(self));
 }
 
-static void rule_5_area_count(void)
+static void rule_5_states(void)
 {
     struct tsl_frames *self = make();
     REQUIRE(self != NULL);
-    (void)tsl_frames_entry_add(self, huge_area(self), 1);
+    tsl_word area = free_area(self);
+    self->states[area] = AREA_TRYING;
     CHECK_BROKEN(tsl_frames_verify(self), 5);
-    (void)tsl_frames_entry_add(self, huge_area(self), -1);
-    area_words(self, free_area(self))[0] &= ~(tsl_word)1;
+    self->states[area] = 1; /* CPU 0's, which has another one */
+    CHECK_BROKEN(tsl_frames_verify(self), 5);
+    CHECK_EQ(tsl_frames_verify(self).place, area);
+    self->states[area] = AREA_OPEN;
+    CHECK_SOUND(tsl_frames_verify(self));
+    self->states[own_slot(self)->area] = AREA_OPEN;
     CHECK_BROKEN(tsl_frames_verify(self), 5);
 }
 
@@ -142,7 +158,7 @@ static void rule_8_zone_count(void)
     self->zone[TSL_ZONE_DMA].free++;
     CHECK_BROKEN(tsl_frames_verify(self), 8);
     self->zone[TSL_ZONE_DMA].free--;
-    self->cpus[0].slot[TSL_ZONE_DMA].zone_delta++;
+    self->cpus[0].slot[TSL_ZONE_DMA].delta++;
     CHECK_BROKEN(tsl_frames_verify(self), 8);
 }
 
@@ -167,22 +183,24 @@ static void rule_10_slots(void)
 {
     struct tsl_frames *self = make();
     REQUIRE(self != NULL);
-    struct frames_slot *slot = NULL;
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
-        if (self->cpus[0].slot[zone].area != FRAMES_NONE)
-            slot = &self->cpus[0].slot[zone];
-    REQUIRE(slot != NULL);
+    struct frames_slot *slot = own_slot(self);
     slot->number += AREA_FRAMES;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
     slot->number -= AREA_FRAMES;
-    slot->words += AREA_WORDS;
+    slot->word += AREA_WORDS;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
-    slot->words -= AREA_WORDS;
-    slot->word = AREA_WORDS;
+    slot->word -= AREA_WORDS;
+    slot->turn++;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
-    slot->word = 0;
+    slot->turn--;
+    slot->bits = 3;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->bits = TSL_WORD_BITS;
     CHECK_SOUND(tsl_frames_verify(self));
     self->cpus[0].slot[TSL_ZONE_HIGHMEM].area = 0;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    self->cpus[0].slot[TSL_ZONE_HIGHMEM].area = FRAMES_NONE;
+    self->cpus[0].slot[TSL_ZONE_HIGHMEM].copy = 1;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
 }
 
@@ -197,7 +215,31 @@ static void rule_11_totals(void)
     CHECK_BROKEN(tsl_frames_verify(self), 11);
 }
 
+static void rule_15_one_place_a_frame(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    struct frames_slot *slot = own_slot(self);
+    tsl_word bit = slot->copy & -slot->copy;
+    *slot->word |= bit; /* freed by somebody while this CPU has it free */
+    CHECK_BROKEN(tsl_frames_verify(self), 15);
+    CHECK_EQ(tsl_frames_verify(self).place, 0);
+    *slot->word &= ~bit;
+    CHECK_SOUND(tsl_frames_verify(self));
+    /* The first word of all has frame 0, which is not managed. */
+    struct tsl_frame frame;
+    REQUIRE(tsl_frames_alloc(self, 0, TSL_FRAMES_DMA, &frame) == TSL_OK);
+    slot = &self->cpus[0].slot[TSL_ZONE_DMA];
+    REQUIRE(slot->number == 0 && slot->bits == 0);
+    CHECK_SOUND(tsl_frames_verify(self));
+    slot->copy |= 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 15);
+    slot->copy &= ~(tsl_word)1;
+    slot->bits = TSL_WORD_BITS;
+    CHECK_BROKEN(tsl_frames_verify(self), 15);
+}
+
 TAP_SUITE(break_frames, TAP_TEST(rule_1_header), TAP_TEST(rule_2_spans), TAP_TEST(rule_3_holes),
-          TAP_TEST(rule_4_huge_bits), TAP_TEST(rule_5_area_count), TAP_TEST(rule_6_trees),
+          TAP_TEST(rule_4_huge_bits), TAP_TEST(rule_5_states), TAP_TEST(rule_6_trees),
           TAP_TEST(rule_7_zones), TAP_TEST(rule_8_zone_count), TAP_TEST(rule_9_tree_levels),
-          TAP_TEST(rule_10_slots), TAP_TEST(rule_11_totals));
+          TAP_TEST(rule_10_slots), TAP_TEST(rule_11_totals), TAP_TEST(rule_15_one_place_a_frame));

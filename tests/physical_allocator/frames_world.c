@@ -11,6 +11,8 @@
 
 #include "host_port.h"
 
+#include <tesela/cpu.h>
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -26,16 +28,42 @@ static void provide_ram(void)
     host_port_set_ram(ram, 0, WORLD_REACH);
 }
 
+void world_join(unsigned cpus)
+{
+    for (unsigned cpu = 0; cpu < cpus; cpu++) {
+        host_port_set_cpu(cpu);
+        tsl_cpu_join();
+    }
+    host_port_set_cpu(0);
+}
+
+void world_part(unsigned cpus)
+{
+    for (unsigned cpu = 0; cpu < cpus; cpu++) {
+        host_port_set_cpu(cpu);
+        tsl_cpu_leave();
+    }
+    host_port_set_cpu(0);
+}
+
+void world_end(struct world *world)
+{
+    if (world->frames != NULL)
+        tsl_frames_abandon(world->frames);
+    world->frames = NULL;
+}
+
 void world_map(struct world *world, const struct world_range *ranges, size_t count)
 {
     provide_ram();
+    world_end(world);
+    world_join(1); /* as a kernel does before it makes frames: who is not online claims nothing */
     if (tsl_map_init(&world->map, world->storage, TSL_COUNT_OF(world->storage)) != TSL_OK)
         abort();
     for (size_t i = 0; i < count; i++)
         if (tsl_map_add(&world->map, ranges[i].start, ranges[i].bytes, ranges[i].type) != TSL_OK)
             abort();
     world->config = (struct tsl_frames_config){.map = &world->map, .reach_end = WORLD_REACH};
-    world->frames = NULL;
 }
 
 enum tsl_status world_make(struct world *world, const struct world_range *ranges, size_t count)

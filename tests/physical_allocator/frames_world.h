@@ -9,6 +9,7 @@
 #ifndef FRAMES_WORLD_H
 #define FRAMES_WORLD_H
 
+#include <tesela/config.h>
 #include <tesela/physical_allocator.h>
 
 #define KIB ((uint64_t)1 << 10)
@@ -31,6 +32,14 @@ struct world {
     struct tsl_frames *frames;
 };
 
+/* CPUs that a test lets work at once: not more than the model machine has. */
+#define WORLD_CPUS (TSL_CPUS < 16 ? TSL_CPUS : 16)
+
+/* CPUs 0 .. cpus - 1 come online, or leave; all in this thread, which is CPU 0 afterwards. */
+void world_join(unsigned cpus);
+void world_part(unsigned cpus);
+/* Ends the allocator, whatever is allocated. What makes a world ends the last one first. */
+void world_end(struct world *world);
 /* Makes the map of the ranges and a configuration with reach_end = WORLD_REACH. */
 void world_map(struct world *world, const struct world_range *ranges, size_t count);
 /* world_map, then the allocator; its status. */

@@ -360,6 +360,7 @@ static bool make(const struct shape *shape)
 static void random_steps_agree_with_the_model(void)
 {
     rng = rng_start(1);
+    world_join(WORLD_CPUS);
     for (size_t i = 0; i < TSL_COUNT_OF(shapes); i++) {
         if (!fits_word(&shapes[i]))
             continue;
@@ -375,7 +376,8 @@ static void random_steps_agree_with_the_model(void)
         }
         all_comes_back();
     }
-    host_port_set_cpu(0);
+    world_part(WORLD_CPUS);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
 }
 
 /* With exactly R frames left, exactly R single frames can be had, whoever freed them. */
@@ -383,6 +385,7 @@ static void exactly_what_is_left_can_be_had(void)
 {
     static struct tsl_frame frame[MOST_FRAMES];
     rng = rng_start(2);
+    world_join(WORLD_CPUS);
     for (size_t left = 0; left <= 64; left++) {
         REQUIRE(make(&shapes[0]));
         size_t count = 0;
@@ -403,7 +406,7 @@ static void exactly_what_is_left_can_be_had(void)
         CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame[count]), TSL_NO_MEMORY);
         CHECK_SOUND(tsl_frames_verify(world.frames));
     }
-    host_port_set_cpu(0);
+    world_part(WORLD_CPUS);
 }
 
 TAP_SUITE(prop_frames, TAP_TEST(random_steps_agree_with_the_model),

@@ -215,6 +215,7 @@ static void what_is_not_compiled_in_is_refused(void)
 static void reserves_are_kept_for_their_tiers(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    world_end(&world);
     world.config.reserve_reclaim = 10;
     world.config.reserve_exit = 5;
     REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
@@ -281,6 +282,7 @@ static void destroy_needs_all_frames_back(void)
     REQUIRE(tsl_frames_free(world.frames, frame, 0) == TSL_OK);
     CHECK_STATUS(tsl_frames_destroy(world.frames), TSL_OK);
     CHECK_BROKEN(tsl_frames_verify(world.frames), 1);
+    world.frames = NULL;
 }
 
 static char dumped[16384];
@@ -316,6 +318,7 @@ static void dump_shows_a_heat_map(void)
 static void the_example_works(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    world_end(&world);
     struct tsl_memory_map map = world.map;
     const tsl_paddr direct_map_bytes = WORLD_REACH;
     struct tsl_frames *frames;

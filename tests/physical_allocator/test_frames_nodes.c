@@ -245,6 +245,7 @@ static void a_node_without_memory_is_served_by_the_nearest(void)
     REQUIRE(make() == TSL_OK);
     CHECK_STATUS(tsl_nodes_add_domain(&nodes, 99, NULL), TSL_OK);
     CHECK_STATUS(tsl_nodes_set_distance(&nodes, 99, 1, 12), TSL_OK);
+    world_end(&world);
     REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
     CHECK_SOUND(tsl_frames_verify(world.frames));
     CHECK_STATUS(tsl_frames_set_cpu_node(world.frames, 0, 3), TSL_OK);

@@ -217,6 +217,7 @@ static void reserve_tiers_lie_below_the_marks(void)
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
     world.config.reserve_exit = 30;
     world.config.reserve_reclaim = 50;
+    world_end(&world);
     REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
     CHECK_STATUS(tsl_frames_set_watermarks(world.frames, &marks), TSL_OK);
     while (take(0))

@@ -16,6 +16,7 @@
 
 #include <tesela/atomic.h>
 #include <tesela/config.h>
+#include <tesela/cpu.h>
 
 #include <pthread.h>
 #include <unistd.h>
@@ -75,8 +76,14 @@ static void *work(void *argument)
     struct held held[64];
     unsigned count = 0;
     host_port_set_cpu(cpu);
+    tsl_cpu_join();
     for (unsigned round = 0; round < tap_rounds(60000); round++) {
         struct held block;
+        host_port_poll();
+        if (rng_once_in(&rng, 500)) { /* away for a moment */
+            tsl_cpu_leave();
+            tsl_cpu_join();
+        }
         if (count < TSL_COUNT_OF(held) && rng_once_in(&rng, 2)) {
             if (take(&rng, cpu + 1, &block))
                 held[count++] = block;
@@ -96,6 +103,7 @@ static void *work(void *argument)
     }
     while (count > 0)
         give(held[--count], cpu + 1);
+    tsl_cpu_leave();
     return NULL;
 }
 
@@ -105,12 +113,14 @@ static void no_frame_has_two_owners(void)
     tsl_word before = world_free(&world);
     pthread_t thread[THREADS];
     unsigned cpu[THREADS];
+    host_port_set_kicks(HOST_PORT_KICKS_WAIT);
     for (unsigned i = 0; i < THREADS; i++) {
         cpu[i] = i;
         REQUIRE(pthread_create(&thread[i], NULL, work, &cpu[i]) == 0);
     }
     for (unsigned i = 0; i < THREADS; i++)
         CHECK_EQ(pthread_join(thread[i], NULL), 0);
+    host_port_set_kicks(HOST_PORT_KICKS_RUN);
     CHECK_SOUND(tsl_frames_verify(world.frames));
     for (unsigned i = 0; i < SHELF; i++) {
         if (shelf[i] != 0) {

@@ -162,6 +162,8 @@ void machine_destroy(void)
 {
     if (!machine.made)
         return;
+    if (machine.frames != NULL)
+        tsl_frames_abandon(machine.frames);
     for (unsigned cpu = 0; cpu < machine.cpus; cpu++) {
         host_port_set_cpu(cpu);
         tsl_cpu_leave();

@@ -2,8 +2,8 @@
  *
  * atomic.h: the only place where atomic operations are spelled.
  *
- * Owns:    loads, stores and read-modify-writes on words, 32-bit words and pointers. There are none
- *          on 64 bits for x86-32: it has no cheap ones (page-table entries have their own in
+ * Owns:    loads, stores and read-modify-writes on words, 32-bit words and pointers, and the few
+ *          that are needed on bytes and 16-bit fields. There are none on 64 bits for x86-32: it has no cheap ones (page-table entries have their own in
  *          arch.h).
  * Needs:   types.h. A host build that explores interleavings puts its own atomic.h in front of
  *          this.
@@ -122,6 +122,46 @@ static inline uint32_t tsl_atomic_or_u32(uint32_t *place, uint32_t mask)
 static inline uint32_t tsl_atomic_and_u32(uint32_t *place, uint32_t mask)
 {
     return __atomic_fetch_and(place, mask, __ATOMIC_SEQ_CST);
+}
+
+/* Takes bit `index` (< TSL_WORD_BITS) from 0 to 1; false if it was 1. One instruction on x86. */
+static inline bool tsl_atomic_set_bit(tsl_word *place, unsigned index)
+{
+    tsl_word bit = (tsl_word)1 << index;
+    return (__atomic_fetch_or(place, bit, __ATOMIC_SEQ_CST) & bit) == 0;
+}
+
+/* Bytes and 16-bit fields of tables that are too long for a word an entry. */
+static inline uint8_t tsl_atomic_load_u8(const uint8_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_RELAXED);
+}
+
+static inline void tsl_atomic_store_release_u8(uint8_t *place, uint8_t value)
+{
+    __atomic_store_n(place, value, __ATOMIC_RELEASE);
+}
+
+static inline uint8_t tsl_atomic_exchange_u8(uint8_t *place, uint8_t value)
+{
+    return __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST);
+}
+
+static inline bool tsl_atomic_compare_exchange_u8(uint8_t *place, uint8_t *expected,
+                                                  uint8_t desired)
+{
+    return __atomic_compare_exchange_n(place, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+static inline uint16_t tsl_atomic_load_u16(const uint16_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_RELAXED);
+}
+
+static inline void tsl_atomic_store_u16(uint16_t *place, uint16_t value)
+{
+    __atomic_store_n(place, value, __ATOMIC_RELAXED);
 }
 
 /* Publishing a pointer and what it points at: a release store that an acquire load sees. Macros,

@@ -10,7 +10,9 @@
  * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an
  * *area* is 512 frames that start at a multiple of 512; a *zone* is the frames under a common
  * address limit; a *node* is the memory near some of the CPUs. Every function may be called on several CPUs at once, with interrupts on or off,
- * unless it says otherwise; none from a non-maskable interrupt. None waits for another CPU.
+ * unless it says otherwise; none from a non-maskable interrupt. Allocating and reserving may wait
+ * for other CPUs, in the way of tsl_flush_cpus and so under any lock of Tesela, once all else has
+ * failed: they are asked for the free frames that they keep for themselves.
  */
 #ifndef TESELA_PHYSICAL_ALLOCATOR_H
 #define TESELA_PHYSICAL_ALLOCATOR_H
@@ -87,8 +89,8 @@ struct tsl_frames_run {
     unsigned flags;        /* enum tsl_frames_flags */
 };
 
-/* A snapshot. Exact when no other CPU is in the allocator; `peak` may miss up to 16 frames a CPU.
- */
+/* A snapshot. Exact when no other CPU is in the allocator; `peak` is noted where a CPU goes to
+ * another area or takes a block: it may be off by 512 frames, and by 1,088 for each other CPU. */
 struct tsl_frames_stats {
     tsl_word total; /* frames managed: usable RAM without metadata, frame 0 and ignored */
     tsl_word free;
@@ -144,6 +146,12 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_create(const struct tsl_frames_config 
 TSL_MUST_CHECK enum tsl_status tsl_frames_destroy(struct tsl_frames *self);
 
 /*
+ * Ends an allocator whatever is still allocated: for who takes over the machine, or whose RAM goes
+ * away with it. Its metadata is plain RAM again. Context: as destroy.
+ */
+void tsl_frames_abandon(struct tsl_frames *self);
+
+/*
  * Everything below `end` can now be reached by phys_to_virt, so that TSL_FRAMES_LOW may use it (up
  * to direct_end). Called once the whole direct map exists. A lower value than before is ignored.
  */
@@ -156,7 +164,8 @@ void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end);
  *          given.
  * Errors:  TSL_NO_MEMORY (no such block; counted by order, or only the reserves are left),
  *          TSL_INVALID (order > 10, unknown flags, ZERO without LOW). `out` untouched.
- * Cost:    order 0: O(1), one atomic operation while the CPU's present area lasts. Order 9: O(1).
+ * Cost:    order 0: no atomic operation while the word lasts that the CPU has claimed, one a word.
+ *          Order 9: O(1), one atomic operation for the block given back last.
  *          Others: the present area, then a bounded number of areas, then a whole area is broken
  *          up; only when no whole area is left are all areas with free frames looked through.
  */
@@ -174,6 +183,32 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigne
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
                                                unsigned order);
+
+/*
+ * Takes up to `count` single frames into out[0] and on; returns how many it got, less than asked
+ * for only when there are no more (counted as one failure of order 0) or the flags are refused.
+ * Owns:    as tsl_frames_alloc, each with order 0.
+ * Cost:    a few instructions a frame; interrupts are off for at most one word of frames at a time.
+ */
+TSL_MUST_CHECK tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags,
+                                              struct tsl_frame *out, tsl_word count);
+
+/*
+ * Gives single frames back, first to last; neighbours in the list that are neighbours in memory
+ * are the cheapest. *out_freed: how many were, and so the index of the one that was refused.
+ * Errors:  as tsl_frames_free with order 0, for that frame; those behind it are not touched.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_free_bulk(struct tsl_frames *self,
+                                                    const struct tsl_frame *frames, tsl_word count,
+                                                    tsl_word *out_freed);
+
+/*
+ * Gives back what this CPU keeps for itself: up to a word of free frames a zone, and the area it
+ * takes single frames from. Never needed: a CPU that leaves does it, and who finds nothing else
+ * asks for it. Before a long idle it spares the others asking.
+ * Context: any but NMI.
+ */
+void tsl_frames_drain(struct tsl_frames *self);
 
 /*
  * Takes a run, across areas where need be: the lowest place that fits. For what must be physically

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_claim.c: what CPUs keep for themselves: owned areas, claimed words, and their return.
+ *
+ * Owns:    the slots, the ownership of areas, when CPUs may claim.
+ * Needs:   base (bits, calls), frames_area.c, frames_tree.c.
+ * Callers: frames_alloc.c and frames_free.c pinned; other CPUs through tsl_cpu_call.
+ *
+ * A CPU becomes the owner of an area and then claims its words one after the other: it exchanges
+ * the word with 0 and has its bits for itself. The slot shows the area before the first claim, so
+ * whoever finds a word empty sees afterwards who may have what was in it. Only CPUs that are online
+ * own anything: then calling those that do brings everything back.
+ */
+#include "physical_allocator_internal.h"
+
+/* Requests without a claim after which it is asked again whether claims are allowed. */
+#define TIGHT_REQUESTS 64u
+
+static void turn(struct frames_slot *slot)
+{
+    tsl_atomic_store_release_u32(&slot->turn, tsl_atomic_load_u32(&slot->turn) + 1);
+}
+
+static bool is_claim_affordable(const struct tsl_frames *self)
+{
+    tsl_word kept = self->reserve_exit + self->reserve_reclaim;
+    tsl_word total = 0;
+    tsl_word free = 0;
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
+        total += self->zone[zone].total;
+        free += tsl_frames_shared_free(self, zone);
+    }
+    tsl_word margin = (tsl_word)2 * TSL_CPUS * TSL_WORD_BITS;
+    return free >= kept + (margin < total / 4 ? margin : total / 4);
+}
+
+bool tsl_frames_is_plenty(const struct tsl_frames *self)
+{
+    tsl_word wanted = self->reserve_exit + self->reserve_reclaim;
+    if (TSL_FRAME_WATERMARKS && self->marks.crossed != NULL && self->marks.low > wanted)
+        wanted = self->marks.low;
+    if (TSL_LIKELY(wanted == 0))
+        return true;
+    tsl_word free = 0;
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
+        free += tsl_atomic_load(&self->zone[zone].free);
+    tsl_word margin = (tsl_word)TSL_CPUS * (SLOT_BATCH + TSL_WORD_BITS);
+    return (intptr_t)free > 0 && free >= wanted + margin;
+}
+
+bool tsl_frames_may_claim(struct tsl_frames *self)
+{
+    if (!tsl_cpu_is_online() || (tsl_atomic_load(&self->rules) & FRAMES_RULE_PRESSURE) != 0)
+        return false;
+    uint32_t tight = tsl_atomic_load_u32(&self->tight);
+    if (TSL_LIKELY(tight == 0))
+        return true;
+    bool is_affordable = tight == 1 && is_claim_affordable(self);
+    tsl_atomic_store_u32(&self->tight, is_affordable ? 0 : tight > 1 ? tight - 1 : TIGHT_REQUESTS);
+    return is_affordable;
+}
+
+bool tsl_frames_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
+{
+    tsl_atomic_store(&slot->area, area);
+    if (!state_swap(self, area, AREA_OPEN, tag_of(TSL_CPUS == 1 ? 0 : tsl_cpu_this()))) {
+        tsl_atomic_store(&slot->area, FRAMES_NONE);
+        return false;
+    }
+    tsl_atomic_store_u16(&self->hints[area], 0);
+    if (tree_has(&self->roomy, area))
+        tsl_frames_tree_remove(&self->roomy, area);
+    /* As if the last word had been claimed and used up: the first is next. */
+    turn(slot);
+    tsl_atomic_store(&slot->copy, 0);
+    TSL_ATOMIC_STORE_POINTER(&slot->word, area_words(self, area) + AREA_WORDS - 1);
+    slot->number =
+        area * AREA_FRAMES + tsl_frames_shift_of(self, area) + AREA_FRAMES - TSL_WORD_BITS;
+    turn(slot);
+    tsl_frames_note_peak(self);
+    return true;
+}
+
+/* Whether a word from this frame number on is RAM throughout. */
+static bool is_solid(const struct tsl_frames *self, tsl_word number)
+{
+    const struct frames_span *span = tsl_frames_span_of(self, number);
+    return span != NULL && span->end - number >= TSL_WORD_BITS;
+}
+
+bool tsl_frames_claim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+{
+    tsl_word *words = area_words(self, slot->area);
+    unsigned last = (unsigned)(slot->word - words);
+    for (unsigned i = 1; i <= AREA_WORDS; i++) {
+        unsigned next = (last + i) % AREA_WORDS;
+        if (tsl_atomic_load(&words[next]) == 0)
+            continue;
+        tsl_word number = slot->number + ((tsl_word)next - last) * TSL_WORD_BITS;
+        turn(slot);
+        tsl_word bits = word_claim(&words[next]);
+        TSL_ATOMIC_STORE_POINTER(&slot->word, &words[next]);
+        slot->number = number;
+        slot->bits = is_solid(self, number) ? TSL_WORD_BITS : 0;
+        tsl_atomic_store(&slot->copy, bits);
+        turn(slot);
+        last = next;
+        if (bits != 0) {
+            slot_account(self, zone, slot, (tsl_word)0 - tsl_bits_count(bits));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Ends the claim of a word. */
+static void unclaim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+{
+    tsl_word copy = tsl_atomic_load(&slot->copy);
+    slot->bits = 0;
+    if (copy == 0)
+        return;
+    turn(slot);
+    tsl_atomic_store(&slot->copy, 0);
+    tsl_word twice = tsl_atomic_load(slot->word) & copy;
+    word_or(slot->word, copy);
+    turn(slot);
+    slot_account(self, zone, slot, tsl_bits_count(copy & ~twice));
+    if (TSL_UNLIKELY(twice != 0)) {
+        enum tsl_status status = tsl_refuse(&self->refusals, TSL_DOUBLE_FREE,
+                                            "frames: frame %#lx was freed by two CPUs at once",
+                                            (unsigned long)(slot->number + tsl_bits_lowest(twice)));
+        (void)status; /* nobody to return it to: the second free may be long past */
+    }
+}
+
+void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+{
+    tsl_word area = slot->area;
+    if (area == FRAMES_NONE)
+        return;
+    unclaim(self, zone, slot);
+    state_set(self, area, AREA_OPEN);
+    tsl_atomic_store(&slot->area, FRAMES_NONE);
+    tsl_frames_recount(self, area);
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence();
+    tsl_frames_publish(self, area);
+}
+
+tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word)
+{
+    unsigned state = area_state(self, area);
+    if (TSL_LIKELY(!state_is_owned(state)))
+        return 0;
+    unsigned zone = zone_of(self, area);
+    for (unsigned cpu = state - 1; cpu < TSL_CPUS; cpu += AREA_TAGS) {
+        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
+        uint32_t before = tsl_atomic_load_acquire_u32(&slot->turn);
+        const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+        tsl_word copy = tsl_atomic_load_acquire(&slot->copy);
+        if (claimed == word && before % 2 == 0 && tsl_atomic_load_u32(&slot->turn) == before)
+            return copy;
+    }
+    return 0;
+}
+
+/* ---- Bringing everything back ---- */
+
+void tsl_frames_drain_cpu(void *frames)
+{
+    struct tsl_frames *self = frames;
+    struct frames_cpu *cpu = this_cpu(self);
+    for (unsigned zone = 0; zone < zone_count(self); zone++)
+        tsl_frames_leave(self, zone, &cpu->slot[zone]);
+}
+
+void tsl_frames_drain(struct tsl_frames *self)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    tsl_frames_drain_cpu(self);
+    tsl_cpu_unpin(pin);
+}
+
+/* Whether the area of a slot would be wholly free without its owner. */
+static bool would_be_whole(const struct tsl_frames *self, const struct frames_slot *slot,
+                           tsl_word area)
+{
+    const tsl_word *words = area_words(self, area);
+    const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+    for (unsigned i = 0; i < AREA_WORDS; i++) {
+        tsl_word value = tsl_atomic_load(&words[i]);
+        if (&words[i] == claimed)
+            value |= tsl_atomic_load(&slot->copy);
+        if (value != WORD_FULL)
+            return false;
+    }
+    return true;
+}
+
+/* Whether giving this slot back may help a request for `count` neighbours. A guess where other CPUs
+ * are at work, exact otherwise. */
+static bool may_help(const struct tsl_frames *self, const struct frames_slot *slot, tsl_word count)
+{
+    tsl_word area = tsl_atomic_load(&slot->area);
+    if (area == FRAMES_NONE)
+        return false;
+    if (count <= 1 || tsl_atomic_load_acquire_u32(&slot->turn) % 2 == 1)
+        return true;
+    if (count >= AREA_FRAMES)
+        return would_be_whole(self, slot, area);
+    const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+    tsl_word value = tsl_atomic_load(claimed) | tsl_atomic_load(&slot->copy);
+    unsigned need = count < TSL_WORD_BITS ? (unsigned)count : TSL_WORD_BITS;
+    return tsl_atomic_load(&slot->copy) != 0 && tsl_bits_run_starts(value, need) != 0;
+}
+
+void tsl_frames_tighten(struct tsl_frames *self)
+{
+    tsl_atomic_store_u32(&self->tight, TIGHT_REQUESTS);
+}
+
+bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count)
+{
+    struct tsl_cpu_set owners = {{0}};
+    if (TSL_CPUS > 1 && count == 1)
+        tsl_frames_tighten(self);
+    /* What the caller found empty comes before the look at who has it, and `tight` before both. */
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence();
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
+        for (unsigned zone = 0; zone < zone_count(self); zone++)
+            if (may_help(self, &frames_cpu_at(self, cpu)->slot[zone], count))
+                tsl_cpu_set_add(&owners, cpu);
+    }
+    if (tsl_cpu_set_is_empty(&owners))
+        return false;
+    (void)tsl_atomic_add(&self->revocations, 1);
+    if (TSL_CPUS > 1)
+        tsl_cpu_call(&owners, tsl_frames_drain_cpu, self);
+    else
+        tsl_frames_drain(self);
+    return true;
+}

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * physical_allocator_dump.c: the allocator's state for people: totals, zones, a heat map.
+ * physical_allocator_dump.c: the allocator's state for people: totals, nodes, zones, a heat map.
  *
  * Owns:    nothing; reads only, no memory of its own.
  * Needs:   base (format), the internal header.
  * Callers: the public tsl_frames_dump: the monitor, a debugger.
  */
 #include "physical_allocator_internal.h"
+
+#include <tesela/frames_blocks.h>
 
 #define LINE_LETTERS 64u
 #define MAP_LINES                                                                                  \
@@ -83,6 +85,31 @@ static void dump_zone(const struct tsl_frames *self, const struct tsl_sink *sink
         area = dump_line(self, sink, area, self->zone[zone].end_area, fold);
 }
 
+static void dump_blocks(const struct tsl_frames *self, const struct tsl_sink *sink)
+{
+    struct tsl_frames_blocks blocks;
+    if (tsl_frames_count_blocks(self, TSL_FRAMES_ALL, TSL_FRAMES_ALL, &blocks) != TSL_OK)
+        return;
+    tsl_print(sink, "free blocks by order:");
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
+        tsl_print(sink, " %lu", (unsigned long)blocks.free[order]);
+    int index = tsl_frames_fragmentation(&blocks, TSL_FRAMES_HUGE_ORDER);
+    if (index < 0 && blocks.free[TSL_FRAMES_HUGE_ORDER] + blocks.free[TSL_FRAMES_MAX_ORDER] > 0)
+        tsl_print(sink, "; order 9 can be had\n");
+    else
+        tsl_print(sink, "; fragmentation of order 9: %d of 1000\n", index);
+}
+
+static void dump_node(const struct tsl_frames *self, const struct tsl_sink *sink, unsigned node)
+{
+    struct tsl_frames_node_stats stats;
+    if (tsl_frames_node_stats(self, node, &stats) != TSL_OK)
+        return;
+    tsl_print(sink, "node %u: %lu of %lu frames free; %lu requests went elsewhere\n", node,
+              (unsigned long)stats.free, (unsigned long)stats.total,
+              (unsigned long)stats.elsewhere);
+}
+
 void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
 {
     struct tsl_frames_stats stats;
@@ -103,6 +130,9 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
                       (unsigned long)stats.failures[order]);
         }
     }
+    dump_blocks(self, sink);
+    for (unsigned node = 0; TSL_NODES > 1 && node < node_count(self); node++)
+        dump_node(self, sink, node);
     for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         dump_zone(self, sink, zone);
 }

@@ -16,6 +16,9 @@
 /* Partly used areas that a block of order 1..8 tries before a whole area is broken up for it. */
 #define BLOCK_TRIES 32u
 
+/* How often a request for several neighbours asks the other CPUs. */
+#define BLOCK_REQUESTS 4u
+
 /* One request on its way through the zones. */
 struct search {
     struct tsl_frames *self;
@@ -328,7 +331,27 @@ static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned fl
     return is_found ? search.number : 0;
 }
 
-/* What this CPU finds, or what the others give back, or what a bank has that is switched on. */
+/*
+ * What this CPU finds, or what the others give back. Who found nothing has seen each word at its own
+ * moment: frames that came back meanwhile, or were claimed by a CPU that nobody asked, may have been
+ * there all the time. For one frame it ends when there is nobody left to ask, since no CPU claims
+ * while memory is tight; for more there may always be somebody.
+ */
+static tsl_word take_or_ask(struct tsl_frames *self, unsigned order, unsigned flags)
+{
+    for (unsigned tries = 0; order == 0 || tries < BLOCK_REQUESTS; tries++) {
+        tsl_word seen = tsl_atomic_load_acquire(&self->returns);
+        tsl_word number = take_pinned(self, order, flags);
+        if (number != 0)
+            return number;
+        if (!tsl_frames_revoke(self, (tsl_word)1 << order) &&
+            (TSL_CPUS == 1 || tsl_atomic_load_acquire(&self->returns) == seen))
+            return 0;
+    }
+    return 0;
+}
+
+/* As take_or_ask, or what a bank has that is switched on. */
 static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned flags)
 {
     tsl_word count = (tsl_word)1 << order;
@@ -336,9 +359,7 @@ static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned 
     do {
         if (!tsl_frames_reserve_allows(self, count, flags))
             continue;
-        number = take_pinned(self, order, flags);
-        if (number == 0 && tsl_frames_revoke(self, count))
-            number = take_pinned(self, order, flags);
+        number = take_or_ask(self, order, flags);
     } while (TSL_FRAME_BANKS && number == 0 && tsl_frames_bank_wake(self));
     return number;
 }

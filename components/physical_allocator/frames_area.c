@@ -203,6 +203,7 @@ bool tsl_frames_bits_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     if (TSL_UNLIKELY(!may_keep(self, area))) {
         word_or(place, mask);
         tsl_frames_publish(self, area);
+        word_add(&self->returns, 1);
         return false;
     }
     unsigned count = tsl_bits_count(mask);
@@ -251,6 +252,22 @@ static tsl_word part_mask(unsigned word, unsigned from, unsigned count)
     return tsl_bits_mask(low, high - low);
 }
 
+/* Gives back what was taken a moment ago. One that is free again already was freed twice by somebody
+ * who thinks it his: not our mistake, and it stays free. */
+static void bits_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                        unsigned word, tsl_word mask)
+{
+    tsl_word *place = &area_words(self, area)[word];
+    tsl_word missing = mask & ~tsl_atomic_load(place);
+    word_or(place, mask);
+    account(self, cpu, area, tsl_bits_count(missing));
+    tsl_frames_recount(self, area);
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence();
+    tsl_frames_publish(self, area);
+    word_add(&self->returns, 1);
+}
+
 bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                           unsigned from, unsigned count)
 {
@@ -261,8 +278,7 @@ bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
             continue;
         while (word > first) {
             word--;
-            /* Ours: nobody else can have freed them. */
-            TSL_ASSERT(tsl_frames_bits_give(self, cpu, area, word, part_mask(word, from, count)));
+            bits_return(self, cpu, area, word, part_mask(word, from, count));
         }
         return false;
     }

@@ -139,13 +139,30 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
     tsl_word area = slot->area;
     if (area == FRAMES_NONE)
         return;
+    bool is_given_back = slot->copy != 0;
     unclaim(self, zone, slot);
     state_set(self, area, AREA_OPEN);
-    tsl_atomic_store(&slot->area, FRAMES_NONE);
     tsl_frames_recount(self, area);
     if (TSL_CPUS > 1)
         tsl_atomic_fence();
     tsl_frames_publish(self, area);
+    /* Only now: who sees no owner any more finds the frames, or sees that some came back. */
+    if (is_given_back)
+        word_add(&self->returns, 1);
+    tsl_atomic_store_release(&slot->area, FRAMES_NONE);
+}
+
+/* Whether the slot's claim is this word; what is left of it. Waits the few instructions that a change
+ * of the claim takes: in between, its frames are in neither place. */
+static bool look_into_slot(const struct frames_slot *slot, const tsl_word *word, tsl_word *out)
+{
+    for (;;) {
+        uint32_t before = tsl_atomic_load_acquire_u32(&slot->turn);
+        const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+        *out = tsl_atomic_load_acquire(&slot->copy);
+        if (before % 2 == 0 && tsl_atomic_load_u32(&slot->turn) == before)
+            return claimed == word;
+    }
 }
 
 tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word)
@@ -155,11 +172,8 @@ tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const 
         return 0;
     unsigned zone = zone_of(self, area);
     for (unsigned cpu = state - 1; cpu < TSL_CPUS; cpu += AREA_TAGS) {
-        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
-        uint32_t before = tsl_atomic_load_acquire_u32(&slot->turn);
-        const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
-        tsl_word copy = tsl_atomic_load_acquire(&slot->copy);
-        if (claimed == word && before % 2 == 0 && tsl_atomic_load_u32(&slot->turn) == before)
+        tsl_word copy = 0;
+        if (look_into_slot(&frames_cpu_at(self, cpu)->slot[zone], word, &copy))
             return copy;
     }
     return 0;
@@ -202,7 +216,7 @@ static bool would_be_whole(const struct tsl_frames *self, const struct frames_sl
  * are at work, exact otherwise. */
 static bool may_help(const struct tsl_frames *self, const struct frames_slot *slot, tsl_word count)
 {
-    tsl_word area = tsl_atomic_load(&slot->area);
+    tsl_word area = tsl_atomic_load_acquire(&slot->area);
     if (area == FRAMES_NONE)
         return false;
     if (count <= 1 || tsl_atomic_load_acquire_u32(&slot->turn) % 2 == 1)

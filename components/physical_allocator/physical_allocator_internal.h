@@ -203,6 +203,8 @@ struct tsl_frames {
     tsl_word failures[TSL_FRAMES_MAX_ORDER + 1];
     tsl_word run_failures;
     tsl_word revocations; /* times that CPUs were asked to give back */
+    tsl_word returns; /* times that frames came back to where everybody finds them: from a claim,
+                             or from a taker that stepped back */
     struct tsl_refusals refusals;
     struct tsl_cpu_hook hook;
 };

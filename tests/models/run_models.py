@@ -22,6 +22,8 @@ SECONDS = 400
 QUICK = [
     ("claim", "two CPUs", "CPUS=2 ROUNDS=3", False),
     ("claim", "two CPUs, few frames, CPUs leave", "CPUS=2 ROUNDS=3 LEAVING START_0=3 START_1=0", False),
+    ("call", "two CPUs", "CPUS=2 ROUNDS=3", False),
+    ("call", "seed: who calls does not answer", "CPUS=2 ROUNDS=3 SEED_DEAF", True),
     ("claim", "seed: a claim that is two accesses", "CPUS=2 ROUNDS=3 SEED_PLAIN_CLAIM", True),
     ("claim", "seed: one try after a revocation", "CPUS=3 ROUNDS=2 START_0=3 START_1=0 SEED_ONE_TRY",
      True),
@@ -42,6 +44,10 @@ REST = [
     ("claim", "seed: no look into a claim", "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING SEED_NO_PEEK", True),
     ("claim", "seed: the owner looks at its copy only",
      "CPUS=2 ROUNDS=4 DOUBLE_FREE LEAVING SEED_OWN_ONLY", True),
+    ("call", "three CPUs", "CPUS=3 ROUNDS=1", False),
+    ("call", "seed: waiting for one that has left", "CPUS=2 ROUNDS=3 SEED_WAIT_FOR_GONE", True),
+    ("call", "seed: withdrawn without asking", "CPUS=2 ROUNDS=3 SEED_NO_WITHDRAWAL", True),
+    ("call", "seed: off-line first, hooks later", "CPUS=2 ROUNDS=3 SEED_LEAVE_FIRST", True),
 ]
 
 

@@ -36,6 +36,8 @@ ANCHORS = {
     "frames.bulk_alloc": host("all frames one by one, a frame", 2.5, llfree=44, buddy_alloc=120,
                               bitmap=4695),
     "frames.bulk_free": host("random order, a frame", 7, llfree=34, buddy_alloc=81, bitmap=1),
+    "frames.batch_alloc": host("all frames, 64 a call, a frame", 2.5),
+    "frames.batch_free": host("in the same batches, a frame", None),
     "frames.hot_2m": host("2 MiB pair", 7.5, llfree=69, buddy_alloc=228, bitmap=1314),
     "frames.hot_2t": host("pair at 50 % full, each of 2 threads", 5, llfree=75, buddy_alloc=327),
     "frames.churn_2t": host("random free + alloc at 50 %, each of 2 threads", 25, llfree=166,

@@ -21,7 +21,7 @@ static const struct rows_effort subject_effort = {
     .hot_pairs = 1000000,
     .churn_pairs = 1000000,
     .recovery_samples = 9,
-    .recovery_more = 12000000,
+    .recovery_more = 12u << 20,
     .threads = true,
 };
 
@@ -47,6 +47,33 @@ static void subject_be_cpu(unsigned cpu)
     tsl_cpu_join();
 }
 
+#define BATCH 64u
+
+/* All memory in calls for BATCH frames, given back in the same batches: a frame. */
+static void measure_batches(void)
+{
+    static struct tsl_frame taken[ROWS_FRAMES];
+    struct bench_samples alloc = {.count = 0};
+    struct bench_samples release = {.count = 0};
+    for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
+        tsl_word total = 0;
+        tsl_word count = 0;
+        double start = bench_now();
+        while ((count = tsl_frames_alloc_bulk(frames, 0, &taken[total], BATCH)) > 0)
+            total += count;
+        bench_add(&alloc, start, (double)total);
+        start = bench_now();
+        for (tsl_word done = 0; done < total; done += count) {
+            tsl_word batch = total - done < BATCH ? total - done : BATCH;
+            enum tsl_status status = tsl_frames_free_bulk(frames, &taken[done], batch, &count);
+            bench_require(status == TSL_OK, "a batch was refused");
+        }
+        bench_add(&release, start, (double)total);
+    }
+    bench_row("frames.batch_alloc", &alloc);
+    bench_row("frames.batch_free", &release);
+}
+
 static void report_metadata(void)
 {
     struct tsl_frames_stats stats;
@@ -61,6 +88,7 @@ int main(void)
     bench_ram_create(RAM_BYTES);
     frames = bench_frames_create(RAM_BYTES);
     report_metadata();
+    measure_batches();
     bench_frames_rows();
     return 0;
 }

@@ -10,7 +10,7 @@
  * it is included. 50 and 95 are per cent of memory in use, made by filling all of it and freeing at
  * random. bulk: every frame one by one, then freed in random order. _2t: two threads, each a CPU of
  * its own, the slower one's CPU time in the quietest sample. recovery: all allocated, a random half
- * freed, then churn; how many blocks of 2 MiB can be taken then, of 1,024 that ideally could.
+ * freed, then churn (M is 2^20 pairs); how many blocks of 2 MiB can be taken then, of 1,024 at best.
  */
 #ifndef TESELA_BENCH_FRAMES_ROWS_H
 #define TESELA_BENCH_FRAMES_ROWS_H
@@ -31,7 +31,7 @@
 struct rows_effort {
     unsigned hot_pairs;        /* a sample */
     unsigned churn_pairs;      /* a sample */
-    unsigned recovery_samples; /* 4 M pairs each */
+    unsigned recovery_samples; /* 4 M (2^22) pairs each */
     unsigned recovery_more;    /* pairs after those, for frames.recovery_16m; 0: no such row */
     bool threads;              /* it can be called by two CPUs at once */
 };
@@ -253,7 +253,7 @@ enum rows_recovery { ROWS_SINGLE, ROWS_BURSTS, ROWS_MIXED };
 static void rows_recover(enum rows_recovery kind, struct bench_samples *out,
                          struct bench_samples *out_more)
 {
-    const unsigned pairs = 4000000;
+    const unsigned pairs = 4u << 20;
     rows_fill();
     rows_thin_to(50);
     if (kind == ROWS_SINGLE)

@@ -47,9 +47,10 @@ static void start(unsigned cpu_count, uint64_t bytes)
     bench_fill_half(frames, live, cpus, &seed);
 }
 
-/* All CPUs go off-line again; the allocator is left behind with its memory. */
+/* The next allocator gets the same memory. All CPUs go off-line again. */
 static void finish(void)
 {
+    tsl_frames_abandon(frames);
     for (unsigned cpu = 0; cpu < cpus; cpu++) {
         bench_be_cpu(cpu);
         tsl_cpu_leave();

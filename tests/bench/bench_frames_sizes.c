@@ -79,6 +79,7 @@ static void measure_size(const char *size, uint64_t bytes)
     bench_fill_half(frames, &live, 1, &seed);
     measure("churn50", size, churn_pairs);
     measure("hot50", size, hot_pairs);
+    tsl_frames_abandon(frames); /* the next one gets the same memory */
 }
 
 int main(void)

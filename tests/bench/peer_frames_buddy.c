@@ -19,7 +19,7 @@
 #define IN_USE    0xffu
 
 static const struct rows_effort subject_effort = {
-    .hot_pairs = 1000000, .churn_pairs = 1000000, .recovery_samples = 9, .recovery_more = 12000000};
+    .hot_pairs = 1000000, .churn_pairs = 1000000, .recovery_samples = 9, .recovery_more = 12u << 20};
 
 static struct {
     uint32_t next, prev;

@@ -17,7 +17,7 @@ static const struct rows_effort subject_effort = {
     .hot_pairs = 1000000,
     .churn_pairs = 1000000,
     .recovery_samples = 9,
-    .recovery_more = 12000000,
+    .recovery_more = 12u << 20,
     .threads = true,
 };
 

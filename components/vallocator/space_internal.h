@@ -3,7 +3,7 @@
  * space_internal.h: what the files about spaces and objects share.
  *
  * Owns:    struct tsl_vm, tsl_object, tsl_space, and the state of one operation on a space.
- * Needs:   region.h, slots.h, frame_counts.h.
+ * Needs:   region.h, slots.h, frame descriptors.
  * Callers: vm.c, object.c, space_*.c, their break tests.
  *
  * Locks: a space's (TSL_RANK_SPACE) before an object's (TSL_RANK_OBJECT), both before tables and
@@ -13,11 +13,11 @@
 #define TESELA_SPACE_INTERNAL_H
 
 #include <tesela/atomic.h>
+#include <tesela/frame_descriptor.h>
 #include <tesela/gather.h>
 #include <tesela/lock.h>
 #include <tesela/space.h>
 
-#include "frame_counts.h"
 #include "region.h"
 #include "slots.h"
 
@@ -29,10 +29,10 @@
 
 struct tsl_vm {
     struct tsl_vm_config config;
-    struct tsl_frame_counts counts;
     struct tsl_store stores[TSL_SLOT_TYPES];
     struct tsl_frame zero; /* the page of zeros, never counted, never writable */
     tsl_word committed;    /* pages */
+    tsl_word frames;       /* in slots, or on their way into one */
     tsl_word spaces;
     tsl_word objects;
 };
@@ -75,11 +75,12 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_charge(struct tsl_vm *vm, struct tsl_space
                                              size_t pages);
 void tsl_vm_uncharge(struct tsl_vm *vm, struct tsl_space *space, size_t pages);
 
-/* A frame with count 1 and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
+/* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
                                                 struct tsl_frame *out);
 /* One slot less names the frame. Before: no translation leads there if it was the last. */
 void tsl_vm_put_frame(struct tsl_vm *vm, struct tsl_frame frame);
+struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *vm, struct tsl_frame frame);
 bool tsl_vm_is_alone(const struct tsl_vm *vm, struct tsl_frame frame);
 
 /* Before: pinned. */

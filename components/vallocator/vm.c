@@ -2,7 +2,7 @@
  *
  * vm.c: what all spaces share.
  *
- * Owns:    struct tsl_vm: frame counts, the page of zeros, commitments, registered stores.
+ * Owns:    struct tsl_vm: the page of zeros, commitments, registered stores.
  * Needs:   physical_allocator, heap_allocator, windows.
  * Callers: the kernel (vm.h), object.c and space_*.c (space_internal.h).
  */
@@ -53,6 +53,13 @@ enum tsl_status tsl_vm_load(struct tsl_vm *self, tsl_slot slot, struct tsl_frame
     return status;
 }
 
+struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *self, struct tsl_frame frame)
+{
+    struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(self->config.frames, frame);
+    TSL_ASSERT(descriptor != NULL);
+    return descriptor;
+}
+
 enum tsl_status tsl_vm_new_frame(struct tsl_vm *self, bool is_low, struct tsl_frame *out)
 {
     struct tsl_frame frame;
@@ -60,29 +67,35 @@ enum tsl_status tsl_vm_new_frame(struct tsl_vm *self, bool is_low, struct tsl_fr
         tsl_frames_alloc(self->config.frames, 0, frame_flags(self, is_low), &frame);
     if (status != TSL_OK)
         return status;
-    status = TSL_UNSUPPORTED; /* beyond the 2 TiB that a slot can name */
-    if (frame.number <= TSL_SLOT_PAYLOAD_MASK)
-        status = tsl_frame_counts_begin(&self->counts, frame);
-    if (status == TSL_OK) {
-        *out = frame;
-        return TSL_OK;
+    if (frame.number > TSL_SLOT_PAYLOAD_MASK) { /* beyond the 2 TiB that a slot can name */
+        status = tsl_frames_free(self->config.frames, frame, 0);
+        TSL_ASSERT(status == TSL_OK);
+        return TSL_UNSUPPORTED;
     }
-    enum tsl_status freed = tsl_frames_free(self->config.frames, frame, 0);
-    TSL_ASSERT(freed == TSL_OK);
-    return status;
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
+    bool was_free = tsl_descriptor_change(descriptor, TSL_FRAME_FREE, TSL_FRAME_PAGE);
+    TSL_ASSERT(was_free && tsl_descriptor_is_idle(descriptor));
+    tsl_descriptor_get(descriptor);
+    (void)tsl_atomic_add(&self->frames, 1);
+    *out = frame;
+    return TSL_OK;
 }
 
 void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
 {
-    if (!tsl_frame_counts_put(&self->counts, frame))
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
+    if (!tsl_descriptor_put(descriptor))
         return;
+    bool was_page = tsl_descriptor_change(descriptor, TSL_FRAME_PAGE, TSL_FRAME_FREE);
+    TSL_ASSERT(was_page);
+    (void)tsl_atomic_sub(&self->frames, 1);
     enum tsl_status status = tsl_frames_free(self->config.frames, frame, 0);
     TSL_ASSERT(status == TSL_OK);
 }
 
 bool tsl_vm_is_alone(const struct tsl_vm *self, struct tsl_frame frame)
 {
-    return tsl_frame_counts_of(&self->counts, frame) == 1;
+    return tsl_descriptor_references(tsl_vm_descriptor(self, frame)) == 1;
 }
 
 /* ---- Frames as a store of their own: slots of type frame. ---- */
@@ -90,7 +103,7 @@ bool tsl_vm_is_alone(const struct tsl_vm *self, struct tsl_frame frame)
 static void frame_dup(void *context, tsl_slot slot)
 {
     struct tsl_vm *self = context;
-    tsl_frame_counts_get(&self->counts, tsl_vm_frame_of(slot));
+    tsl_descriptor_get(tsl_vm_descriptor(self, tsl_vm_frame_of(slot)));
 }
 
 static void frame_free(void *context, tsl_slot slot)
@@ -163,16 +176,17 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
     if (!self)
         return TSL_NO_MEMORY;
     self->config = *config;
-    enum tsl_status status = tsl_frame_counts_init(&self->counts, config->frames, config->heap);
+    enum tsl_status status =
+        tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
     if (status != TSL_OK) {
         free_vm(self);
         return status;
     }
-    status = tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
-    if (status != TSL_OK) {
-        tsl_frame_counts_fini(&self->counts);
+    if (!tsl_descriptor_of(config->frames, self->zero)) {
+        status = tsl_frames_free(config->frames, self->zero, 0);
+        TSL_ASSERT(status == TSL_OK);
         free_vm(self);
-        return status;
+        return TSL_UNSUPPORTED;
     }
     self->stores[TSL_SLOT_FRAME] = (struct tsl_store){frame_load, frame_dup, frame_free, self};
     *out = self;
@@ -186,7 +200,6 @@ enum tsl_status tsl_vm_destroy(struct tsl_vm *self)
     TSL_ASSERT(self->committed == 0);
     enum tsl_status status = tsl_frames_free(self->config.frames, self->zero, 0);
     TSL_ASSERT(status == TSL_OK);
-    tsl_frame_counts_fini(&self->counts);
     free_vm(self);
     return TSL_OK;
 }
@@ -196,5 +209,5 @@ void tsl_vm_stats(const struct tsl_vm *self, struct tsl_vm_stats *out)
     *out = (struct tsl_vm_stats){.spaces = tsl_atomic_load(&self->spaces),
                                  .objects = tsl_atomic_load(&self->objects),
                                  .committed_pages = tsl_atomic_load(&self->committed),
-                                 .frames = tsl_atomic_load(&self->counts.counted)};
+                                 .frames = tsl_atomic_load(&self->frames)};
 }

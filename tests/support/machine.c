@@ -29,6 +29,7 @@ static struct {
     struct tsl_cpu_features features;
     tsl_paddr direct_end;
     unsigned cpus;
+    bool descriptors;
     struct tsl_frames *frames;
 } machine;
 
@@ -139,6 +140,7 @@ bool machine_create(const struct machine_config *config)
                            ? *config->features
                            : all_features(machine.format, config->physical_bits);
     machine.cpus = config->cpus > 0 ? config->cpus : 1;
+    machine.descriptors = config->descriptors;
     tsl_paddr direct_end = config->direct_end;
     if (direct_end == 0 && machine.format->va_bits == 32)
         direct_end = (tsl_paddr)512 << 20;
@@ -207,6 +209,7 @@ struct tsl_frames *machine_frames(void)
         .map = &machine.map,
         .reach_end = machine.direct_end,
         .direct_end = machine.direct_end,
+        .descriptors = machine.descriptors,
     };
     if (tsl_frames_create(&config, &machine.frames) != TSL_OK)
         tap_note("machine: no frames allocator");

@@ -37,6 +37,7 @@ struct machine_config {
                                all is direct] */
     unsigned cpus;          /* CPUs that join, numbered from 0 [1] */
     unsigned physical_bits; /* [36 for pae, 32 for 2level, else 40] */
+    bool descriptors;       /* machine_frames has frame descriptors [no] */
     const struct tsl_cpu_features *features; /* exactly these [all that the format can use] */
     bool invlpg_spares_globals;              /* the CPUs have this erratum (model_cpu.h) */
 };

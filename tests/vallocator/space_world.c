@@ -25,7 +25,8 @@ static tsl_word frames_at_start;
 
 void world_start(size_t commit_limit)
 {
-    struct machine_config machine = {.ram = {{0, WORLD_RAM}}, .cpus = WORLD_CPUS};
+    struct machine_config machine = {
+        .ram = {{0, WORLD_RAM}}, .cpus = WORLD_CPUS, .descriptors = true};
     CHECK(machine_create(&machine));
     world.frames = machine_frames();
     CHECK_STATUS(tsl_heap_create_fixed(heap_memory, sizeof(heap_memory), &world.heap), TSL_OK);

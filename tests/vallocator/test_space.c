@@ -303,22 +303,21 @@ static void a_full_reference_count_never_wraps(void)
     CHECK_STATUS(world_store(0, space, world.base, 7), TSL_OK);
     tsl_slot slot = tsl_slots_get(&space->layer, world.base >> TSL_PAGE_SHIFT);
     struct tsl_frame frame = tsl_vm_frame_of(slot);
-    tsl_word *chunk = &world.vm->counts.chunk[frame.number / 1024];
-    uint32_t *count = &((uint32_t *)*chunk)[frame.number % 1024];
-    *count = TSL_FRAME_COUNT_MAX - 1;
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(world.vm, frame);
+    descriptor->counts[0] += TSL_FRAME_COUNT_MAX - 2; /* references */
     struct tsl_space *copy[3];
     for (unsigned i = 0; i < 3; i++) {
         CHECK_STATUS(tsl_space_copy(space, &copy[i]), TSL_OK);
         CHECK_STATUS(world_store(0, copy[i], world.base, 8), TSL_OK);
         CHECK_EQ(read_byte(space, world.base), 7);
-        CHECK_EQ(tsl_frame_counts_of(&world.vm->counts, frame), TSL_FRAME_COUNT_MAX);
+        CHECK_EQ(tsl_descriptor_references(descriptor), TSL_FRAME_COUNT_MAX);
     }
     for (unsigned i = 0; i < 3; i++)
         world_destroy(copy[i]);
     CHECK_STATUS(world_store(0, space, world.base, 9), TSL_OK); /* copied: who knows who has it */
-    CHECK_EQ(tsl_frame_counts_of(&world.vm->counts, frame), TSL_FRAME_COUNT_MAX);
+    CHECK_EQ(tsl_descriptor_references(descriptor), TSL_FRAME_COUNT_MAX);
     CHECK(!tsl_frames_is_free(world.frames, frame));
-    *count = 1;
+    descriptor->counts[0] -= TSL_FRAME_COUNT_MAX - 1;
     tsl_vm_put_frame(world.vm, frame);
     finish();
 }

@@ -17,7 +17,7 @@
 
 /* Everything named here outlives the vm. */
 struct tsl_vm_config {
-    struct tsl_frames *frames;
+    struct tsl_frames *frames; /* made with descriptors */
     struct tsl_heap *heap;
     struct tsl_windows *windows; /* NULL: only frames that phys_to_virt reaches are used */
     const struct tsl_table_format *format; /* of every space's tables */
@@ -38,9 +38,8 @@ struct tsl_vm_stats {
 /*
  * Makes a vm without spaces.
  * Owns:    the caller ends it with tsl_vm_destroy.
- * Errors:  TSL_INVALID (frames, heap or format missing), TSL_NO_MEMORY.
- * Cost:    a pointer for each 4 MiB below the highest frame; a frame of counts for each 4 MiB of
- *          which spaces use a part.
+ * Errors:  TSL_INVALID (frames, heap or format missing), TSL_UNSUPPORTED (the frames were made
+ *          without descriptors), TSL_NO_MEMORY.
  */
 TSL_MUST_CHECK enum tsl_status tsl_vm_create(const struct tsl_vm_config *config,
                                              struct tsl_vm **out);

@@ -26,7 +26,8 @@ struct fault {
     struct tsl_slot_need need;
     struct tsl_object *pager; /* holds a reference: bring its page `pager_page` into fresh */
     size_t pager_page;
-    bool is_brought; /* fresh holds that page */
+    bool is_brought;  /* fresh holds that page */
+    bool wants_pager; /* to be asked; or, if another page was brought, to be let go */
     struct space_operation op;
 };
 
@@ -142,8 +143,9 @@ static enum tsl_status object_fill(struct fault *fault, struct tsl_object *objec
     if (is_memory) {
         tsl_vm_clear_frame(fault->space->vm, fault->fresh);
     } else if (!fault->is_brought || fault->pager != object || fault->pager_page != page) {
+        fault->wants_pager = true;
         if (fault->pager)
-            return TSL_BUSY; /* what was brought is of no use any more: it is dropped first */
+            return TSL_BUSY;
         tsl_object_get(object);
         fault->pager = object;
         fault->pager_page = page;
@@ -153,8 +155,9 @@ static enum tsl_status object_fill(struct fault *fault, struct tsl_object *objec
     if (status != TSL_OK)
         return status;
     fault->space->counted.zeroed += is_memory;
-    if (fault->pager)
-        tsl_object_put(object); /* not the last reference: the region has one */
+    if (is_memory)
+        return TSL_OK;
+    tsl_object_put(object); /* what bringing took; not the last one: the region has one too */
     fault->pager = NULL;
     return TSL_OK;
 }
@@ -246,6 +249,7 @@ static enum tsl_status look(struct fault *fault)
     fault->need = (struct tsl_slot_need){0};
     fault->wants_frame = false;
     fault->wants_low = false;
+    fault->wants_pager = false;
     fault->region = tsl_regions_find(&fault->space->regions, fault->page);
     if (!fault->region)
         fault->region = stack_above(fault, &more, &status);
@@ -317,6 +321,7 @@ static void drop_frame(struct fault *fault)
     if (!tsl_frame_is_none(fault->fresh))
         tsl_vm_put_frame(fault->space->vm, fault->fresh);
     fault->fresh = (struct tsl_frame){0};
+    fault->is_brought = false;
 }
 
 /* What look() asked for. No lock held. */
@@ -330,7 +335,7 @@ static enum tsl_status get_what_is_needed(struct fault *fault, struct tsl_page_r
         fault->fresh_is_low = fault->wants_low;
         return tsl_vm_new_frame(vm, fault->wants_low, &fault->fresh);
     }
-    if (status != TSL_OK || !fault->pager)
+    if (status != TSL_OK || !fault->wants_pager)
         return status;
     if (fault->is_brought) {
         drop_pager(fault); /* another page is wanted by now */

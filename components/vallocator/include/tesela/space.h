@@ -144,7 +144,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vadd
  * request: idle, or the one that came back with TSL_SHOULD_WAIT; NULL: the caller cannot wait.
  * Errors:  TSL_NOT_FOUND (no region), TSL_DENIED (no such right), TSL_OUT_OF_RANGE (behind the
  *          object's end), TSL_SHOULD_WAIT, TSL_NO_MEMORY, TSL_LIMIT (a stack may not grow), and
- *          what a pager or store says. None is logged: programs may err as they like.
+ *          what a pager or store says. None is logged: programs may err as they like. A page that
+ *          was brought into an object stays there.
  * Context: the page-fault handler; any but NMI.
  * Cost:    O(log regions); one page cleared or copied.
  */

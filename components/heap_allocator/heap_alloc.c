@@ -109,6 +109,18 @@ static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes
     return block;
 }
 
+/* No slab can be had any more: a greater class may have a free block, and the caller gets more than
+ * it asked for. */
+static void *larger_try(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align)
+{
+    void *block = NULL;
+
+    for (; class_index < HEAP_CLASSES && block == NULL; class_index++)
+        if (self->classes[class_index].align >= align)
+            block = class_try(self, class_index, bytes, shift_of(align));
+    return block;
+}
+
 static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align,
                          unsigned flags)
 {
@@ -119,8 +131,10 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
         tsl_heap_cpu_start(self);
     for (;;) {
         void *block = class_try(self, class_index, bytes, align_shift);
-        if (block != NULL || is_last)
+        if (block != NULL)
             return block;
+        if (is_last)
+            return larger_try(self, class_index + 1, bytes, align);
         if ((flags & TSL_HEAP_NO_WAIT) != 0) {
             tsl_heap_recall(self);
             is_last = true;

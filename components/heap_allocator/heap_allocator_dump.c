@@ -61,9 +61,24 @@ static size_t live_of(const struct pool_sum *sum)
     return sum->allocs > sum->frees ? (size_t)(sum->allocs - sum->frees) : 0;
 }
 
+/* => locked. Adds the live objects of typed caches. */
+static void add_caches(const struct tsl_heap *self, size_t *bytes, size_t *blocks)
+{
+    struct tsl_list *link;
+
+    TSL_LIST_EACH(link, &self->caches)
+    {
+        const struct heap_pool *pool = &TSL_CONTAINER_OF(link, struct tsl_heap_cache, link)->pool;
+        *blocks += (size_t)(pool->allocs - pool->frees);
+        *bytes += (size_t)(pool->allocs - pool->frees) * pool->block_bytes;
+    }
+}
+
 size_t tsl_heap_live_bytes(const struct tsl_heap *self)
 {
-    size_t bytes = self->large_pages << TSL_PAGE_SHIFT;
+    size_t bytes = self->large_pages << TSL_PAGE_SHIFT, blocks = 0;
+
+    add_caches(self, &bytes, &blocks);
 
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
         struct pool_sum sum = sum_class(self, i);
@@ -112,6 +127,7 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
         .source_failures = self->source_failures,
     };
     add_classes(self, out);
+    add_caches(self, &out->live_bytes, &out->live_blocks);
     if (out->live_bytes > self->peak_bytes)
         noted->peak_bytes = out->live_bytes;
     out->peak_bytes = self->peak_bytes;

@@ -44,9 +44,10 @@
 /* Size of the greatest class, and entries of the table from a size to its pool. */
 #define HEAP_CLASS_LAST    ((size_t)TSL_HEAP_CLASSES_LAST)
 #define HEAP_TABLE_ENTRIES (TSL_HEAP_CLASSES_LAST / TSL_HEAP_ALIGN + 1)
-/* Class indexes of what is no slab: a large block, and a run that is in no list yet. */
+/* Class indexes of what is no slab of a class: a large block, a run that is in no list yet. */
 #define HEAP_LARGE  255u
 #define HEAP_FLIGHT 254u
+#define HEAP_CACHE  253u /* a slab of a typed cache */
 _Static_assert(TSL_HEAP_CLASSES_COUNT >= 1 && TSL_HEAP_CLASSES_COUNT <= 60,
                "a heap has 1 to 60 size classes");
 _Static_assert(TSL_HEAP_CLASSES_LAST <= HEAP_CLASS_LARGEST, "the greatest class is 32 KiB or less");
@@ -90,7 +91,7 @@ struct heap_run {
     uint32_t pages;
     int16_t slack;       /* owner: after this many frees and one more somebody has to look */
     uint16_t blocks;     /* slab */
-    uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT */
+    uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT, HEAP_CACHE */
     uint8_t place;       /* owner: enum heap_place */
     uint8_t align_shift; /* strictest alignment asked for; a slab forgets it when it is empty */
     uint8_t is_busy;     /* a large block that a resize works on while the lock is open */
@@ -199,6 +200,8 @@ struct tsl_heap {
 
     size_t peak_bytes; /* of live bytes, noted when pages are taken and when figures are read */
     struct tsl_list shrinkers;
+    struct tsl_list caches;
+    size_t (*trim_caches)(struct tsl_heap *self);       /* NULL until the first cache */
     bool (*out_of_memory)(void *context, size_t bytes); /* constant, as its context */
     void *out_of_memory_context;
     uint64_t failures;
@@ -209,6 +212,16 @@ struct tsl_heap {
 
     struct heap_cpu *cpus[HEAP_HAS_OWNERS ? TSL_CPUS : 1]; /* never NULL: &tsl_heap_nobody */
     struct heap_run **map_root[];                          /* constant size; then flat leaves */
+};
+
+/* A typed cache: a pool of its own, of the centre's kind, in a block of the heap. */
+struct tsl_heap_cache {
+    struct tsl_heap *heap; /* constant, as the next three */
+    void (*construct)(void *context, void *object);
+    void *context;
+    struct heap_class class;
+    struct tsl_list link;
+    struct heap_pool pool;
 };
 
 /* heap_source.c. None of these is called with the lock held. */
@@ -361,6 +374,8 @@ struct tsl_page_source tsl_heap_fixed_init(void *place, uintptr_t start, size_t 
 extern const uint32_t tsl_heap_class_sizes[TSL_HEAP_CLASSES_COUNT];
 /* The list in config.h ascends in multiples of 16, and its last entry is HEAP_CLASS_LAST. */
 bool tsl_heap_classes_are_good(void);
+/* The geometry of one class in a heap with this ceiling. */
+void tsl_heap_class_shape(struct heap_class *class, uint32_t block_bytes, size_t ceiling_pages);
 /* Fills classes and pool_of for a heap with this ceiling. */
 void tsl_heap_classes_init(struct tsl_heap *self, size_t ceiling_pages);
 

@@ -125,6 +125,18 @@ static struct tsl_defect check_slab(const struct tsl_heap *self, const struct he
     return check_bits(run);
 }
 
+/* Rules 4 to 6 for a slab of a typed cache. */
+static struct tsl_defect check_cache_slab(const struct heap_run *run, struct tally *tally)
+{
+    const struct heap_pool *owner = heap_owner_of(run);
+
+    if (owner == NULL || run->reciprocal != 0)
+        return broken(4, run->start, "a slab of a cache has an owner, and no reciprocal");
+    tally->slabs++;
+    tally->used_bytes += heap_run_used(run) * (size_t)owner->block_bytes;
+    return check_bits(run);
+}
+
 /* Rules 4 to 6 and 8, run by run. */
 static struct tsl_defect check_runs(const struct tsl_heap *self, struct tally *tally)
 {
@@ -138,15 +150,17 @@ static struct tsl_defect check_runs(const struct tsl_heap *self, struct tally *t
             tally->in_flight++;
             continue;
         }
-        if (run->class_index != HEAP_LARGE && !heap_is_slab(run))
+        if (run->class_index != HEAP_LARGE && run->class_index != HEAP_CACHE && !heap_is_slab(run))
             return broken(4, run->start, "a run is a slab of a class or a large block");
-        if (!heap_is_slab(run) && heap_map_at(self, run->start) == &tsl_heap_returned) {
+        if (run->class_index == HEAP_LARGE && heap_map_at(self, run->start) == &tsl_heap_returned) {
             named = &tsl_heap_returned;
             tally->parked_pages += run->pages;
         }
         defect = check_mapped(self, run, named, tally);
         if (defect.rule == 0 && heap_is_slab(run))
             defect = check_slab(self, run, tally);
+        if (defect.rule == 0 && run->class_index == HEAP_CACHE)
+            defect = check_cache_slab(run, tally);
         if (defect.rule != 0)
             return defect;
     }
@@ -196,9 +210,10 @@ static struct tsl_defect check_full(const struct heap_pool *pool, size_t *slabs)
 }
 
 /* Rules 3, 6 and 7 for one pool, whose owner cannot change it now. */
-static struct tsl_defect check_pool(const struct tsl_heap *self, const struct heap_pool *pool,
-                                    unsigned class_index, struct tally *tally)
+static struct tsl_defect check_pool(const struct heap_pool *pool, const struct heap_class *class,
+                                    struct tally *tally)
 {
+    uintptr_t place = (uintptr_t)pool;
     const struct heap_run *run = pool->current;
     size_t slabs = run != NULL, empty = 0;
     struct tsl_defect defect = check_listed(pool, &slabs, &empty);
@@ -207,19 +222,19 @@ static struct tsl_defect check_pool(const struct tsl_heap *self, const struct he
         defect = check_full(pool, &slabs);
     if (defect.rule != 0)
         return defect;
-    if (pool->block_bytes != self->classes[class_index].block_bytes)
-        return broken(7, class_index, "a pool has its class's block size");
+    if (pool->block_bytes != class->block_bytes)
+        return broken(7, place, "a pool has its class's block size");
     if (slabs != pool->slab_count || empty != pool->empty_count)
-        return broken(7, class_index, "a pool counts its slabs and empty slabs right");
+        return broken(7, place, "a pool counts its slabs and empty slabs right");
     tally->slabs -= slabs;
     if (run == NULL)
         return tsl_atomic_load(pool->word) == 0
                    ? TSL_NO_DEFECT
-                   : broken(7, class_index, "a pool without a current slab offers no block");
+                   : broken(7, place, "a pool without a current slab offers no block");
     size_t word = (size_t)(pool->word - run->free);
     if (run->place != HEAP_PLACE_CURRENT || heap_owner_of(run) != pool || word >= HEAP_SLAB_WORDS ||
         pool->base != run->start + word * HEAP_WORD_BITS * pool->block_bytes)
-        return broken(7, class_index, "a pool's current word is one of its current slab");
+        return broken(7, place, "a pool's current word is one of its current slab");
     return TSL_NO_DEFECT;
 }
 
@@ -227,9 +242,17 @@ static struct tsl_defect check_pool(const struct tsl_heap *self, const struct he
 static struct tsl_defect check_pools(const struct tsl_heap *self, struct tally *tally)
 {
     for (unsigned i = 0; i < HEAP_CLASSES; i++) {
-        struct tsl_defect defect = check_pool(self, &self->centre.pools[i], i, tally);
+        struct tsl_defect defect = check_pool(&self->centre.pools[i], &self->classes[i], tally);
         if (defect.rule == 0 && HEAP_HAS_OWNERS && self->cpus[tally->cpu] != &tsl_heap_nobody)
-            defect = check_pool(self, &self->cpus[tally->cpu]->pools[i], i, tally);
+            defect = check_pool(&self->cpus[tally->cpu]->pools[i], &self->classes[i], tally);
+        if (defect.rule != 0)
+            return defect;
+    }
+    struct tsl_list *link;
+    TSL_LIST_EACH(link, &self->caches)
+    {
+        const struct tsl_heap_cache *cache = TSL_CONTAINER_OF(link, struct tsl_heap_cache, link);
+        struct tsl_defect defect = check_pool(&cache->pool, &cache->class, tally);
         if (defect.rule != 0)
             return defect;
     }

@@ -65,7 +65,7 @@ static unsigned slab_pages(size_t block_bytes, size_t ceiling_pages)
     return best;
 }
 
-static void class_init(struct heap_class *class, uint32_t block_bytes, size_t ceiling_pages)
+void tsl_heap_class_shape(struct heap_class *class, uint32_t block_bytes, size_t ceiling_pages)
 {
     uint32_t lowest = block_bytes & (~block_bytes + 1);
 
@@ -96,6 +96,6 @@ static void table_init(struct tsl_heap *self)
 void tsl_heap_classes_init(struct tsl_heap *self, size_t ceiling_pages)
 {
     for (unsigned i = 0; i < HEAP_CLASSES; i++)
-        class_init(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
+        tsl_heap_class_shape(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
     table_init(self);
 }

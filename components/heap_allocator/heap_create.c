@@ -39,6 +39,7 @@ static void lists_init(struct tsl_heap *self)
     tsl_list_init(&self->large);
     tsl_list_init(&self->parked);
     tsl_list_init(&self->shrinkers);
+    tsl_list_init(&self->caches);
 }
 
 static void flat_map_init(struct tsl_heap *self, const struct head_shape *shape)

@@ -34,7 +34,7 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
     struct heap_run *run = heap_map_at(self, address);
 
     out->block_bytes = 0;
-    if (run == &tsl_heap_nowhere)
+    if (run == &tsl_heap_nowhere || run->class_index == HEAP_CACHE)
         return TSL_FOREIGN;
     if (!tsl_is_aligned(address, TSL_HEAP_ALIGN))
         return TSL_MISALIGNED;

@@ -393,5 +393,7 @@ size_t tsl_heap_trim(struct tsl_heap *self)
 
     tsl_heap_recall(self);
     pages += shed(self, true);
+    if (self->trim_caches != NULL)
+        pages += self->trim_caches(self);
     return pages + tsl_heap_record_trim(self);
 }

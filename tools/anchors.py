@@ -26,6 +26,7 @@ def host(meaning, goal, **cited):
 ANCHORS = {
     "frames.pair0": linux("one frame, alloc + free", 60, 703, 674, 674),
     "frames.pair9": linux("512 frames, alloc + free", 100, 9969, 18332, 10471),
+    "frames.batch": Anchor("64 frames a call, alloc + free, a frame"),
     "frames.hot50": host("pair at 50 % full", 4, llfree=71, buddy_alloc=221, bitmap=3),
     "frames.hot50_pinned": host("the same, flags saved and restored around each call", 9),
     "frames.hot95": host("pair at 95 % full", None),

@@ -63,6 +63,19 @@ static bool frame_pair9(unsigned count)
     return frame_pairs(count, 9);
 }
 
+/* `count` frames in calls for 64, given back in the same calls. */
+static bool frame_batches(unsigned count)
+{
+    static struct tsl_frame taken[64];
+    struct tsl_frames *frames = tsl_system()->frames;
+    tsl_word freed;
+    for (unsigned i = 0; i < count; i += TSL_COUNT_OF(taken))
+        if (tsl_frames_alloc_bulk(frames, 0, taken, TSL_COUNT_OF(taken)) != TSL_COUNT_OF(taken) ||
+            tsl_frames_free_bulk(frames, taken, TSL_COUNT_OF(taken), &freed) != TSL_OK)
+            return false;
+    return true;
+}
+
 static bool kmalloc_pairs(unsigned count, size_t bytes)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -224,6 +237,7 @@ bool kernel_main(const struct platform_boot *boot)
     }
     shuffle_frees();
     return row("frames.pair0", frame_pair0, 1024) && row("frames.pair9", frame_pair9, 1024) &&
+           row("frames.batch", frame_batches, 1024) &&
            row("kmalloc.pair64", kmalloc_pair64, 1024) &&
            row("kmalloc.pair1k", kmalloc_pair1k, 1024) &&
            row("kmalloc.pair4k", kmalloc_pair4k, 1024) && batch_rows() &&

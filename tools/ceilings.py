@@ -6,7 +6,8 @@ Owns: the comparison. The ceilings are in a file: one line for each row, one col
 the names of the machines in the line before; a first line says which compiler they are for.
 Needs: qemu_run.py beside it. Callers: the tests ceilings-* (tests/bench/meson.build), people.
 
-Instructions are counted by QEMU, the same in every run, so there is no tolerance. Whoever makes an
+Instructions are counted by QEMU, the same in every run, so there is no tolerance; only rows that
+depend on where earlier ones left things have some room, in the file. Whoever makes an
 operation dearer with good reason raises its ceiling in the same change; whoever makes it cheaper
 lowers it:
 
@@ -15,11 +16,16 @@ lowers it:
 
 import argparse
 import json
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+
+# Rows whose count depends a little on where earlier rows left things: their ceilings get room.
+DEPENDS_ON_LAYOUT = ("valloc.", "kmalloc.batch", "kfree.random")
+ROOM = 1.08
 
 MACHINES = ("x86_64", "x86_64_la57", "x86_32", "x86_32_pae")
 
@@ -29,7 +35,8 @@ def print_ceilings(path, compiler):
     rows = {}
     for row in json.loads(path.read_text(encoding="utf-8")):
         if row["unit"] == "instructions":
-            rows.setdefault(row["name"], {})[row["arch"]] = row["value"]
+            room = ROOM if row["name"].startswith(DEPENDS_ON_LAYOUT) else 1
+            rows.setdefault(row["name"], {})[row["arch"]] = math.ceil(row["value"] * room)
     print("# SPDX-License-Identifier: MIT\n# Instructions that each row of the kernel `bench` may "
           "take at most; tools/ceilings.py compares and makes this file.")
     print(f"compiler {compiler}\n\nmachine              " +
@@ -78,7 +85,7 @@ def judge(name, value, ceiling):
         return f"ok - {name}: {value} # SKIP it has no ceiling"
     if value > ceiling:
         return f"not ok - {name}: {value} instructions, ceiling {ceiling}"
-    lower = f" (the ceiling is {ceiling}: lower it)" if value < ceiling else ""
+    lower = f" (the ceiling is {ceiling}: lower it)" if value * ROOM < ceiling else ""
     return f"ok - {name}: {value}{lower}"
 
 

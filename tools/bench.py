@@ -314,7 +314,8 @@ def write_json(path, rows):
 
 def main():
     arguments = parse_arguments(sys.argv[1:])
-    builds.require_packages("build", "host32", "qemu")
+    builds.require_packages("build", "host32", "qemu",
+                            *(["mallocs"] if "heap" in arguments.groups else []))
     screen = Screen()
     steps = sys.stderr.isatty() and Screen(sys.stderr)
     bench = Bench(arguments, steps.progress if steps else lambda text: None)

@@ -5,14 +5,16 @@
 # Needs: /bin/sh; apt-get when something is missing.
 # Called by: run, check, bench and the Python behind them, with the names of what they need.
 #
-#   tools/packages.sh NEED...        NEED is one of: build host32 qemu clang
+#   tools/packages.sh NEED...        NEED is one of: build host32 qemu clang mallocs
 #
 # Ends with 0 when everything is there (or was installed), with 3 when it is not; then it has
-# printed the one command to type. It recognises a program by trying it, not by asking dpkg, so a
+# printed the one command to type. `mallocs` is optional: what of it cannot be installed is left out,
+# and said. It recognises a program by trying it, not by asking dpkg, so a
 # compiler that came from elsewhere counts.
 set -u
 
 missing=
+optional=
 want() { # want PACKAGE: notes it once
     case " $missing " in *" $1 "*) ;; *) missing="$missing${missing:+ }$1" ;; esac
 }
@@ -46,11 +48,23 @@ need_clang() {
     try_compiler clang -fsanitize=address,undefined || want libclang-rt-dev
 }
 
+# Others' mallocs, to be measured beside ours.
+need_mallocs() {
+    for pair in libmimalloc.so.2=libmimalloc2.0 libjemalloc.so.2=libjemalloc2 \
+        libtcmalloc_minimal.so.4=libtcmalloc-minimal4; do
+        found=
+        for folder in /usr/lib/*-linux-gnu /usr/lib; do
+            [ -e "$folder/${pair%%=*}" ] && found=yes
+        done
+        [ -n "$found" ] || optional="$optional${optional:+ }${pair#*=}"
+    done
+}
+
 for need in "$@"; do
     case $need in
-    build | host32 | qemu | clang) "need_$need" ;;
+    build | host32 | qemu | clang | mallocs) "need_$need" ;;
     *)
-        echo "packages.sh: unknown need '$need' (one of: build host32 qemu clang)" >&2
+        echo "packages.sh: unknown need '$need' (one of: build host32 qemu clang mallocs)" >&2
         exit 2
         ;;
     esac
@@ -67,8 +81,32 @@ refuse_old_meson() {
     esac
 }
 
+# As whom apt-get runs; fails when we may not.
+as_root() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    if [ "$(id -u)" = 0 ]; then
+        become=
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true >/dev/null 2>&1; then
+        become="sudo -n"
+    else
+        return 1
+    fi
+}
+
+# One by one: the name of one may differ in the next release.
+install_optional() {
+    for package in $optional; do
+        if ! as_root || ! $become env DEBIAN_FRONTEND=noninteractive apt-get \
+            -o DPkg::Lock::Timeout=60 install -y --no-install-recommends "$package" \
+            >/dev/null 2>&1 </dev/null; then
+            echo "Left out, since it is not installed: $package" >&2
+        fi
+    done
+}
+
 if [ -z "$missing" ]; then
     refuse_old_meson
+    install_optional
     exit 0
 fi
 
@@ -79,11 +117,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
 fi
 
 install="apt-get install -y --no-install-recommends $missing"
-if [ "$(id -u)" = 0 ]; then
-    become=
-elif command -v sudo >/dev/null 2>&1 && sudo -n true >/dev/null 2>&1; then
-    become="sudo -n"
-else
+if ! as_root; then
     echo "Some packages are missing. Type this, then try again:" >&2
     echo "    sudo apt-get update && sudo $install" >&2
     exit 3
@@ -104,3 +138,4 @@ quietly $become env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeou
 quietly $become env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
     install -y --no-install-recommends $missing
 refuse_old_meson
+install_optional

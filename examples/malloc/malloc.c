@@ -47,12 +47,13 @@ static void *no_memory(void)
     return NULL;
 }
 
-/* Size 0 gets a block too: programs exist that write a byte there. */
-static void *take(size_t bytes)
+/* Everything but the ordinary case: the first call, sizes of 0 (programs exist that write a byte
+ * there), sizes beyond any object. */
+static TSL_NOINLINE void *take_slowly(size_t bytes)
 {
-    if (TSL_UNLIKELY(process_heap == NULL))
+    if (process_heap == NULL)
         process_start();
-    if (TSL_UNLIKELY(process_heap == NULL || bytes > LARGEST))
+    if (process_heap == NULL || bytes > LARGEST)
         return NULL;
     return tsl_heap_alloc(process_heap, bytes + (bytes == 0));
 }
@@ -65,10 +66,21 @@ static void *spoil(void *block, size_t bytes)
     return block;
 }
 
+static TSL_NOINLINE void *malloc_slowly(size_t bytes)
+{
+    void *block = spoil(take_slowly(bytes), bytes);
+    return block != NULL ? block : no_memory();
+}
+
 void *malloc(size_t bytes)
 {
-    void *block = spoil(take(bytes), bytes);
-    return TSL_LIKELY(block != NULL) ? block : no_memory();
+    struct tsl_heap *heap = process_heap;
+
+    if (TSL_LIKELY(heap != NULL && bytes - 1 < PAGES_CLEAN_BYTES - 1)) {
+        void *block = tsl_heap_alloc(heap, bytes);
+        return TSL_LIKELY(block != NULL) ? block : no_memory();
+    }
+    return malloc_slowly(bytes);
 }
 
 /* A free leaves errno alone. */
@@ -100,7 +112,7 @@ void *calloc(size_t count, size_t size)
 
     if (!tsl_checked_mul(count, size, &bytes))
         return no_memory();
-    void *block = take(bytes);
+    void *block = take_slowly(bytes);
     if (block == NULL)
         return no_memory();
     make_zero(block, bytes);

@@ -221,12 +221,19 @@ void cfree(void *block)
     free(block);
 }
 
+/* The size is the one that malloc or calloc was asked for: another one is misuse. */
 void free_sized(void *block, size_t bytes)
 {
-    (void)bytes;
-    free(block);
+    if (block == NULL)
+        return;
+    enum tsl_status status = process_heap != NULL
+                                 ? tsl_heap_free_sized(process_heap, block, bytes + (bytes == 0))
+                                 : TSL_FOREIGN;
+    if (TSL_UNLIKELY(status != TSL_OK))
+        process_misuse("free_sized", block, status);
 }
 
+/* What an alignment adds is not known here. */
 void free_aligned_sized(void *block, size_t align, size_t bytes)
 {
     (void)align;

@@ -9,9 +9,10 @@
  *
  *   malloc_stress ROUNDS THREADS     prints `done by N threads`, ends with 0
  *   malloc_stress rules              errno, sizes of 0, alignments; prints the failed ones
- *   malloc_stress double | inside | stray    a misuse that a good malloc stops
+ *   malloc_stress double | inside | size | stray    a misuse that a good malloc stops
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -315,6 +316,14 @@ static int misuse(const char *kind)
         free(block);
     } else if (strcmp(kind, "inside") == 0) {
         free(block + 16);
+    } else if (strcmp(kind, "size") == 0) {
+        void (*sized)(void *, size_t) = NULL;
+        *(void **)&sized = dlsym(RTLD_DEFAULT, "free_sized");
+        if (sized == NULL)
+            fail("no free_sized");
+        sized(block, 64);
+        block = malloc(64);
+        sized(block, 4000);
     } else {
         char *volatile stray = here;
         free(stray);

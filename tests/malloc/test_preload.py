@@ -125,7 +125,8 @@ def test_stress(tap, library, stress):
     compare(tap, library, "errno, sizes of 0, alignments", [stress, "rules"], "")
     compare(tap, library, "4 threads with forks", [stress, "20000", "4"], "")
     compare(tap, library, "80 threads, more than CPUs", [stress, "300", "80"], "")
-    for kind, words in [("double", "double free"), ("inside", "invalid"), ("stray", "foreign")]:
+    for kind, words in [("double", "double free"), ("inside", "invalid"), ("size", "free_sized"),
+                        ("stray", "foreign")]:
         status, out, error = run([stress, kind], library)
         tap.check(status == -signal.SIGABRT and words in error and "not stopped" not in out,
                   f"misuse '{kind}' ends the program with a report", f"{status} {out} {error}")

@@ -204,7 +204,7 @@ static tsl_word find_whole(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->whole, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if (area_state(self, area) == AREA_OPEN && tsl_frames_area_is_full_free(self, area))
+        if (area_state(self, area) == AREA_OPEN && area_is_whole(self, area))
             return area;
         tsl_frames_withdraw(self, &self->whole, area);
         area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
@@ -306,19 +306,6 @@ static bool take_on_route(struct search *search)
     return false;
 }
 
-/* The common case of a huge block: the one that was given back last; its number, or 0. */
-static tsl_word take_last_huge(struct tsl_frames *self)
-{
-    tsl_pin pin = tsl_cpu_pin();
-    struct frames_slot *slot = hot_slot(self);
-    tsl_word area = slot->whole;
-    bool is_taken = area != FRAMES_NONE && tsl_frames_huge_take(self, this_cpu(self), area);
-    if (is_taken)
-        tsl_atomic_store(&slot->whole, FRAMES_NONE);
-    tsl_cpu_unpin(pin);
-    return is_taken ? area * AREA_FRAMES + tsl_frames_shift_of(self, area) : 0;
-}
-
 /* Any order, all zones; the first frame's number or 0. */
 static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned flags)
 {
@@ -365,8 +352,8 @@ static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned 
 }
 
 /* What needs more than what this CPU has at hand. */
-static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order, unsigned flags,
-                                  struct tsl_frame *out)
+TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order,
+                                               unsigned flags, struct tsl_frame *out)
 {
     if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
@@ -387,12 +374,12 @@ static enum tsl_status alloc_long(struct tsl_frames *self, unsigned order, unsig
     return TSL_OK;
 }
 
-/* Whether nothing stands against what this CPU has at hand. Claimed frames are past the reserves:
- * tsl_frames_reserve_allows() sees to that. */
+/* Whether nothing stands against what this CPU has at hand. What is claimed is past all reserves and
+ * watermarks: nobody claims while one is near. */
 static inline bool is_plain(const struct tsl_frames *self, unsigned flags)
 {
-    return ((flags & ~tsl_atomic_load_u32(&self->plain_flags)) | tsl_atomic_load(&self->rules)) ==
-           0;
+    return (flags & tsl_atomic_load_u32(&self->special_flags)) == 0 &&
+           (TSL_NODES == 1 || tsl_atomic_load(&self->rules) == 0);
 }
 
 /* A single frame out of the next word of the area that this CPU owns; its number, or 0. */
@@ -409,28 +396,47 @@ static tsl_word take_next_word(struct tsl_frames *self)
     return number;
 }
 
-/* All but a single frame of the claimed word. Out of line, so that the common case below needs no
- * registers saved. */
-TSL_NOINLINE static enum tsl_status alloc_other(struct tsl_frames *self, unsigned order,
-                                                unsigned flags, struct tsl_frame *out)
+/* When the claimed word is used up. */
+TSL_NOINLINE static enum tsl_status alloc_next(struct tsl_frames *self, unsigned order,
+                                               unsigned flags, struct tsl_frame *out)
 {
-    tsl_word number = 0;
-    if (is_plain(self, flags)) {
-        if (order == 0)
-            number = take_next_word(self);
-        else if (order == TSL_FRAMES_HUGE_ORDER && tsl_frames_is_plenty(self))
-            number = take_last_huge(self);
-    }
+    tsl_word number = take_next_word(self);
     if (number == 0)
         return alloc_long(self, order, flags, out);
     out->number = number;
     return TSL_OK;
 }
 
+/* The common case of a huge block: the one that was given back last. */
+TSL_NOINLINE static enum tsl_status alloc_huge(struct tsl_frames *self, unsigned order,
+                                               unsigned flags, struct tsl_frame *out)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word number = slot->whole;
+    tsl_word area = (number - self->main.shift) / AREA_FRAMES;
+    if (number != 0 && (self->watched | tsl_atomic_load(&self->rules)) == 0 &&
+        state_swap(self, area, AREA_OPEN, AREA_TRYING)) {
+        slot->whole = 0;
+        if (TSL_LIKELY(area_is_whole(self, area))) {
+            state_decide_huge(self, area);
+            slot_account(self, own_top_zone(self), slot, (tsl_word)0 - TSL_FRAMES_PER_AREA);
+            tsl_cpu_unpin(pin);
+            out->number = number;
+            return TSL_OK;
+        }
+        state_set(self, area, AREA_OPEN);
+        tsl_frames_publish(self, area);
+    }
+    tsl_cpu_unpin(pin);
+    return alloc_long(self, order, flags, out);
+}
+
+/* The rest is out of line, so that the common case needs no registers saved. */
 enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
                                  struct tsl_frame *out)
 {
-    if (TSL_LIKELY(is_plain(self, flags) && order == 0)) {
+    if (TSL_LIKELY(order == 0 && is_plain(self, flags))) {
         tsl_pin pin = tsl_cpu_pin();
         struct frames_slot *slot = hot_slot(self);
         tsl_word copy = tsl_atomic_load(&slot->copy);
@@ -441,8 +447,11 @@ enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsign
             return TSL_OK;
         }
         tsl_cpu_unpin(pin);
+        return alloc_next(self, order, flags, out);
     }
-    return alloc_other(self, order, flags, out);
+    return order == TSL_FRAMES_HUGE_ORDER && is_plain(self, flags)
+               ? alloc_huge(self, order, flags, out)
+               : alloc_long(self, order, flags, out);
 }
 
 tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct tsl_frame *out,

@@ -14,15 +14,6 @@
  */
 #include "physical_allocator_internal.h"
 
-bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area)
-{
-    const tsl_word *words = area_words(self, area);
-    tsl_word all = WORD_FULL;
-    for (unsigned i = 0; i < AREA_WORDS; i++)
-        all &= tsl_atomic_load(&words[i]);
-    return all == WORD_FULL;
-}
-
 bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
@@ -60,7 +51,7 @@ void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
         return; /* the owner publishes when it leaves */
     if (area_hint(self, area) >= ROOMY_FRAMES)
         put_in(&self->roomy, area);
-    if (tsl_frames_area_is_full_free(self, area))
+    if (area_is_whole(self, area))
         put_in(&self->whole, area);
 }
 
@@ -104,10 +95,10 @@ static bool try_whole(struct tsl_frames *self, tsl_word area)
 {
     while (TSL_CPUS > 1 && TSL_UNLIKELY(area_state(self, area) == AREA_TRYING)) {
     }
-    if (area_state(self, area) != AREA_OPEN || !tsl_frames_area_is_full_free(self, area) ||
+    if (area_state(self, area) != AREA_OPEN || !area_is_whole(self, area) ||
         !state_swap(self, area, AREA_OPEN, AREA_TRYING))
         return false;
-    if (TSL_CPUS == 1 || TSL_LIKELY(tsl_frames_area_is_full_free(self, area)))
+    if (TSL_CPUS == 1 || TSL_LIKELY(area_is_whole(self, area)))
         return true;
     state_set(self, area, AREA_OPEN);
     tsl_frames_publish(self, area);
@@ -116,7 +107,7 @@ static bool try_whole(struct tsl_frames *self, tsl_word area)
 
 static void decide_huge(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    tsl_atomic_store_release_u8(&self->states[area], AREA_HUGE);
+    state_decide_huge(self, area);
     account(self, cpu, area, (tsl_word)0 - TSL_FRAMES_PER_AREA);
 }
 
@@ -144,18 +135,11 @@ bool tsl_frames_huge_take_two(struct tsl_frames *self, struct frames_cpu *cpu, t
 
 bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    if (area_state(self, area) != AREA_HUGE)
-        return false;
-    tsl_atomic_store_u16(&self->hints[area], TSL_FRAMES_PER_AREA);
     if (!state_swap(self, area, AREA_HUGE, AREA_OPEN))
         return false;
-    if (TSL_UNLIKELY(!tree_has(&self->whole, area) || !tree_has(&self->roomy, area) ||
-                     !tree_has(&self->any, area)))
+    if (TSL_UNLIKELY(!is_whole_known(self, area)))
         tsl_frames_publish(self, area);
-    unsigned zone = zone_of(self, area);
-    struct frames_slot *slot = &cpu->slot[zone];
-    tsl_atomic_store(&slot->whole, area);
-    slot_account(self, zone, slot, TSL_FRAMES_PER_AREA);
+    account(self, cpu, area, TSL_FRAMES_PER_AREA);
     return true;
 }
 

@@ -34,23 +34,29 @@ static bool is_claim_affordable(const struct tsl_frames *self)
     return free >= kept + (margin < total / 4 ? margin : total / 4);
 }
 
-bool tsl_frames_is_plenty(const struct tsl_frames *self)
+void tsl_frames_set_watched(struct tsl_frames *self)
 {
     tsl_word wanted = self->reserve_exit + self->reserve_reclaim;
     if (TSL_FRAME_WATERMARKS && self->marks.crossed != NULL && self->marks.low > wanted)
         wanted = self->marks.low;
-    if (TSL_LIKELY(wanted == 0))
+    tsl_word margin = (tsl_word)TSL_CPUS * (SLOT_BATCH + TSL_WORD_BITS);
+    tsl_atomic_store(&self->watched, wanted == 0 ? 0 : wanted + margin);
+}
+
+bool tsl_frames_is_plenty(const struct tsl_frames *self)
+{
+    tsl_word watched = tsl_atomic_load(&self->watched);
+    if (TSL_LIKELY(watched == 0))
         return true;
     tsl_word free = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         free += tsl_atomic_load(&self->zone[zone].free);
-    tsl_word margin = (tsl_word)TSL_CPUS * (SLOT_BATCH + TSL_WORD_BITS);
-    return (intptr_t)free > 0 && free >= wanted + margin;
+    return (intptr_t)free > 0 && free >= watched;
 }
 
 bool tsl_frames_may_claim(struct tsl_frames *self)
 {
-    if (!tsl_cpu_is_online() || (tsl_atomic_load(&self->rules) & FRAMES_RULE_PRESSURE) != 0)
+    if (!tsl_cpu_is_online() || (tsl_atomic_load(&self->rules) & FRAMES_RULES_NO_CLAIMS) != 0)
         return false;
     uint32_t tight = tsl_atomic_load_u32(&self->tight);
     if (TSL_LIKELY(tight == 0))

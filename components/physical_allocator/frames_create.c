@@ -288,7 +288,7 @@ static void fill_zones(struct tsl_frames *self, unsigned node)
 }
 
 /* Flags that admit all frames there are. */
-static void note_plain_flags(struct tsl_frames *self)
+static void note_special_flags(struct tsl_frames *self)
 {
     uint32_t plain = TSL_FRAMES_RECLAIM | TSL_FRAMES_EXIT | TSL_FRAMES_LOW | TSL_FRAMES_DMA32;
     for (unsigned node = 0; node < node_count(self); node++) {
@@ -298,7 +298,7 @@ static void note_plain_flags(struct tsl_frames *self)
         if (place->dma32_limit < place->end_area)
             plain &= ~(uint32_t)TSL_FRAMES_DMA32;
     }
-    tsl_atomic_store_u32(&self->plain_flags, plain);
+    tsl_atomic_store_u32(&self->special_flags, ~plain);
 }
 
 static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
@@ -311,17 +311,14 @@ static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
         if (limit > tsl_atomic_load(&self->node[node].low_limit))
             tsl_atomic_store(&self->node[node].low_limit, limit);
     }
-    note_plain_flags(self);
+    note_special_flags(self);
 }
 
 static void fill_slots(struct tsl_frames *self)
 {
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        for (unsigned zone = 0; zone < zone_count(self); zone++) {
+    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+        for (unsigned zone = 0; zone < zone_count(self); zone++)
             frames_cpu_at(self, cpu)->slot[zone].area = FRAMES_NONE;
-            frames_cpu_at(self, cpu)->slot[zone].whole = FRAMES_NONE;
-        }
-    }
 }
 
 static void build(struct tsl_frames *self, const struct plan *plan)
@@ -343,6 +340,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     }
     self->main = self->spans[self->main_span];
     self->hot = &self->cpus[0].slot[self->node[0].top_zone];
+    self->hot_first = self->zone[self->node[0].top_zone].first_area;
+    tsl_frames_set_watched(self);
     fill_areas(self);
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         self->zone[zone].free = self->zone[zone].total;

@@ -91,17 +91,11 @@ static bool is_aligned(tsl_word number, unsigned order)
     return (number & (((tsl_word)1 << order) - 1)) == 0;
 }
 
-/* The cases that need no search. Before: pinned, order > 0. */
+/* A block that lies in the claimed word. Before: pinned, order > 0. */
 static bool give_block(struct tsl_frames *self, tsl_word number, unsigned order)
 {
-    if (order > TSL_FRAMES_HUGE_ORDER || !is_aligned(number, order))
-        return false;
-    if (order <= WORD_ORDER)
-        return give_claimed(hot_slot(self), number, (tsl_word)1 << order);
-    const struct frames_span *span = &self->main;
-    return order == TSL_FRAMES_HUGE_ORDER && number >= span->first && number < span->end &&
-           span->end - number >= AREA_FRAMES &&
-           tsl_frames_huge_give(self, this_cpu(self), (number - span->shift) / AREA_FRAMES);
+    return order <= WORD_ORDER && is_aligned(number, order) &&
+           give_claimed(hot_slot(self), number, (tsl_word)1 << order);
 }
 
 /* What the fast paths leave over: other places and sizes, and mistakes. */
@@ -138,14 +132,44 @@ TSL_NOINLINE static enum tsl_status free_other(struct tsl_frames *self, struct t
     return TSL_OK;
 }
 
+/* A huge block in the largest span and the top zone. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status free_huge(struct tsl_frames *self, struct tsl_frame frame,
+                                              tsl_pin pin)
+{
+    const struct frames_span *span = &self->main;
+    tsl_word area = (frame.number - span->shift) / AREA_FRAMES;
+    /* What is huge is an area of its span throughout, so its first frame is enough to look at. */
+    if (TSL_NODES > 1 || !is_aligned(frame.number, TSL_FRAMES_HUGE_ORDER) ||
+        frame.number < span->first || frame.number >= span->end || area < self->hot_first ||
+        !state_swap(self, area, AREA_HUGE, AREA_OPEN))
+        return free_other(self, frame, TSL_FRAMES_HUGE_ORDER, pin);
+    if (TSL_UNLIKELY(!is_whole_known(self, area)))
+        tsl_frames_publish(self, area);
+    struct frames_slot *slot = hot_slot(self);
+    slot->whole = frame.number;
+    slot_account(self, own_top_zone(self), slot, TSL_FRAMES_PER_AREA);
+    tsl_cpu_unpin(pin);
+    frames_watch_free(self);
+    return TSL_OK;
+}
+
 /* While memory is short nobody claims, so that what goes into a claimed word need not be watched. */
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     tsl_pin pin = tsl_cpu_pin();
-    struct frames_slot *slot = hot_slot(self);
-    if (TSL_LIKELY(order == 0) && give_claimed(slot, frame.number, 1)) {
-        tsl_cpu_unpin(pin);
-        return TSL_OK;
+    if (TSL_LIKELY(order == 0)) {
+        struct frames_slot *slot = hot_slot(self);
+        tsl_word offset = frame.number - slot->number;
+        if (TSL_LIKELY(offset < slot->bits)) {
+            tsl_word copy = tsl_atomic_load(&slot->copy);
+            if (TSL_LIKELY(((copy | tsl_atomic_load(slot->word)) >> offset & 1) == 0)) {
+                tsl_atomic_store(&slot->copy, copy | (tsl_word)1 << offset);
+                tsl_cpu_unpin(pin);
+                return TSL_OK;
+            }
+        }
+    } else if (order == TSL_FRAMES_HUGE_ORDER) {
+        return free_huge(self, frame, pin);
     }
     return free_other(self, frame, order, pin);
 }

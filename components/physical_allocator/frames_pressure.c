@@ -70,6 +70,7 @@ enum tsl_status tsl_frames_set_watermarks(struct tsl_frames *self,
                                             .crossed = marks->crossed,
                                             .context = marks->context};
     }
+    tsl_frames_set_watched(self);
     update_rule(self);
     tsl_frames_watch_slowly(self);
     return TSL_OK;

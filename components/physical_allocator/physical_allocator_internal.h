@@ -60,7 +60,7 @@
 #define AREA_TRYING    254u
 #define AREA_HUGE      255u /* taken whole; its bits in the bitmap stay 1 */
 
-_Static_assert(TSL_FRAMES_PER_AREA % (8 * sizeof(tsl_word)) == 0, "an area is whole words");
+_Static_assert(AREA_WORDS % 8 == 0, "an area is looked through by eight words at a time");
 _Static_assert(TSL_CPUS <= 2 * AREA_TAGS, "a tag stands for two CPUs at most");
 
 /* Levels of a search tree: with 32-bit words 2^23 areas (2^32 frames) need five. */
@@ -94,10 +94,10 @@ struct frames_slot {
     tsl_word number; /* of the claimed word's first frame */
     tsl_word *word;  /* the claimed word, or where in the area the last claim was */
     tsl_word area;   /* that this CPU owns; FRAMES_NONE: none. Set before the first claim in it */
-    tsl_word whole;  /* an area given back as a huge block lately; FRAMES_NONE: none. Only a hint */
+    tsl_word whole;  /* first frame of a huge block given back lately, 0: none. Only a hint */
     tsl_word delta; /* frames that went into shared words less those that came out, by this CPU, not
                         yet in the zone's count (signed) */
-    uint32_t bits;  /* TSL_WORD_BITS: all of the claimed word is RAM; 0: free must look closer */
+    tsl_word bits;  /* TSL_WORD_BITS: all of the claimed word is RAM; 0: free must look closer */
     uint32_t turn;  /* odd: `word` and `copy` are changing and do not belong together */
 };
 
@@ -157,6 +157,9 @@ enum frames_rule {
     FRAMES_RULE_PRESSURE = 1 << 3, /* below a watermark: every change is looked at */
 };
 
+/* With these nobody claims, so that what CPUs have at hand needs no look at the rules. */
+#define FRAMES_RULES_NO_CLAIMS ((tsl_word)FRAMES_RULE_LOWMEM | FRAMES_RULE_PRESSURE)
+
 /* Banks of RAM that can be switched off: frames_banks.c. */
 struct frames_banks {
     struct tsl_lock lock; /* held while one is switched */
@@ -169,9 +172,11 @@ struct frames_banks {
 
 struct tsl_frames {
     tsl_word magic;
-    uint32_t plain_flags; /* flags that exclude nothing here and now; atomic */
-    uint32_t tight;       /* not 0: no CPU claims; counts down to the next look at what is free */
-    tsl_word rules;       /* enum frames_rule; if any, all requests take the long way; atomic */
+    uint32_t special_flags; /* flags that exclude some frames here and now; atomic */
+    uint32_t tight;         /* not 0: no CPU claims; counts down to the next look at what is free */
+    tsl_word rules;         /* enum frames_rule; if any, all requests take the long way; atomic */
+    tsl_word watched;       /* with fewer free frames a reserve or watermark may be near; 0: none */
+    tsl_word hot_first;     /* the first area of the top zone, when TSL_NODES is 1 */
     struct frames_slot *hot; /* CPU 0's slot of the top zone, when TSL_NODES is 1 */
     struct frames_cpu *cpus; /* one every cpu_stride() bytes */
     tsl_word *words;         /* AREA_WORDS an area; 1 = free */
@@ -334,7 +339,7 @@ static inline struct frames_slot *hot_slot(struct tsl_frames *self)
 {
     if (TSL_NODES > 1)
         return &this_cpu(self)->slot[own_top_zone(self)];
-    size_t cpu = TSL_CPUS == 1 ? 0 : tsl_cpu_this();
+    size_t cpu = TSL_CPUS == 1 ? 0 : tsl_cpu_index();
     return (struct frames_slot *)(void *)((char *)self->hot + cpu * sizeof(struct frames_cpu));
 }
 
@@ -533,10 +538,40 @@ void tsl_frames_note_peak(struct tsl_frames *self);
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area);
 /* Removes an area from a tree, unless it belongs there after all. */
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
-bool tsl_frames_area_is_full_free(const struct tsl_frames *self, tsl_word area);
 bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area);
 /* Counts an area's free frames into its hint. */
 void tsl_frames_recount(struct tsl_frames *self, tsl_word area);
+/* All 512 frames are in the area's words. */
+static inline bool area_is_whole(const struct tsl_frames *self, tsl_word area)
+{
+    const tsl_word *words = area_words(self, area);
+    tsl_word all = WORD_FULL;
+    for (unsigned i = 0; i < AREA_WORDS; i += 8) {
+        all &= tsl_atomic_load(&words[i]) & tsl_atomic_load(&words[i + 1]);
+        all &= tsl_atomic_load(&words[i + 2]) & tsl_atomic_load(&words[i + 3]);
+        all &= tsl_atomic_load(&words[i + 4]) & tsl_atomic_load(&words[i + 5]);
+        all &= tsl_atomic_load(&words[i + 6]) & tsl_atomic_load(&words[i + 7]);
+    }
+    return all == WORD_FULL;
+}
+
+/* Ends the trying of an area that turned out to be whole: it is huge. Not booked. */
+static inline void state_decide_huge(struct tsl_frames *self, tsl_word area)
+{
+    tsl_atomic_store_u16(&self->hints[area], TSL_FRAMES_PER_AREA);
+    tsl_atomic_store_release_u8(&self->states[area], AREA_HUGE);
+}
+
+/* Whether the trees that must know an open and whole area do. */
+static inline bool is_whole_known(const struct tsl_frames *self, tsl_word area)
+{
+    tsl_word word = area / TSL_WORD_BITS;
+    tsl_word all = tsl_atomic_load(&self->any.level[0][word]) &
+                   tsl_atomic_load(&self->roomy.level[0][word]) &
+                   tsl_atomic_load(&self->whole.level[0][word]);
+    return (all >> (area % TSL_WORD_BITS) & 1) != 0;
+}
+
 /* A whole area becomes one huge block; false if it is not open and wholly free. Booked. */
 bool tsl_frames_huge_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area);
 /* The same for an area and the next one, both or none. */
@@ -581,6 +616,8 @@ static inline unsigned tag_of(unsigned cpu)
 /* Whether so much is free, whatever the CPUs hold back and claim next, that neither reserves nor
  * watermarks need a closer look. Cost: O(zones). Any context. */
 bool tsl_frames_is_plenty(const struct tsl_frames *self);
+/* Computes `watched`. */
+void tsl_frames_set_watched(struct tsl_frames *self);
 /* Whether CPUs may claim at present; see `tight`. */
 bool tsl_frames_may_claim(struct tsl_frames *self);
 /* This CPU becomes the owner of an open area, with no word claimed yet; false if it is not open.

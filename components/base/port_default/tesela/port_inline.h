@@ -31,4 +31,10 @@ static inline unsigned tsl_cpu_this(void)
     return tsl_port_cpu_id();
 }
 
+/* The same number in the width of an address, for reaching into an array by it. */
+static inline size_t tsl_cpu_index(void)
+{
+    return tsl_port_cpu_id();
+}
+
 #endif

@@ -37,4 +37,12 @@ static inline unsigned tsl_cpu_this(void)
     return id;
 }
 
+/* The same number in the width of an address: the load itself widens it. */
+static inline size_t tsl_cpu_index(void)
+{
+    size_t index;
+    __asm__ volatile("mov %%gs:%c1, %0" : "=r"(index) : "i"(PORT_INLINE_ID_OFFSET));
+    return index;
+}
+
 #endif

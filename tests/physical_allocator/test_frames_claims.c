@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_frames_claims.c: what CPUs keep for themselves, and how it comes back.
+ *
+ * Owns:    the suite `frames_claims`. Host only; all CPUs in one thread.
+ * Needs:   frames_world.h, the test port, the component's internal header to look at slots.
+ * Callers: the unit suite. CPUs that run at the same time are in threads_frames.c.
+ */
+#include "frames_world.h"
+#include "host_port.h"
+#include "physical_allocator_internal.h"
+#include "tap.h"
+
+#include <tesela/cpu.h>
+
+#define FRAMES_16M (16 * MIB / TSL_PAGE_BYTES)
+
+static struct world world;
+static struct tsl_frame taken[FRAMES_16M];
+
+/* 16 MiB and two CPUs, of which this thread is CPU 0. */
+static bool make(void)
+{
+    bool is_made = world_pc(&world, 16 * MIB) == TSL_OK;
+    world_join(TSL_CPUS > 1 ? 2 : 1);
+    return is_made;
+}
+
+static void end(void)
+{
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    world_part(TSL_CPUS > 1 ? 2 : 1);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
+static struct tsl_frame take_as(unsigned cpu)
+{
+    struct tsl_frame frame = {0};
+    host_port_set_cpu(cpu);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame), TSL_OK);
+    return frame;
+}
+
+static enum tsl_status free_as(unsigned cpu, struct tsl_frame frame)
+{
+    host_port_set_cpu(cpu);
+    return tsl_frames_free(world.frames, frame, 0);
+}
+
+/* Areas that this CPU owns, and free frames it has claimed. */
+static unsigned owned_by(unsigned cpu, unsigned *claimed)
+{
+    unsigned owned = 0;
+    *claimed = 0;
+    for (unsigned zone = 0; zone < zone_count(world.frames); zone++) {
+        const struct frames_slot *slot = &frames_cpu_at(world.frames, cpu)->slot[zone];
+        owned += slot->area != FRAMES_NONE;
+        *claimed += tsl_bits_count(slot->copy);
+    }
+    return owned;
+}
+
+static void what_is_kept_comes_back_on_leaving(void)
+{
+    unsigned claimed;
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    REQUIRE(make());
+    tsl_word total = world_free(&world);
+    struct tsl_frame frame = take_as(1);
+    CHECK_EQ(owned_by(1, &claimed), 1);
+    CHECK(claimed > 0);
+    CHECK_EQ(world_free(&world), total - 1);
+    tsl_cpu_leave();
+    CHECK_EQ(owned_by(1, &claimed), 0);
+    CHECK_EQ(claimed, 0);
+    CHECK_EQ(world_free(&world), total - 1);
+    /* Off line it works on shared words. */
+    CHECK_STATUS(free_as(1, frame), TSL_OK);
+    frame = take_as(1);
+    CHECK_EQ(owned_by(1, &claimed), 0);
+    CHECK_STATUS(free_as(1, frame), TSL_OK);
+    CHECK_EQ(world_free(&world), total);
+    end();
+}
+
+static void draining_gives_all_back(void)
+{
+    unsigned claimed;
+    REQUIRE(make());
+    struct tsl_frame frame = take_as(0);
+    CHECK_EQ(owned_by(0, &claimed), 1);
+    tsl_frames_drain(world.frames);
+    CHECK_EQ(owned_by(0, &claimed), 0);
+    CHECK_EQ(claimed, 0);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(free_as(0, frame), TSL_OK);
+    end();
+}
+
+static void the_last_frame_is_found_in_another_cpus_claim(void)
+{
+    unsigned claimed;
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    REQUIRE(make());
+    tsl_word total = world_free(&world);
+    struct tsl_frame kept = take_as(1);
+    CHECK(owned_by(1, &claimed) == 1 && claimed > 0);
+    tsl_word count = 1;
+    host_port_set_cpu(0);
+    while (tsl_frames_alloc(world.frames, 0, 0, &taken[0]) == TSL_OK)
+        count++;
+    CHECK_EQ(count, total);
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_STATUS(free_as(1, kept), TSL_OK);
+    host_port_set_cpu(0);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &taken[0]), TSL_OK);
+    CHECK_EQ(taken[0].number, kept.number);
+    end();
+}
+
+static tsl_word take_all(unsigned order)
+{
+    struct tsl_frame frame;
+    tsl_word count = 0;
+    while (tsl_frames_alloc(world.frames, order, 0, &frame) == TSL_OK)
+        count++;
+    return count;
+}
+
+/* An area that is wholly free but for an owner stands in nobody's way. */
+static void blocks_are_found_in_owned_areas(void)
+{
+    static const unsigned orders[] = {1, 5, 8, 9, 10};
+    for (unsigned i = 0; i < TSL_COUNT_OF(orders); i++) {
+        REQUIRE(make());
+        tsl_word wanted = take_all(orders[i]);
+        end();
+        for (unsigned cpu = 0; cpu < 2 && cpu < TSL_CPUS; cpu++) {
+            REQUIRE(make());
+            CHECK_STATUS(free_as(cpu, take_as(cpu)), TSL_OK);
+            host_port_set_cpu(0);
+            CHECK_EQ(take_all(orders[i]), wanted);
+            end();
+        }
+    }
+}
+
+static void ranges_are_found_in_owned_areas(void)
+{
+    unsigned other = TSL_CPUS > 1 ? 1 : 0;
+    REQUIRE(make());
+    CHECK_STATUS(free_as(other, take_as(other)), TSL_OK);
+    host_port_set_cpu(0);
+    CHECK_STATUS(tsl_frames_reserve(world.frames, 0, 16 * MIB), TSL_OK);
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_STATUS(tsl_frames_release(world.frames, 0, 16 * MIB), TSL_OK);
+    CHECK_STATUS(free_as(other, take_as(other)), TSL_OK);
+    host_port_set_cpu(0);
+    struct tsl_frames_run run = {.count = world_free(&world) - 200, .align_frames = 1};
+    run.count = run.count / 2 + run.count / 4; /* more than all areas but one hold */
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &taken[0]), TSL_OK);
+    end();
+}
+
+static void check_double_frees(void)
+{
+    struct tsl_frame a = take_as(1);
+    struct tsl_frame b = take_as(1);
+    tsl_word free = world_free(&world);
+    /* Into the owner's copy first, then by another. */
+    CHECK_STATUS(free_as(1, a), TSL_OK);
+    CHECK(tsl_frames_is_free(world.frames, a));
+    CHECK_STATUS(free_as(0, a), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, a, 1), TSL_DOUBLE_FREE);
+    CHECK_STATUS(free_as(1, a), TSL_DOUBLE_FREE);
+    /* Into the shared word first, then by the owner. */
+    CHECK_STATUS(free_as(0, b), TSL_OK);
+    CHECK(tsl_frames_is_free(world.frames, b));
+    CHECK_STATUS(free_as(1, b), TSL_DOUBLE_FREE);
+    CHECK_STATUS(free_as(0, b), TSL_DOUBLE_FREE);
+    CHECK_EQ(world_free(&world), free + 2);
+}
+
+static void double_frees_are_seen_across_cpus(void)
+{
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    REQUIRE(make());
+    check_double_frees(); /* in the first word, of which frame 0 is not RAM */
+    for (unsigned i = 0; i < TSL_WORD_BITS; i++)
+        (void)take_as(1);
+    check_double_frees(); /* in one that is RAM throughout */
+    end();
+}
+
+static void reserves_hold_whoever_asks(void)
+{
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    world_end(&world);
+    world.config.reserve_exit = 100;
+    REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+    world_join(TSL_CPUS > 1 ? 2 : 1);
+    struct tsl_frame frame;
+    /* Many in a row, so that who may claim goes past the reserve out of its claim. */
+    for (unsigned turn = 0; tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK; turn++)
+        host_port_set_cpu(TSL_CPUS > 1 ? turn / 40 % 2 : 0);
+    CHECK_EQ(world_free(&world), 100);
+    end();
+}
+
+static void bulk_calls_take_and_give(void)
+{
+    REQUIRE(make());
+    tsl_word total = world_free(&world);
+    tsl_word freed = 77;
+    CHECK_EQ(tsl_frames_alloc_bulk(world.frames, 0, taken, 1000), 1000);
+    CHECK_EQ(world_free(&world), total - 1000);
+    for (unsigned i = 0; i < 1000; i++)
+        CHECK(!tsl_frames_is_free(world.frames, taken[i]));
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, 1000, &freed), TSL_OK);
+    CHECK_EQ(freed, 1000);
+    CHECK_EQ(world_free(&world), total);
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, 0, &freed), TSL_OK);
+    CHECK_EQ(freed, 0);
+    /* All there are, and then less than asked for. */
+    CHECK_EQ(tsl_frames_alloc_bulk(world.frames, 0, taken, FRAMES_16M), total);
+    CHECK_EQ(world_free(&world), 0);
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.failures[0], 1);
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, total, &freed), TSL_OK);
+    CHECK_EQ(world_free(&world), total);
+    /* Flags that need the search, and flags that do not exist. */
+    CHECK_EQ(tsl_frames_alloc_bulk(world.frames, TSL_FRAMES_DMA, taken, 100), 100);
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, 100, &freed), TSL_OK);
+    CHECK_EQ(tsl_frames_alloc_bulk(world.frames, 1u << 12, taken, 100), 0);
+    end();
+}
+
+static void bulk_says_which_frame_is_refused(void)
+{
+    tsl_word freed;
+    REQUIRE(make());
+    REQUIRE(tsl_frames_alloc_bulk(world.frames, 0, taken, 200) == 200);
+    tsl_word free = world_free(&world);
+    struct tsl_frame kept = taken[150];
+    taken[150] = taken[149]; /* twice, as neighbours */
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, 200, &freed), TSL_DOUBLE_FREE);
+    CHECK_EQ(freed, 150);
+    CHECK_EQ(world_free(&world), free + 150);
+    CHECK(!tsl_frames_is_free(world.frames, taken[151]));
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    taken[150] = (struct tsl_frame){0};
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[150], 50, &freed), TSL_FOREIGN);
+    CHECK_EQ(freed, 0);
+    taken[150] = kept;
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[150], 50, &freed), TSL_OK);
+    CHECK_EQ(freed, 50);
+    CHECK_EQ(world_free(&world), free + 200);
+    end();
+}
+
+TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
+          TAP_TEST(draining_gives_all_back),
+          TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
+          TAP_TEST(blocks_are_found_in_owned_areas), TAP_TEST(ranges_are_found_in_owned_areas),
+          TAP_TEST(double_frees_are_seen_across_cpus), TAP_TEST(reserves_hold_whoever_asks),
+          TAP_TEST(bulk_calls_take_and_give), TAP_TEST(bulk_says_which_frame_is_refused));

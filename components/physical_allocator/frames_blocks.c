@@ -102,8 +102,11 @@ int tsl_frames_fragmentation(const struct tsl_frames_blocks *blocks, unsigned or
     }
     if (total == 0)
         return 0;
-    uint64_t wanted = ((uint64_t)blocks->frames * 1000) >> order;
-    return 1000 - (int)((1000 + wanted) / total);
+    uint64_t wanted = 1000 + (((uint64_t)blocks->frames * 1000) >> order);
+    /* Below 1,001 times the total: both may lose bits until they can be divided as words. */
+    for (; wanted > ~(tsl_word)0; wanted >>= 1)
+        total >>= 1;
+    return 1000 - (int)((tsl_word)wanted / (tsl_word)total);
 }
 
 enum tsl_status tsl_frames_cpu_stats(const struct tsl_frames *self, unsigned cpu,

@@ -49,8 +49,9 @@ enum tsl_status tsl_space_create(struct tsl_vm *vm, const struct tsl_space_limit
 enum tsl_status tsl_space_destroy(struct tsl_space *self)
 {
     struct tsl_vm *vm = self->vm;
-    if (!tsl_cpu_set_is_empty(&self->table.cpus))
-        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while a CPU runs it");
+    if (!tsl_cpu_set_is_empty(&self->table.cpus) || self->pins > 0)
+        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while in use, %zu pins",
+                          self->pins);
     struct space_operation op = {.space = self};
     tsl_space_lock(&op);
     /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */

@@ -50,20 +50,61 @@ static enum tsl_status leave_out(struct tsl_space *copy)
     return TSL_OK;
 }
 
-/* Gets as many spare regions as the space has; between asking and locking others may add some. */
-static enum tsl_status begin(struct space_operation *op, struct tsl_space *self)
+/* What a copy brings along: frames for pages that are pinned, and so are copied at once. */
+struct pinned {
+    struct tsl_frame *fresh;
+    size_t count;
+};
+
+static void drop(struct tsl_vm *vm, struct pinned *pinned)
 {
-    size_t regions = 0;
+    for (size_t i = 0; i < pinned->count; i++)
+        if (!tsl_frame_is_none(pinned->fresh[i]))
+            tsl_vm_put_frame(vm, pinned->fresh[i]);
+    enum tsl_status status = tsl_heap_free(vm->config.heap, pinned->fresh);
+    TSL_ASSERT(status == TSL_OK);
+    *pinned = (struct pinned){NULL, 0};
+}
+
+/* Frames, and nodes for as many separate paths, at the worst. No lock held. */
+static enum tsl_status get_frames(struct space_operation *op, struct pinned *pinned, size_t count)
+{
+    struct tsl_vm *vm = op->space->vm;
+    if (count == 0)
+        return TSL_OK;
+    pinned->fresh = tsl_heap_alloc_array(vm->config.heap, count, sizeof(*pinned->fresh));
+    if (!pinned->fresh)
+        return TSL_NO_MEMORY;
+    struct tsl_slot_need need = {(unsigned)count, (unsigned)count * (TSL_SLOT_LEVELS - 1u)};
+    enum tsl_status status = tsl_slot_reserve_fill(&op->reserve, vm->config.heap, &need);
+    for (; status == TSL_OK && pinned->count < count; pinned->count++)
+        status = tsl_vm_new_frame(vm, false, &pinned->fresh[pinned->count]);
+    return status;
+}
+
+/* Gets as many spare regions as the space has, and frames for pinned pages; between asking and
+ * locking others may add some. On TSL_OK the lock is held. */
+static enum tsl_status begin(struct space_operation *op, struct tsl_space *self,
+                             struct pinned *pinned)
+{
+    size_t regions = 0, pages = 0;
     for (;;) {
         enum tsl_status status = tsl_space_begin(op, self, regions);
         if (status != TSL_OK)
             return status;
-        tsl_space_lock(op);
-        if (op->spares >= self->regions.tree.count)
-            return TSL_OK;
-        regions = self->regions.tree.count;
-        tsl_space_unlock(op);
+        status = get_frames(op, pinned, pages);
+        if (status == TSL_OK) {
+            tsl_space_lock(op);
+            regions = self->regions.tree.count;
+            pages = tsl_space_count_pinned(self);
+            if (op->spares >= regions && pinned->count >= pages)
+                return TSL_OK;
+            tsl_space_unlock(op);
+        }
         tsl_space_end(op);
+        drop(self->vm, pinned);
+        if (status != TSL_OK)
+            return status;
     }
 }
 
@@ -71,16 +112,20 @@ enum tsl_status tsl_space_copy(struct tsl_space *self, struct tsl_space **out)
 {
     struct tsl_space *copy;
     struct space_operation op;
+    struct pinned pinned = {NULL, 0};
     enum tsl_status status = tsl_space_create(self->vm, NULL, &copy);
     if (status != TSL_OK)
         return status;
-    status = begin(&op, self);
+    status = begin(&op, self, &pinned);
     if (status == TSL_OK) {
         status = tsl_vm_charge(self->vm, NULL, self->committed);
-        if (status == TSL_OK)
+        if (status == TSL_OK) {
             copy_regions(&op, copy);
+            tsl_space_copy_pinned(&op, copy, pinned.fresh);
+        }
         tsl_space_unlock(&op);
         tsl_space_end(&op);
+        drop(self->vm, &pinned);
     }
     if (status == TSL_OK)
         status = leave_out(copy);

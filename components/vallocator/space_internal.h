@@ -54,6 +54,7 @@ struct tsl_space {
     struct tsl_slots layer; /* private pages, by page number */
     struct tsl_space_limits limits;
     size_t committed;               /* pages charged to this space */
+    size_t pins;                    /* taken through this space and not undone */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
 };
@@ -81,6 +82,7 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
 /* One slot less names the frame. Before: no translation leads there if it was the last. */
 void tsl_vm_put_frame(struct tsl_vm *vm, struct tsl_frame frame);
 struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *vm, struct tsl_frame frame);
+/* One slot names the frame, and who else has a reference has it pinned. */
 bool tsl_vm_is_alone(const struct tsl_vm *vm, struct tsl_frame frame);
 
 /* Before: pinned. */
@@ -154,6 +156,14 @@ unsigned tsl_space_attributes(const struct tsl_region *region);
 void tsl_space_remove(struct space_operation *op, size_t start, size_t end);
 /* Takes the pages' entries out of the tables, on every CPU. Lock held. */
 void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end);
+
+/* ---- space_pin.c ---- */
+
+/* Private pages whose frames are pinned. Lock held, here and below. */
+size_t tsl_space_count_pinned(struct tsl_space *space);
+/* Gives the copy its own of each of them, out of `fresh`; what is taken becomes none there. */
+void tsl_space_copy_pinned(struct space_operation *op, struct tsl_space *copy,
+                           struct tsl_frame *fresh);
 
 /* ---- space_protect.c ---- */
 

@@ -95,7 +95,8 @@ void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
 
 bool tsl_vm_is_alone(const struct tsl_vm *self, struct tsl_frame frame)
 {
-    return tsl_descriptor_references(tsl_vm_descriptor(self, frame)) == 1;
+    const struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
+    return tsl_descriptor_references(descriptor) == 1u + tsl_descriptor_pins(descriptor);
 }
 
 /* ---- Frames as a store of their own: slots of type frame. ---- */

@@ -322,6 +322,62 @@ static void a_full_reference_count_never_wraps(void)
     finish();
 }
 
+/* What a device works on stays the page of the space through which it was pinned, also across a
+ * copy, and the copy does not see what the device writes (CVE-2020-29374 and its kin). */
+static void pinned_pages_are_copied_at_once(void)
+{
+    begin();
+    struct tsl_frame frame = {0}, again = {0};
+    world_map(space, world.base, 3, RW);
+    CHECK_STATUS(world_store(0, space, world.base + PAGE, 5), TSL_OK);
+    CHECK_STATUS(tsl_space_pin(space, world.base + PAGE, TSL_WRITE, NULL, &frame), TSL_OK);
+    unsigned char *device = tsl_port_phys_to_virt(tsl_frame_address(frame));
+    CHECK_EQ(device[0], 5);
+    struct tsl_space *copy;
+    CHECK_STATUS(tsl_space_copy(space, &copy), TSL_OK);
+    CHECK_SOUND(tsl_space_verify(copy));
+    device[1] = 6;
+    CHECK_STATUS(world_store(0, space, world.base + PAGE + 2, 7), TSL_OK);
+    CHECK_EQ(device[2], 7);
+    CHECK_EQ(read_byte(space, world.base + PAGE + 1), 6);
+    CHECK_EQ(read_byte(copy, world.base + PAGE), 5);
+    CHECK_EQ(read_byte(copy, world.base + PAGE + 1), 0);
+    CHECK_STATUS(tsl_space_pin(space, world.base + PAGE, TSL_READ, NULL, &again), TSL_OK);
+    CHECK_EQ(again.number, frame.number);
+    world_run(0, NULL);
+    CHECK_STATUS(tsl_space_destroy(space), TSL_BUSY);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    /* The page outlives its region until the last pin goes. */
+    CHECK_STATUS(tsl_space_unmap(space, world.base, 3 * PAGE), TSL_OK);
+    CHECK(!tsl_frames_is_free(world.frames, frame));
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    CHECK(tsl_frames_is_free(world.frames, frame));
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_FOREIGN);
+    world_destroy(copy);
+    finish();
+}
+
+static void pinning_is_an_access(void)
+{
+    begin();
+    struct tsl_frame frame = {0};
+    world_map(space, world.base, 1, TSL_READ);
+    world_map(space, world.base + PAGE, 1, RW);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &frame), TSL_DENIED);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_EXEC, NULL, &frame), TSL_INVALID);
+    CHECK_STATUS(tsl_space_pin(space, world.base - PAGE, TSL_READ, NULL, &frame), TSL_NOT_FOUND);
+    CHECK_EQ(frame.number, 0);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_READ, NULL, &frame), TSL_OK); /* zeros */
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    /* For reading only, but the program may write: it must be its own page already. */
+    CHECK_STATUS(tsl_space_pin(space, world.base + PAGE, TSL_READ, NULL, &frame), TSL_OK);
+    CHECK_STATUS(world_store(0, space, world.base + PAGE, 9), TSL_OK);
+    CHECK_EQ(*(unsigned char *)tsl_port_phys_to_virt(tsl_frame_address(frame)), 9);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_DOUBLE_FREE);
+    finish();
+}
+
 /* ---- Rights. ---- */
 
 static void rights_never_exceed_the_maximum(void)
@@ -582,7 +638,8 @@ TAP_SUITE(space, TAP_TEST(untouched_memory_reads_as_zero_and_costs_nothing),
           TAP_TEST(a_private_write_never_reaches_the_object), TAP_TEST(copies_in_every_order),
           TAP_TEST(generations_do_not_see_each_other),
           TAP_TEST(copying_takes_the_write_right_from_every_cpu),
-          TAP_TEST(a_full_reference_count_never_wraps), TAP_TEST(rights_never_exceed_the_maximum),
+          TAP_TEST(a_full_reference_count_never_wraps), TAP_TEST(pinned_pages_are_copied_at_once),
+          TAP_TEST(pinning_is_an_access), TAP_TEST(rights_never_exceed_the_maximum),
           TAP_TEST(writable_and_executable_needs_a_word), TAP_TEST(an_object_limits_what_is_shared),
           TAP_TEST(a_device_shows_its_memory), TAP_TEST(a_stack_grows_and_keeps_its_gap),
           TAP_TEST(two_stacks_stop_at_each_others_gap), TAP_TEST(places_follow_the_request),

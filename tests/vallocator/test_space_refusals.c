@@ -214,6 +214,7 @@ enum operation {
 /* A space whose layer is shared with a copy, so that everything needs nodes. */
 static struct tsl_space *other;
 static struct tsl_object *object;
+static struct tsl_frame pinned;
 
 static void prepare(void)
 {
@@ -232,6 +233,7 @@ static void prepare(void)
     /* This page of the object is there: what a failed fault brought into an object would stay. */
     CHECK_STATUS(tsl_space_fault(space, world.base + 9 * PAGE, TSL_READ, NULL), TSL_OK);
     CHECK_STATUS(tsl_space_copy(space, &other), TSL_OK);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &pinned), TSL_OK);
 }
 
 static enum tsl_status perform(enum operation operation, struct tsl_space **copy)
@@ -292,6 +294,7 @@ static void starve(enum operation operation, bool of_frames, struct rng *rng)
     }
     if (copy)
         world_destroy(copy);
+    CHECK_STATUS(tsl_space_unpin(space, pinned), TSL_OK);
     world_destroy(other);
     tsl_object_put(object);
     finish();

@@ -86,7 +86,7 @@ tsl_space_create(struct tsl_vm *vm, const struct tsl_space_limits *limits, struc
 
 /*
  * Ends a space and everything that only it names.
- * Errors:  TSL_BUSY: a CPU still runs its table; nothing changed.
+ * Errors:  TSL_BUSY: a CPU still runs its table, or a page is pinned; nothing changed.
  * Context: nobody else uses the space.
  * Cost:    O(regions + pages that are not shared).
  */
@@ -159,6 +159,21 @@ TSL_MUST_CHECK enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_vaddr start,
                                                   size_t bytes);
+
+/*
+ * Keeps the page at `address` where it is and what it is, for a device or a copy in flight, and
+ * tells its frame. access: TSL_READ or TSL_WRITE, what will be done to the frame. What the space
+ * writes meanwhile is seen in the frame; copies of the space get a page of their own.
+ * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
+ * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a device's page), TSL_BUSY (on its way
+ *          out of memory).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address,
+                                             unsigned access, struct tsl_page_request *request,
+                                             struct tsl_frame *out);
+
+/* Undoes one pin. Errors: TSL_FOREIGN (no page of a space), TSL_DOUBLE_FREE (not pinned). */
+TSL_MUST_CHECK enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame);
 
 /* The first region that ends above `from`: the one that holds it or the next; false: none. */
 bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_info *out);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space_pin.c: keeps a page where it is while a device or a copy works on it.
+ *
+ * Owns:    tsl_space_pin, tsl_space_unpin; what a copy of a space does about pinned pages.
+ * Needs:   space_fault.c, frame descriptors.
+ * Callers: the kernel; space_copy.c.
+ *
+ * A pin holds one reference to the frame, so the frame outlives its region. A page is written in
+ * place if its references are one and its pins: whoever pinned it must go on seeing what the
+ * program writes. For the same reason a copy of the space gets a copy of such a page at once, and
+ * the original stays with the space through which it was pinned.
+ */
+#include "space_internal.h"
+
+/* The frame that the page shows, if it is one that may be pinned for this access. Lock held. */
+static bool frame_of_page(struct tsl_space *self, size_t page, unsigned access,
+                          struct tsl_frame *out)
+{
+    struct tsl_mapping entry;
+    if (tsl_table_query(&self->table, tsl_space_address(page), &entry) != TSL_OK ||
+        access & ~(entry.attributes | TSL_READ))
+        return false;
+    *out = tsl_frame_of(entry.target);
+    return true;
+}
+
+static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame)
+{
+    if (frame.number == self->vm->zero.number)
+        return TSL_OK; /* it never goes away and never changes */
+    struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(self->vm->config.frames, frame);
+    if (!descriptor || tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
+        return TSL_UNSUPPORTED; /* a device's memory: nobody moves it */
+    tsl_descriptor_get(descriptor);
+    if (!tsl_descriptor_pin(descriptor)) {
+        tsl_vm_put_frame(self->vm, frame);
+        return TSL_BUSY;
+    }
+    self->pins++;
+    return TSL_OK;
+}
+
+/* What a private page has to be brought for: once written, the pinned frame would be another's. */
+static enum tsl_status access_to_pin(struct tsl_space *self, size_t page, unsigned *access)
+{
+    enum tsl_status status = TSL_OK;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    const struct tsl_region *region = tsl_regions_find(&self->regions, page);
+    if (!region)
+        status = TSL_NOT_FOUND;
+    else if (*access & ~region->rights)
+        status = TSL_DENIED;
+    else if (region->rights & TSL_WRITE && tsl_region_is_private(region))
+        *access = TSL_WRITE;
+    tsl_lock_release(&self->lock, pin);
+    return status;
+}
+
+enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigned access,
+                              struct tsl_page_request *request, struct tsl_frame *out)
+{
+    size_t page = address >> TSL_PAGE_SHIFT;
+    if (access != TSL_READ && access != TSL_WRITE)
+        return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %x", access);
+    for (;;) {
+        struct tsl_frame frame;
+        enum tsl_status status = access_to_pin(self, page, &access);
+        if (status == TSL_OK)
+            status = tsl_space_fault(self, address, access, request);
+        if (status != TSL_OK)
+            return status;
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        bool is_there = frame_of_page(self, page, access, &frame);
+        if (is_there)
+            status = pin_frame(self, frame);
+        tsl_lock_release(&self->lock, pin);
+        if (is_there && status == TSL_OK)
+            *out = frame;
+        if (is_there)
+            return status;
+    }
+}
+
+enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame)
+{
+    struct tsl_vm *vm = self->vm;
+    if (frame.number == vm->zero.number)
+        return TSL_OK;
+    struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(vm->config.frames, frame);
+    enum tsl_status status = TSL_OK;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    if (!descriptor || tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
+        status = TSL_FOREIGN;
+    else if (self->pins == 0 || tsl_descriptor_pins(descriptor) == 0)
+        status = TSL_DOUBLE_FREE;
+    if (status == TSL_OK) {
+        self->pins--;
+        tsl_descriptor_unpin(descriptor);
+        tsl_vm_put_frame(vm, frame);
+    }
+    tsl_lock_release(&self->lock, pin);
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "space: unpin of frame %zx",
+                          (size_t)frame.number);
+    return TSL_OK;
+}
+
+/* ---- Copies. ---- */
+
+/* The next private page from *page on whose frame somebody has pinned. Lock held. */
+static bool next_pinned(struct tsl_space *self, size_t *page, struct tsl_frame *out)
+{
+    tsl_slot slot;
+    for (; tsl_slots_next(&self->layer, *page, self->regions.end, page, &slot); (*page)++) {
+        if (tsl_slot_type_of(slot) != TSL_SLOT_FRAME)
+            continue;
+        *out = tsl_vm_frame_of(slot);
+        if (tsl_descriptor_pins(tsl_vm_descriptor(self->vm, *out)) > 0)
+            return true;
+    }
+    return false;
+}
+
+size_t tsl_space_count_pinned(struct tsl_space *self)
+{
+    size_t count = 0;
+    struct tsl_frame frame;
+    for (size_t page = 0; self->pins > 0 && next_pinned(self, &page, &frame); page++)
+        count++;
+    return count;
+}
+
+void tsl_space_copy_pinned(struct space_operation *op, struct tsl_space *copy,
+                           struct tsl_frame *fresh)
+{
+    struct tsl_space *self = op->space;
+    struct tsl_frame frame;
+    for (size_t page = 0; self->pins > 0 && next_pinned(self, &page, &frame); page++, fresh++) {
+        tsl_vm_copy_frame(self->vm, frame, *fresh);
+        tsl_slot old = tsl_slots_set(&copy->layer, &op->reserve, page, tsl_vm_slot_of(*fresh));
+        TSL_ASSERT(old == tsl_vm_slot_of(frame));
+        tsl_vm_put_frame(self->vm, frame);
+        *fresh = (struct tsl_frame){0};
+    }
+}

@@ -24,6 +24,7 @@ import builds
 from anchors import ANCHORS
 from builds import ROOT, Build, Problem, kernel_build
 from screen import Screen, table
+from tiers import print_tiers
 
 # Group -> the first parts of the names of its rows.
 GROUPS = {"frames": ("frames",), "heap": ("heap", "kmalloc", "kfree"), "vm": ("valloc",)}
@@ -80,7 +81,7 @@ def parse_arguments(argv):
     parser.error = usage
     arguments = parser.parse_intermixed_args(argv)
     for group in arguments.groups:
-        if group not in GROUPS:
+        if group not in GROUPS and arguments.groups != ["tiers"]:
             usage(f"there are no rows in a group '{group}' (groups: {' '.join(GROUPS)})")
     arguments.groups = arguments.groups or list(GROUPS)
     arguments.peer = dict(_peer(text) for text in arguments.peer)
@@ -318,7 +319,11 @@ def main():
                             *(["mallocs"] if "heap" in arguments.groups else []))
     screen = Screen()
     steps = sys.stderr.isatty() and Screen(sys.stderr)
-    bench = Bench(arguments, steps.progress if steps else lambda text: None)
+    say = steps.progress if steps else lambda text: None
+    if arguments.groups == ["tiers"]:
+        print_tiers(screen, say)
+        return builds.OK
+    bench = Bench(arguments, say)
     bench.run()
     if steps:
         steps.clear()

@@ -146,7 +146,7 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
     }
 }
 
-static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     /* Also keeps the sums below from wrapping. */
     if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
@@ -179,7 +179,7 @@ static void *allocate_once(struct tsl_heap *self, size_t bytes, size_t align, un
 {
     unsigned class_index = tsl_heap_class_for(self, bytes, align);
 
-    return class_index == HEAP_LARGE ? large_alloc(self, bytes, align, flags)
+    return class_index == HEAP_LARGE ? tsl_heap_allocate_large(self, bytes, align, flags)
                                      : class_alloc(self, class_index, bytes, align, flags);
 }
 
@@ -281,6 +281,8 @@ static TSL_NOINLINE void *alloc_long(struct tsl_heap *self, size_t bytes)
 
 void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, 0, HEAP_CALLER);
     void *block = allocate_short(self, bytes);
     return TSL_LIKELY(block != NULL) ? block : alloc_long(self, bytes);
 }
@@ -294,6 +296,8 @@ void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)
         (void)status;
         return NULL;
     }
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, flags, HEAP_CALLER);
     void *block = tsl_heap_allocate(self, bytes, TSL_HEAP_ALIGN, flags);
     return TSL_LIKELY(block != NULL) ? block : tsl_heap_fail(self, bytes);
 }
@@ -309,6 +313,8 @@ void *tsl_heap_alloc_array(struct tsl_heap *self, size_t count, size_t size)
         (void)status;
         return NULL;
     }
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, TSL_HEAP_ZERO, HEAP_CALLER);
     return tsl_heap_alloc_flags(self, bytes, TSL_HEAP_ZERO);
 }
 
@@ -321,7 +327,9 @@ void *tsl_heap_alloc_aligned(struct tsl_heap *self, size_t align, size_t bytes)
         (void)status;
         return NULL;
     }
-    void *block =
-        tsl_heap_allocate(self, bytes, align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align, 0);
+    align = align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align;
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_alloc(self, bytes, align, 0, HEAP_CALLER);
+    void *block = tsl_heap_allocate(self, bytes, align, 0);
     return block != NULL ? block : tsl_heap_fail(self, bytes);
 }

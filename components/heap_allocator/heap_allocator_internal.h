@@ -30,6 +30,8 @@
 #include <tesela/lock.h>
 #include <tesela/port_inline.h>
 
+#include "heap_guard.h"
+
 #define HEAP_WORD_BITS (CHAR_BIT * sizeof(tsl_word))
 
 /* A slab has at most so many blocks, so that every record has the same small size. */
@@ -116,6 +118,7 @@ struct heap_pool {
     uint64_t frees;
     uint32_t block_bytes; /* constant, as cpu */
     uint32_t cpu;         /* whose, or HEAP_CENTRE */
+    uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
     struct heap_run *current;
     struct tsl_list slabs; /* partial ones in front, empty ones behind */
     struct tsl_list full;
@@ -209,6 +212,9 @@ struct tsl_heap {
     uint64_t source_puts;
     uint64_t source_failures;
     struct tsl_refusals refusals; /* atomic, no lock needed */
+
+    bool panics; /* misuse stops the kernel */
+    struct heap_guard guard[HEAP_GUARDED];
 
     struct heap_cpu *cpus[HEAP_HAS_OWNERS ? TSL_CPUS : 1]; /* never NULL: &tsl_heap_nobody */
     struct heap_run **map_root[];                          /* constant size; then flat leaves */
@@ -334,6 +340,8 @@ void tsl_heap_wait_for_readers(void);
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
 /* A block; NULL is not yet counted or logged. align: a power of two >= TSL_HEAP_ALIGN. */
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
+/* As allocate, but always pages of its own. */
+void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* Counts and logs an allocation that failed. Always NULL. */
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
 
@@ -359,6 +367,22 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
 /* Counts and logs a refused operation on a block; returns the status. Lock not held. */
 enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
                                       const char *verb, const void *block, size_t block_bytes);
+/* Why a block is refused, in words. */
+const char *tsl_heap_reason(enum tsl_status status);
+/* The public functions without the layer of heap_guard.h. */
+enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept);
+
+/* A live block of the core, for the layer above. */
+struct heap_spot {
+    size_t granted; /* also of a block that is not live; 0: unknown */
+    bool is_large;
+    uint8_t class_index;
+    uint8_t align_shift; /* strictest alignment that it may have to keep */
+};
+
+/* Finds a block as tsl_heap_find does; no lock or pin needed. */
+enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
+                                struct heap_spot *out);
 /* => locked. Unhooks a live large block. */
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
                             struct heap_outgoing *outgoing);
@@ -473,12 +497,22 @@ static inline unsigned heap_full_slack(unsigned blocks)
     return blocks / 8;
 }
 
-/* => owned. Takes the first block out of the current word, which is `bits` and not 0. */
+/* Which of the free blocks of a word is taken: the lowest one, or by chance. */
+static inline uintptr_t heap_pick(struct heap_pool *pool, tsl_word bits)
+{
+    if (!HEAP_GUARDED)
+        return (uintptr_t)__builtin_ctzl(bits);
+    *pool->noise = *pool->noise * 1664525u + 1013904223u + tsl_heap_noise;
+    tsl_word behind = bits & ~(tsl_word)0 << (*pool->noise >> 24) % HEAP_WORD_BITS;
+    return (uintptr_t)__builtin_ctzl(behind != 0 ? behind : bits);
+}
+
+/* => owned. Takes a block out of the current word, which is `bits` and not 0. */
 static inline void *heap_pool_take(struct heap_pool *pool, tsl_word bits)
 {
-    uintptr_t index = (uintptr_t)__builtin_ctzl(bits);
+    uintptr_t index = heap_pick(pool, bits);
 
-    tsl_atomic_store(pool->word, bits & (bits - 1));
+    tsl_atomic_store(pool->word, HEAP_GUARDED ? bits & ~((tsl_word)1 << index) : bits & (bits - 1));
     pool->allocs++;
     return (void *)(pool->base + index * pool->block_bytes);
 }

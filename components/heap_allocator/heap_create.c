@@ -78,6 +78,9 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
         flat_map_init(self, shape);
     tsl_heap_classes_init(self, ceiling_pages);
     owners_init(self);
+    self->panics = TSL_HEAP_PANIC;
+    if (HEAP_GUARDED)
+        tsl_heap_guard_init(self);
 }
 
 static enum tsl_status check_config(const struct tsl_heap_config *config)
@@ -189,6 +192,8 @@ enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
 {
     if (self == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: no heap to destroy");
+    if (HEAP_GUARDED)
+        tsl_heap_guard_fini(self);
     (void)tsl_heap_trim(self);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t live = tsl_heap_live_bytes(self);

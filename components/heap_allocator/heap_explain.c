@@ -3,7 +3,7 @@
  * heap_explain.c: what the heap knows of an address that faulted.
  *
  * Owns:    the wording.
- * Needs:   the page map.
+ * Needs:   the page map; heap_ledger.c.
  * Callers: page-fault handlers (tsl_heap_explain).
  */
 #include <tesela/heap_hardening.h>
@@ -13,6 +13,48 @@
 /* How far behind a block an access is still blamed on it. */
 #define PAGES_LOOKED_BACK 16u
 
+/* The debug tier's pages belong to a block, freed or live. */
+static bool explain_entry(struct tsl_heap *self, uintptr_t address)
+{
+    const struct heap_entry *entry = tsl_heap_ledger_around(self, address);
+    enum tsl_status status;
+
+    if (entry == NULL || entry->pages == 0)
+        return false;
+    if (entry->state != HEAP_ENTRY_LIVE)
+        status = tsl_heap_accuse(self, TSL_DENIED, entry, "access to %p after it was freed",
+                                 (void *)address);
+    else if (address < entry->address)
+        status = tsl_heap_accuse(self, TSL_DENIED, entry, "access to %p, %zu bytes before %p",
+                                 (void *)address, (size_t)(entry->address - address),
+                                 (void *)entry->address);
+    else
+        status = tsl_heap_accuse(
+            self, TSL_DENIED, entry, "access to %p, %zu bytes behind %p", (void *)address,
+            (size_t)(address - entry->address - entry->bytes + 1), (void *)entry->address);
+    (void)status;
+    return true;
+}
+
+/* The full tier's large blocks: without access when freed, and the page behind them always. */
+static bool explain_large(struct tsl_heap *self, uintptr_t address, uintptr_t start, size_t pages)
+{
+    size_t room = tsl_heap_room(self, true, pages << TSL_PAGE_SHIFT);
+    enum tsl_status status;
+
+    if (self->guard->tier < TSL_HEAP_TIER_FULL || self->source.protect == NULL)
+        return false;
+    if (address - start >= room)
+        status = tsl_heap_accuse(self, TSL_DENIED, NULL, "access to %p, behind the %zu bytes at %p",
+                                 (void *)address, room, (void *)start);
+    else
+        status = tsl_heap_accuse(self, TSL_DENIED, NULL,
+                                 "access to %p after the %zu bytes at %p were freed",
+                                 (void *)address, room, (void *)start);
+    (void)status;
+    return true;
+}
+
 static bool is_run(const struct heap_run *run)
 {
     return run != &tsl_heap_nowhere && run != &tsl_heap_returned;
@@ -20,22 +62,23 @@ static bool is_run(const struct heap_run *run)
 
 bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
 {
-    const struct heap_run *here = heap_map_at(self, address);
-    const struct heap_run *run = &tsl_heap_nowhere;
+    const struct heap_run *here = heap_map_at(self, address), *run = &tsl_heap_nowhere;
     enum tsl_status status;
 
-    if (is_run(here))
-        return false; /* The page is there: the fault was about something else. */
+    if (TSL_HEAP_SITES && explain_entry(self, address))
+        return true;
+    if (is_run(
+            here)) /* The pages are there: it was about something else, unless they are closed. */
+        return HEAP_GUARDED && here->class_index == HEAP_LARGE &&
+               explain_large(self, address, here->start, here->pages);
     for (uintptr_t pages = 1; pages <= PAGES_LOOKED_BACK && !is_run(run); pages++)
         run = heap_map_at(self, address - (pages << TSL_PAGE_SHIFT));
     if (here == &tsl_heap_returned)
-        status = tsl_refuse(&self->refusals, TSL_DENIED,
-                            "heap %p: access to %#zx, in pages that were freed", (void *)self,
-                            (size_t)address);
+        status = tsl_heap_accuse(self, TSL_DENIED, NULL, "access to %p, in pages that were freed",
+                                 (void *)address);
     else if (is_run(run))
-        status = tsl_refuse(&self->refusals, TSL_DENIED,
-                            "heap %p: access to %#zx, behind the %zu pages at %#zx", (void *)self,
-                            (size_t)address, (size_t)run->pages, (size_t)run->start);
+        status = tsl_heap_accuse(self, TSL_DENIED, NULL, "access to %p, behind the %zu pages at %p",
+                                 (void *)address, (size_t)run->pages, (void *)run->start);
     else
         return false;
     (void)status;

@@ -52,7 +52,7 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
     return run->is_busy ? TSL_BUSY : TSL_OK;
 }
 
-static const char *reason_of(enum tsl_status status)
+const char *tsl_heap_reason(enum tsl_status status)
 {
     switch (status) {
     case TSL_FOREIGN:
@@ -73,12 +73,11 @@ static const char *reason_of(enum tsl_status status)
 enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
                                       const char *verb, const void *block, size_t block_bytes)
 {
-    if (block_bytes == 0) {
-        return tsl_refuse(&self->refusals, status, "heap %p: %s of %p: %s", (void *)self, verb,
-                          block, reason_of(status));
-    }
-    return tsl_refuse(&self->refusals, status, "heap %p: %s of %p: %s, block size %zu",
-                      (void *)self, verb, block, reason_of(status), block_bytes);
+    if (block_bytes == 0)
+        return tsl_heap_accuse(self, status, NULL, "%s of %p: %s", verb, block,
+                               tsl_heap_reason(status));
+    return tsl_heap_accuse(self, status, NULL, "%s of %p: %s, block size %zu", verb, block,
+                           tsl_heap_reason(status), block_bytes);
 }
 
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
@@ -258,8 +257,32 @@ other:
     return free_long(self, block, is_kept);
 }
 
+enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept)
+{
+    return free_block(self, block, is_kept);
+}
+
+enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
+                                struct heap_spot *out)
+{
+    struct heap_place_of place = {0};
+    tsl_pin pin = tsl_cpu_pin();
+    enum tsl_status status = tsl_heap_find(self, block, &place);
+
+    *out = (struct heap_spot){.granted = place.block_bytes};
+    if (status == TSL_OK) {
+        out->is_large = !heap_is_slab(place.run);
+        out->class_index = place.run->class_index;
+        out->align_shift = place.run->align_shift;
+    }
+    tsl_cpu_unpin(pin);
+    return status;
+}
+
 enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
+    if (heap_is_guarded(self))
+        return block == NULL ? TSL_OK : tsl_heap_guarded_free(self, block, 0, HEAP_CALLER);
     return free_block(self, block, false);
 }
 
@@ -271,6 +294,8 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
         return tsl_refuse(&self->refusals, TSL_INVALID, "heap %p: free of %p with flags %#x",
                           (void *)self, block, flags);
     }
+    if (heap_is_guarded(self))
+        return block == NULL ? TSL_OK : tsl_heap_guarded_free(self, block, flags, HEAP_CALLER);
     return free_block(self, block, is_kept);
 }
 
@@ -292,6 +317,9 @@ static bool is_size_of(const struct tsl_heap *self, const struct heap_run *run, 
 enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t bytes)
 {
     struct heap_place_of place;
+
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_free_sized(self, block, bytes, HEAP_CALLER);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool is_wrong = block != NULL && tsl_heap_find(self, block, &place) == TSL_OK &&
                     !is_size_of(self, place.run, bytes);
@@ -305,9 +333,12 @@ enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t b
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
 {
     struct heap_place_of place;
+    size_t bytes = 0;
 
     if (block == NULL)
         return 0;
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_size(self, block, "size", &bytes) ? bytes : 0;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_find(self, block, &place);
     tsl_lock_release(&self->lock, pin);

@@ -195,6 +195,8 @@ static void *resize(struct tsl_heap *self, size_t align, void *block, size_t byt
 
 void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
 {
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_realloc(self, block, bytes, TSL_HEAP_ALIGN, HEAP_CALLER);
     return block == NULL ? tsl_heap_alloc(self, bytes) : resize(self, TSL_HEAP_ALIGN, block, bytes);
 }
 
@@ -202,5 +204,8 @@ void *tsl_heap_realloc_aligned(struct tsl_heap *self, size_t align, void *block,
 {
     if (block == NULL || !tsl_is_power_of_two(align))
         return tsl_heap_alloc_aligned(self, align, bytes);
-    return resize(self, align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align, block, bytes);
+    align = align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align;
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_realloc(self, block, bytes, align, HEAP_CALLER);
+    return resize(self, align, block, bytes);
 }

@@ -77,6 +77,8 @@ void tsl_heap_pool_init(struct heap_pool *pool, uint32_t block_bytes, uint32_t c
     tsl_list_init(&pool->full);
     pool->block_bytes = block_bytes;
     pool->cpu = cpu;
+    if (HEAP_GUARDED)
+        *pool->noise = block_bytes * 2654435761u + cpu;
 }
 
 /* => owned. Points the pool at the lowest word of its current slab that has free blocks. */
@@ -280,6 +282,8 @@ bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned f
     if (run == NULL)
         return false;
     slab_init(self, run, class_index);
+    if (HEAP_GUARDED)
+        tsl_heap_guard_slab(self, run->start, class->block_bytes, class->slab_blocks);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct heap_cpu *cpu = heap_cpu_here(self);

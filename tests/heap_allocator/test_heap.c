@@ -548,6 +548,7 @@ static void several_heaps_refuse_each_others_blocks(void)
         struct tsl_heap_config config = {.source =
                                              test_source_init(&sources[i], i * 100, 100, 0, 0)};
         CHECK_STATUS(tsl_heap_create(&config, &heaps[i]), TSL_OK);
+        test_heap_soften(heaps[i]);
         blocks[i][0] = tsl_heap_alloc(heaps[i], 40);
         blocks[i][1] = tsl_heap_alloc(heaps[i], 5 * TSL_PAGE_BYTES);
     }
@@ -617,6 +618,7 @@ static void a_source_that_lies_is_not_believed(void)
 
     config.source.get = get_outside;
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
     is_lying = true;
     CHECK(tsl_heap_alloc(heap, 100) == NULL);
     is_lying = false;

@@ -130,6 +130,7 @@ static size_t run_raced(size_t call, bool behind)
     config.source.remap = NULL;
     race_behind = behind;
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
     race_at = call;
     race_calls = 0;
     raced = heap;

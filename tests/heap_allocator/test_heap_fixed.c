@@ -14,6 +14,7 @@
 #include <tesela/types.h>
 
 #include "tap.h"
+#include "test_soften.h"
 
 #define GUARD 64u
 #define BYTES (48u * TSL_PAGE_BYTES)
@@ -118,6 +119,7 @@ static void large_blocks_grow_in_place(void)
 {
     struct tsl_heap *heap = NULL;
     REQUIRE(tsl_heap_create_fixed(storage + GUARD, BYTES, &heap) == TSL_OK);
+    test_heap_soften(heap);
     void *block = tsl_heap_alloc(heap, 40000);
     void *grown = tsl_heap_realloc(heap, block, 100000);
 
@@ -133,6 +135,7 @@ static void a_second_life(void)
     struct tsl_heap *heap = NULL, *again = NULL;
 
     REQUIRE(tsl_heap_create_fixed(storage + GUARD, BYTES, &heap) == TSL_OK);
+    test_heap_soften(heap);
     void *block = tsl_heap_alloc(heap, 100);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_BUSY);
     CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);

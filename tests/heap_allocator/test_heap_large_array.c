@@ -12,6 +12,7 @@
 #include <tesela/types.h>
 
 #include "tap.h"
+#include "test_soften.h"
 
 #define BYTES (17u << 20)
 
@@ -25,6 +26,7 @@ static void pages_all_over_the_array(void)
     size_t count = 0;
 
     REQUIRE(tsl_heap_create_fixed(array, BYTES, &heap) == TSL_OK);
+    test_heap_soften(heap);
     for (void **block; (block = tsl_heap_alloc_aligned(heap, 8192, 8000)) != NULL; count++) {
         *block = chain;
         chain = block;

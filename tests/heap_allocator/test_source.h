@@ -21,6 +21,7 @@
 #include <tesela/types.h>
 
 #include "tap.h"
+#include "test_soften.h"
 
 #define ARENA_PAGES 320u
 
@@ -144,6 +145,7 @@ static inline struct tsl_heap *test_heap(struct test_source *source, size_t ceil
     struct tsl_heap *heap = NULL;
 
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
     return heap;
 }
 

@@ -204,6 +204,25 @@ static void free_to_other_heap_elsewhere(struct misuse *m)
     on_cpu(0);
 }
 
+static void free_with_wrong_size(struct misuse *m)
+{
+    void *block = take(m, m->size);
+
+    enum tsl_status status = tsl_heap_free_sized(m->heap, block, m->is_bad ? 3 * m->size : m->size);
+    if (m->is_bad)
+        give(m, block);
+    (void)status;
+}
+
+/* One byte less: the same class, the same pages. */
+static void free_with_size_one_short(struct misuse *m)
+{
+    void *block = take(m, m->size);
+
+    enum tsl_status status = tsl_heap_free_sized(m->heap, block, m->size - m->is_bad);
+    (void)status;
+}
+
 static void end_heap_in_use(struct misuse *m)
 {
     void *block = tsl_heap_alloc(m->other, m->size);
@@ -239,6 +258,8 @@ static const struct misuse_shape shapes[] = {
     SHAPE("cwe762", free_to_other_heap, BOTH, BASIC),
     SHAPE("cwe762", resize_in_other_heap, BOTH, BASIC),
     SHAPE("cwe762", free_to_other_heap_elsewhere, BOTH, BASIC),
+    SHAPE("cwe762", free_with_wrong_size, BOTH, BASIC),
+    SHAPE("cwe762", free_with_size_one_short, BOTH, MODERATE),
     SHAPE("cwe672", end_heap_in_use, BOTH, BASIC),
 };
 

@@ -19,9 +19,6 @@
 #include <tesela/heap_allocator.h>
 
 /* The tiers of HEAP_HARDENING, weakest first. */
-/* What this build promises. */
-#define MISUSE_TIER 1
-
 enum misuse_tier { NONE, BASIC, MODERATE, FULL, DEBUG, NEVER };
 
 /* What a shape is run with. */

@@ -7,7 +7,6 @@
  * Needs:   misuse.h, host_port.h, tap.h; fork and SIGSEGV.
  * Callers: host, once for each tier of HEAP_HARDENING.
  *
- * MISUSE_TIER is that tier, as a number.
  * With TSL_MISUSE_LIST in the environment every program is printed with its verdict.
  */
 #define _GNU_SOURCE
@@ -19,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <tesela/config.h>
 #include <tesela/heap_hardening.h>
 #include <tesela/heap_report.h>
 
@@ -42,8 +42,8 @@ static const struct misuse_file *const files[] = {
     &misuse_double_free, &misuse_use_after_free, &misuse_overflow, &misuse_overread,
     &misuse_bad_pointer, &misuse_bad_size,       &misuse_leak};
 
-static const size_t slot_sizes[] = {64, 200, 1024};
-static const size_t large_sizes[] = {12288, 40000};
+static const size_t slot_sizes[] = {64, 208, 992};
+static const size_t large_sizes[] = {40000, 70000};
 
 static struct misuse_source sources[2];
 static struct tsl_page_source windows[2];
@@ -112,7 +112,8 @@ TSL_NORETURN static void run_child(const struct misuse_shape *shape, size_t size
         reports++; /* about the other heap, which may be gone */
     if (tsl_heap_destroy(child.heap) == TSL_BUSY)
         reports++;
-    end_child(reports > 0 ? REPORTED : refusals > 0 ? REFUSED : SILENT);
+    bool has_line = host_port_log_first()[0] != '\0';
+    end_child(reports > 0 && has_line ? REPORTED : reports + refusals > 0 ? REFUSED : SILENT);
 }
 
 static struct outcome run(const struct misuse_shape *shape, size_t size, bool is_bad)
@@ -164,8 +165,9 @@ static void judge_bad(const struct misuse_shape *shape, size_t size, bool is_lar
 {
     struct outcome outcome = run(shape, size, true);
     enum misuse_tier from = is_large ? shape->large_from : shape->slots_from;
-    bool is_due = MISUSE_TIER >= (int)from;
-    bool is_open = !is_due && (MISUSE_TIER >= (int)shape->maybe_from || MISUSE_TIER == NONE);
+    bool is_due = TSL_HEAP_HARDENING >= (int)from;
+    bool is_open =
+        !is_due && (TSL_HEAP_HARDENING >= (int)shape->maybe_from || TSL_HEAP_HARDENING == NONE);
 
     tally_of(shape->cwe)->count[outcome.verdict]++;
     if (getenv("TSL_MISUSE_LIST") != NULL)
@@ -243,7 +245,7 @@ static void each_mistake_as_promised(void)
     start();
     unsigned programs = for_each_program(judge_bad);
     CHECK(programs >= 200);
-    print_tallies(tiers[MISUSE_TIER], programs);
+    print_tallies(tiers[TSL_HEAP_HARDENING], programs);
 }
 
 static void no_false_alarm(void)

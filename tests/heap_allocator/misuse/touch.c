@@ -11,6 +11,8 @@
  */
 #include "misuse.h"
 
+#include <tesela/config.h>
+
 #include "host_port.h"
 
 #define WORK_BLOCKS 600u
@@ -39,7 +41,7 @@ void work(struct misuse *m, size_t bytes)
 
 void on_cpu(unsigned cpu)
 {
-    host_port_set_cpu(cpu);
+    host_port_set_cpu(cpu < TSL_CPUS ? cpu : 0);
 }
 
 void poke(void *block, ptrdiff_t offset, size_t bytes)

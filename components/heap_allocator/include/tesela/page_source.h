@@ -40,6 +40,14 @@ struct tsl_page_source {
      */
     bool (*remap)(void *context, void *start, size_t pages, size_t new_pages);
 
+    /*
+     * Optional (NULL: cannot). protect() takes all access to pages of a run away, so that any use
+     * faults; what is in them may be lost, and the memory behind them used for something else. They
+     * stay the heap's until put(), which takes them as they are. False: not possible at the moment,
+     * nothing changed.
+     */
+    bool (*protect)(void *context, void *start, size_t pages);
+
     /* Handed to each function. */
     void *context;
 

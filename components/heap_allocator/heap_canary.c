@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap_canary.c: what surrounds and fills a block of the core: a tail that says how long the block
+ * is, a pattern between its end and the tail, zeros while it is free.
+ *
+ * Owns:    the form of the tail, the seed of the choice of blocks.
+ * Needs:   heap_alloc.c.
+ * Callers: heap_guard.c, heap_quarantine.c, heap_pages.c (the pattern), heap_class_grow.
+ *
+ *      | what was asked for | pattern | tail |         live
+ *      | 0                                | tail |     free
+ *
+ * The tail is the last word: a secret of the place, exclusive-or the bytes of pattern and a mark in
+ * the upper half. A byte written behind the block breaks the pattern or the tail; one written after
+ * the free breaks the zeros. Every block of a slab has a tail from the slab's first moment on, so
+ * that a broken one always means damage.
+ */
+#include <string.h>
+
+#include <tesela/atomic.h>
+
+#include "heap_allocator_internal.h"
+
+#define HALF_BITS (TSL_WORD_BITS / 2)
+#define LOW_HALF  (((tsl_word)1 << HALF_BITS) - 1)
+#define MARK_LIVE ((tsl_word)0x4C6Bu)
+#define MARK_FREE ((tsl_word)0xF4EEu)
+
+uint32_t tsl_heap_noise;
+
+/* Different for each address, and not to be guessed without the secret. */
+static tsl_word mask_of(const struct tsl_heap *self, uintptr_t address)
+{
+    uintptr_t mixed = (address ^ self->guard->secret) * (uintptr_t)0x9E3779B97F4A7C15u;
+
+    return mixed ^ (mixed >> HALF_BITS);
+}
+
+static unsigned char pattern_of(const struct tsl_heap *self)
+{
+    /* Never 0, which is what overflowing texts write. */
+    return (unsigned char)((self->guard->secret >> 8) | 0x81);
+}
+
+static tsl_word *tail_of(const void *block, size_t room)
+{
+    return (tsl_word *)((uintptr_t)block + room - HEAP_TAIL_BYTES);
+}
+
+void tsl_heap_fill(const struct tsl_heap *self, uintptr_t start, size_t bytes)
+{
+    memset((void *)start, pattern_of(self), bytes);
+}
+
+size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t bytes)
+{
+    const unsigned char *at = (const unsigned char *)start;
+    size_t i = 0;
+
+    while (i < bytes && at[i] == pattern_of(self))
+        i++;
+    return i;
+}
+
+/* The first byte that is not zero. start and bytes: multiples of a word. */
+static size_t zeros(const void *start, size_t bytes)
+{
+    const tsl_word *words = start;
+    size_t i = 0;
+
+    while (i < bytes / sizeof *words && words[i] == 0)
+        i++;
+    i *= sizeof *words;
+    while (i < bytes && ((const unsigned char *)start)[i] == 0)
+        i++;
+    return i;
+}
+
+static void seal(struct tsl_heap *self, void *block, size_t room, size_t bytes)
+{
+    size_t spare = room - HEAP_TAIL_BYTES - bytes;
+
+    tsl_heap_fill(self, (uintptr_t)block + bytes, spare);
+    tsl_atomic_store(tail_of(block, room),
+                     mask_of(self, (uintptr_t)block) ^ (MARK_LIVE << HALF_BITS | spare));
+}
+
+enum heap_tail tsl_heap_canary_look(const struct tsl_heap *self, const void *block, size_t room,
+                                    size_t *bytes)
+{
+    tsl_word tail = tsl_atomic_load(tail_of(block, room)) ^ mask_of(self, (uintptr_t)block);
+    size_t spare = tail & LOW_HALF;
+
+    if (tail == MARK_FREE << HALF_BITS)
+        return HEAP_TAIL_FREE;
+    if (tail >> HALF_BITS != MARK_LIVE || spare > room - HEAP_TAIL_BYTES)
+        return HEAP_TAIL_BROKEN;
+    *bytes = room - HEAP_TAIL_BYTES - spare;
+    return tsl_heap_filled(self, (uintptr_t)block + *bytes, spare) == spare ? HEAP_TAIL_LIVE
+                                                                            : HEAP_TAIL_BROKEN;
+}
+
+bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum heap_tail *found)
+{
+    tsl_word *tail = tail_of(block, room), old = tsl_atomic_load(tail);
+    size_t bytes;
+
+    *found = tsl_heap_canary_look(self, block, room, &bytes);
+    if (*found != HEAP_TAIL_LIVE)
+        return false;
+    /* Of two CPUs that free the block at once, one succeeds. */
+    if (tsl_atomic_compare_exchange(tail, &old,
+                                    mask_of(self, (uintptr_t)block) ^ MARK_FREE << HALF_BITS))
+        return true;
+    *found = HEAP_TAIL_FREE;
+    return false;
+}
+
+void tsl_heap_canary_clear(struct tsl_heap *self, void *block, size_t room)
+{
+    (void)self;
+    memset(block, 0, room - HEAP_TAIL_BYTES);
+}
+
+void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, size_t bytes)
+{
+    seal(self, block, room, bytes);
+}
+
+bool tsl_heap_canary_is_clean(struct tsl_heap *self, void *block, size_t room)
+{
+    size_t inside = room - HEAP_TAIL_BYTES, at = zeros(block, inside), bytes;
+    enum tsl_status status;
+
+    if (at == inside && tsl_heap_canary_look(self, block, room, &bytes) == HEAP_TAIL_FREE)
+        return true;
+    /* Found too late to know who: the block stays out of use, as evidence. */
+    status = tsl_heap_accuse(self, TSL_CORRUPT, NULL,
+                             "free block %p of %zu bytes was written at byte %zu", block, room, at);
+    (void)status;
+    return false;
+}
+
+void tsl_heap_guard_slab(struct tsl_heap *self, uintptr_t start, size_t block_bytes, size_t blocks)
+{
+    if (self->guard->tier < TSL_HEAP_TIER_MODERATE)
+        return;
+    memset((void *)start, 0, block_bytes * blocks);
+    for (size_t i = 0; i < blocks; i++) {
+        uintptr_t block = start + i * block_bytes;
+        *tail_of((void *)block, block_bytes) = mask_of(self, block) ^ MARK_FREE << HALF_BITS;
+    }
+}
+
+size_t tsl_heap_room(const struct tsl_heap *self, bool is_large, size_t granted)
+{
+    bool ends_at_guard =
+        is_large && self->guard->tier >= TSL_HEAP_TIER_FULL && self->source.protect != NULL;
+
+    return ends_at_guard ? granted - TSL_PAGE_BYTES : granted;
+}
+
+/* Whole pages, and one more behind them that takes no access. */
+static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    size_t pages = tsl_pages_of(bytes),
+           guard = TSL_PAGE_BYTES - tsl_heap_room(self, true, TSL_PAGE_BYTES);
+    char *block;
+
+    if (bytes > SIZE_MAX - 2 * TSL_PAGE_BYTES)
+        return NULL;
+    block = tsl_heap_allocate_large(self, (pages << TSL_PAGE_SHIFT) + guard, align, flags);
+    if (block == NULL || guard == 0)
+        return block;
+    if (self->source.protect(self->source.context, block + (pages << TSL_PAGE_SHIFT), 1))
+        return block;
+    enum tsl_status status = tsl_heap_core_free(self, block, false);
+    TSL_ASSERT(status == TSL_OK);
+    return NULL;
+}
+
+/* A slot that is as it was left; a damaged one stays out of use, for ever. */
+static void *slot_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                        size_t *room)
+{
+    struct heap_spot spot;
+    void *block;
+
+    do {
+        /* Free ones are zero already. */
+        block = tsl_heap_allocate(self, bytes, align, flags & ~(unsigned)TSL_HEAP_ZERO);
+        if (block == NULL)
+            return NULL;
+        /* For want of slabs it may be a greater class's. */
+        enum tsl_status status = tsl_heap_locate(self, block, &spot);
+        TSL_ASSERT(status == TSL_OK);
+    } while (!tsl_heap_canary_is_clean(self, block, spot.granted));
+    *room = spot.granted;
+    return block;
+}
+
+void *tsl_heap_canary_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    size_t with_tail, room;
+    void *block;
+
+    if (!tsl_checked_add(bytes, HEAP_TAIL_BYTES, &with_tail))
+        return NULL;
+    if (tsl_heap_class_for(self, with_tail, align) == HEAP_LARGE) {
+        block = large_alloc(self, with_tail, align, flags);
+        room = tsl_pages_of(with_tail) << TSL_PAGE_SHIFT;
+    } else {
+        block = slot_alloc(self, with_tail, align, flags, &room);
+    }
+    if (block != NULL)
+        seal(self, block, room, bytes);
+    return block;
+}

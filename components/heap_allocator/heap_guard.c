@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap_guard.c: the way of one block through the layer that notices misuse.
+ *
+ * Owns:    the order of its steps.
+ * Needs:   the core; heap_canary.c, heap_quarantine.c, heap_pages.c, heap_ledger.c.
+ * Callers: the public functions of the core, while the heap is guarded.
+ *
+ *   alloc:  entry -> pages of its own (debug), else block with a tail -> ledger
+ *   free:   ledger says live -> surroundings sound -> tail says freed, contents cleared
+ *           -> quarantine (full) -> still clean -> core
+ *
+ * A block that was damaged is reported and kept out of use, as it is.
+ */
+#include <string.h>
+
+#include "heap_allocator_internal.h"
+
+static bool has_tails(const struct tsl_heap *self)
+{
+    return self->guard->tier >= TSL_HEAP_TIER_MODERATE;
+}
+
+/* ---- Memory of the layer itself ---- */
+
+static void *block_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    if (has_tails(self))
+        return tsl_heap_canary_alloc(self, bytes, align, flags);
+    return tsl_heap_allocate(self, bytes, align, flags);
+}
+
+void *tsl_heap_guard_memory(struct tsl_heap *self, size_t bytes, unsigned flags)
+{
+    return block_alloc(self, bytes, TSL_HEAP_ALIGN, flags & ~(unsigned)TSL_HEAP_ZERO);
+}
+
+/* => a block of the core that nobody uses any more, cleared if it has a tail. */
+static void core_end(struct tsl_heap *self, void *block, unsigned flags)
+{
+    enum tsl_status status = tsl_heap_core_free(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+void tsl_heap_guard_drop(struct tsl_heap *self, void *memory)
+{
+    struct heap_spot spot;
+    enum heap_tail found;
+    enum tsl_status status = tsl_heap_locate(self, memory, &spot);
+    TSL_ASSERT(status == TSL_OK);
+    size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
+
+    if (has_tails(self)) {
+        if (!tsl_heap_canary_end(self, memory, room, &found)) {
+            status = tsl_heap_accuse(self, TSL_CORRUPT, NULL, "the heap's own %p was overwritten",
+                                     memory);
+            return;
+        }
+        if (!spot.is_large)
+            tsl_heap_canary_clear(self, memory, room);
+    }
+    core_end(self, memory, TSL_HEAP_NO_WAIT);
+}
+
+/* ---- Alloc ---- */
+
+/* A power of two is aligned to itself, also when a tail takes the block to another class. */
+static size_t natural_align(size_t bytes, size_t align)
+{
+    size_t most = HEAP_CLASS_LAST > TSL_PAGE_BYTES ? HEAP_CLASS_LAST : TSL_PAGE_BYTES;
+
+    return tsl_is_power_of_two(bytes) && bytes > align && bytes <= most ? bytes : align;
+}
+
+static void *attempt(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                     uintptr_t site)
+{
+    struct heap_entry *entry = NULL;
+    void *block = NULL;
+
+    if (TSL_HEAP_SITES) {
+        entry = tsl_heap_entry_new(self, bytes, flags, site);
+        if (entry == NULL)
+            return NULL;
+        if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG)
+            block = tsl_heap_pages_alloc(self, entry, align, flags);
+    }
+    if (block == NULL)
+        block = block_alloc(self, bytes, align, flags);
+    if (TSL_HEAP_SITES && block == NULL)
+        tsl_heap_guard_drop(self, entry);
+    if (TSL_HEAP_SITES && block != NULL) {
+        entry->address = (uintptr_t)block;
+        tsl_heap_ledger_add(self, entry);
+    }
+    return block;
+}
+
+void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                             uintptr_t site)
+{
+    uint64_t begin = heap_clock(self->guard);
+
+    align = natural_align(bytes, align);
+    void *block = attempt(self, bytes, align, flags, site);
+    if (block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 && tsl_heap_end_quarantine(self) > 0)
+        block = attempt(self, bytes, align, flags, site);
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_time(self, self->guard->profile->allocs, begin);
+    return block != NULL ? block : tsl_heap_fail(self, bytes);
+}
+
+/* ---- Free ---- */
+
+/* A block comes out of quarantine, or had none to go into. */
+void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entry, unsigned flags)
+{
+    struct heap_spot spot;
+
+    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && entry != NULL && entry->pages != 0) {
+        tsl_heap_pages_free(self, entry);
+        tsl_heap_ledger_remove(self, entry);
+        return;
+    }
+    if (TSL_HEAP_SITES && entry != NULL)
+        tsl_heap_ledger_remove(self, entry);
+    enum tsl_status status = tsl_heap_locate(self, block, &spot);
+    TSL_ASSERT(status == TSL_OK);
+    if (!spot.is_large && heap_has_quarantine(self) &&
+        !tsl_heap_canary_is_clean(self, block, spot.granted))
+        return;
+    core_end(self, block, flags);
+}
+
+static enum tsl_status refuse_damaged(struct tsl_heap *self, const void *block, size_t room,
+                                      const struct heap_entry *entry)
+{
+    return tsl_heap_accuse(self, TSL_CORRUPT, entry,
+                           "free of %p: written behind its end, block size %zu", block, room);
+}
+
+/* Ends a block of the core: TSL_OK, then it may be let go or wait. */
+static enum tsl_status end_block(struct tsl_heap *self, void *block, const struct heap_spot *spot,
+                                 const struct heap_entry *entry)
+{
+    size_t room = tsl_heap_room(self, spot->is_large, spot->granted);
+    enum heap_tail found = HEAP_TAIL_FREE;
+    bool is_waiting = heap_has_quarantine(self) && spot->is_large &&
+                      tsl_heap_quarantine_has_large(self, (uintptr_t)block);
+
+    if (is_waiting || !tsl_heap_canary_end(self, block, room, &found)) {
+        if (found == HEAP_TAIL_BROKEN)
+            return refuse_damaged(self, block, room, entry);
+        return tsl_heap_refuse_block(self, TSL_DOUBLE_FREE, "free", block, room);
+    }
+    if (!spot->is_large)
+        tsl_heap_canary_clear(self, block, room);
+    return TSL_OK;
+}
+
+static enum tsl_status free_known(struct tsl_heap *self, void *block, struct heap_entry *entry,
+                                  unsigned flags)
+{
+    bool has_pages = TSL_HEAP_SITES && entry != NULL && entry->pages != 0;
+    struct heap_spot spot = {0};
+    enum tsl_status status;
+
+    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && has_pages) {
+        status = tsl_heap_pages_are_sound(self, entry) ? TSL_OK : TSL_CORRUPT;
+    } else {
+        status = tsl_heap_locate(self, block, &spot);
+        if (status != TSL_OK)
+            return tsl_heap_refuse_block(self, status, "free", block, spot.granted);
+        if (has_tails(self))
+            status = end_block(self, block, &spot, entry);
+    }
+    if (status != TSL_OK)
+        return status;
+    if (TSL_HEAP_SITES && entry != NULL)
+        tsl_heap_ledger_set(self, entry, HEAP_ENTRY_FREED);
+    if (heap_has_quarantine(self))
+        tsl_heap_quarantine_enter(self, block, entry, &spot, flags);
+    else
+        tsl_heap_let_go(self, block, entry, flags);
+    return TSL_OK;
+}
+
+static enum tsl_status refuse_entry(struct tsl_heap *self, enum tsl_status status, const char *verb,
+                                    const void *block, const struct heap_entry *entry)
+{
+    struct heap_spot spot = {0};
+
+    if (status != TSL_NOT_FOUND)
+        return tsl_heap_accuse(self, status, entry, "%s of %p: %s", verb, block,
+                               tsl_heap_reason(status));
+    /* Not in the ledger, so no user's, even if the core has a block there. */
+    status = tsl_heap_locate(self, block, &spot);
+    return tsl_heap_refuse_block(self, status == TSL_OK ? TSL_FOREIGN : status, verb, block,
+                                 spot.granted);
+}
+
+enum tsl_status tsl_heap_guarded_free(struct tsl_heap *self, void *block, unsigned flags,
+                                      uintptr_t site)
+{
+    uint64_t begin = heap_clock(self->guard);
+    struct heap_entry *entry = NULL, seen;
+    enum tsl_status status = TSL_OK;
+
+    if (HEAP_HAS_QUARANTINE && (flags & TSL_HEAP_NO_WAIT) == 0)
+        tsl_heap_quarantine_resume(self);
+    if (TSL_HEAP_SITES)
+        status = tsl_heap_ledger_end(self, (uintptr_t)block, site, &entry, &seen);
+    if (status != TSL_OK)
+        return refuse_entry(self, status, "free", block, &seen);
+    status = free_known(self, block, entry, flags);
+    if (TSL_HEAP_SITES && status != TSL_OK)
+        tsl_heap_ledger_set(self, entry, HEAP_ENTRY_LIVE);
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_time(self, self->guard->profile->frees, begin);
+    return status;
+}
+
+/* ---- Size, resize ---- */
+
+/* Whether a block is live and sound, and what was asked for it. Nothing is reported. */
+static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
+                    struct heap_entry *seen)
+{
+    struct heap_spot spot;
+
+    if (TSL_HEAP_SITES) {
+        bool is_listed = tsl_heap_ledger_live(self, (uintptr_t)block, seen) == TSL_OK;
+        *bytes = is_listed ? seen->bytes : *bytes;
+        return is_listed;
+    }
+    if (!has_tails(self) || tsl_heap_locate(self, block, &spot) != TSL_OK ||
+        (heap_has_quarantine(self) && spot.is_large &&
+         tsl_heap_quarantine_has_large(self, (uintptr_t)block)))
+        return false;
+    size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
+    return tsl_heap_canary_look(self, block, room, bytes) == HEAP_TAIL_LIVE;
+}
+
+bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char *verb, size_t *out)
+{
+    struct heap_entry seen;
+    struct heap_spot spot = {0};
+    enum heap_tail tail = HEAP_TAIL_LIVE;
+    enum tsl_status status;
+
+    if (TSL_HEAP_SITES) {
+        status = tsl_heap_ledger_live(self, (uintptr_t)block, &seen);
+        if (status == TSL_OK)
+            *out = seen.bytes;
+        else
+            status = refuse_entry(self, status, verb, block, &seen);
+        return status == TSL_OK;
+    }
+    status = tsl_heap_locate(self, block, &spot);
+    size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
+    if (status == TSL_OK && heap_has_quarantine(self) && spot.is_large &&
+        tsl_heap_quarantine_has_large(self, (uintptr_t)block))
+        status = TSL_DOUBLE_FREE;
+    *out = spot.granted;
+    if (status == TSL_OK && has_tails(self))
+        tail = tsl_heap_canary_look(self, block, room, out);
+    if (tail == HEAP_TAIL_FREE)
+        status = TSL_DOUBLE_FREE;
+    if (tail == HEAP_TAIL_BROKEN)
+        status =
+            tsl_heap_accuse(self, TSL_CORRUPT, NULL,
+                            "%s of %p: written behind its end, block size %zu", verb, block, room);
+    else if (status != TSL_OK)
+        status = tsl_heap_refuse_block(self, status, verb, block, spot.granted);
+    return status == TSL_OK;
+}
+
+enum tsl_status tsl_heap_guarded_free_sized(struct tsl_heap *self, void *block, size_t bytes,
+                                            uintptr_t site)
+{
+    struct heap_entry seen;
+    size_t asked = bytes;
+
+    if (block == NULL)
+        return TSL_OK;
+    /* A block that is not live is refused by the free. */
+    if (is_live(self, block, &asked, &seen) && asked != bytes)
+        return tsl_heap_accuse(self, TSL_WRONG_SIZE, TSL_HEAP_SITES ? &seen : NULL,
+                               "free of %p as %zu bytes, it has %zu", block, bytes, asked);
+    return tsl_heap_guarded_free(self, block, 0, site);
+}
+
+/* The block is a slot of the class that the new size takes too. */
+static bool resize_in_place(struct tsl_heap *self, void *block, size_t bytes, size_t align)
+{
+    struct heap_spot spot;
+
+    if (!has_tails(self) || TSL_HEAP_SITES ||
+        !tsl_is_aligned((uintptr_t)block, natural_align(bytes, align)) ||
+        tsl_heap_locate(self, block, &spot) != TSL_OK || spot.is_large ||
+        bytes > SIZE_MAX - HEAP_TAIL_BYTES ||
+        tsl_heap_class_for(self, bytes + HEAP_TAIL_BYTES, align) != spot.class_index)
+        return false;
+    tsl_heap_canary_resize(self, block, spot.granted, bytes);
+    return true;
+}
+
+/* The strictest alignment that a live block may have been asked for with. */
+static size_t align_of(const struct tsl_heap *self, const void *block)
+{
+    uintptr_t lowest = (uintptr_t)block & (~(uintptr_t)block + 1);
+    struct heap_spot spot;
+
+    if (tsl_heap_locate(self, block, &spot) != TSL_OK) /* pages of its own */
+        return lowest < TSL_PAGE_BYTES ? lowest : TSL_PAGE_BYTES;
+    size_t asked = (size_t)1 << spot.align_shift;
+    return asked < lowest ? asked : lowest;
+}
+
+void *tsl_heap_guarded_realloc(struct tsl_heap *self, void *block, size_t bytes, size_t align,
+                               uintptr_t site)
+{
+    size_t old = 0;
+
+    if (block == NULL)
+        return tsl_heap_guarded_alloc(self, bytes, align, 0, site);
+    if (!tsl_heap_guarded_size(self, block, "resize", &old))
+        return NULL;
+    size_t kept = align_of(self, block);
+    if (kept > align)
+        align = kept;
+    if (resize_in_place(self, block, bytes, align))
+        return block;
+    void *fresh = tsl_heap_guarded_alloc(self, bytes, align, 0, site);
+    if (fresh == NULL)
+        return NULL;
+    memcpy(fresh, block, bytes < old ? bytes : old);
+    /* Refused only if it was damaged or freed meanwhile: that is logged. */
+    enum tsl_status status = tsl_heap_guarded_free(self, block, 0, site);
+    (void)status;
+    return fresh;
+}
+
+/* ---- Begin and end ---- */
+
+void tsl_heap_guard_init(struct tsl_heap *self)
+{
+    struct heap_guard *guard = self->guard;
+
+    memset(guard, 0, sizeof *guard);
+    tsl_lock_init(&guard->lock, TSL_RANK_HEAP);
+    if (TSL_HEAP_SITES)
+        tsl_heap_ledger_init(self);
+    guard->tier = (enum tsl_heap_tier)TSL_HEAP_HARDENING;
+    guard->secret = (uintptr_t)self * (uintptr_t)0xD6E8FEB86659FD93u;
+    guard->is_on = true;
+}
+
+void tsl_heap_guard_fini(struct tsl_heap *self)
+{
+    (void)tsl_heap_end_quarantine(self);
+    if (HEAP_HAS_QUARANTINE)
+        tsl_heap_quarantine_fini(self);
+}

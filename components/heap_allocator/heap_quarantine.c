@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap_quarantine.c: freed blocks that wait before they are handed out again: a ring for each class
+ * and one for large blocks.
+ *
+ * Owns:    the rings.
+ * Needs:   heap_guard.c (memory for a ring, when its first block comes; the end of the wait).
+ * Callers: heap_guard.c.
+ *
+ * A full ring gives its oldest block for the one that comes. Large blocks wait up to an eighth of
+ * the heap's ceiling together.
+ */
+#include "heap_allocator_internal.h"
+
+#define RING_SLOTS  ((unsigned)TSL_HEAP_QUARANTINE)
+#define LARGE_RING  (HEAP_RINGS - 1)
+#define LARGE_SHARE 3 /* as a shift */
+
+/* => guard locked. The oldest block, 0 if none. */
+static uintptr_t pop(struct heap_ring *ring)
+{
+    if (ring->count == 0)
+        return 0;
+    uintptr_t block = ring->blocks[ring->first];
+    ring->first = (ring->first + 1) % RING_SLOTS;
+    ring->count--;
+    return block;
+}
+
+static bool has_memory(struct tsl_heap *self, struct heap_ring *ring, unsigned flags)
+{
+    if (TSL_ATOMIC_LOAD_POINTER(&ring->blocks) != NULL)
+        return true;
+    uintptr_t *blocks = tsl_heap_guard_memory(self, RING_SLOTS * sizeof *blocks, flags);
+    if (blocks == NULL)
+        return false;
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    bool is_late = ring->blocks != NULL;
+    if (!is_late)
+        TSL_ATOMIC_STORE_POINTER(&ring->blocks, blocks);
+    tsl_lock_release(&self->guard->lock, pin);
+    if (is_late)
+        tsl_heap_guard_drop(self, blocks);
+    return true;
+}
+
+/* Puts a block in a ring; result: the block that has to go now, perhaps the same, 0: none. */
+static uintptr_t put(struct tsl_heap *self, unsigned index, uintptr_t block, size_t large_bytes,
+                     unsigned flags)
+{
+    struct heap_guard *guard = self->guard;
+    struct heap_ring *ring = &guard->rings[index];
+    uintptr_t out = 0;
+
+    if (!has_memory(self, ring, flags))
+        return block;
+    tsl_pin pin = tsl_lock_acquire(&guard->lock);
+    if (ring->count == RING_SLOTS)
+        out = pop(ring);
+    ring->blocks[(ring->first + ring->count++) % RING_SLOTS] = block;
+    guard->large_waiting += large_bytes;
+    tsl_lock_release(&guard->lock, pin);
+    return out;
+}
+
+/* More large blocks wait than should. */
+static bool is_heavy(struct tsl_heap *self)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    size_t waiting = self->guard->large_waiting;
+
+    tsl_lock_release(&self->guard->lock, pin);
+    return waiting > (self->ceiling_pages << TSL_PAGE_SHIFT) >> LARGE_SHARE;
+}
+
+/* The oldest block of the first ring from `first_ring` on that has one; 0: none waits. */
+static uintptr_t take(struct tsl_heap *self, unsigned first_ring)
+{
+    struct heap_guard *guard = self->guard;
+    uintptr_t block = 0;
+    tsl_pin pin = tsl_lock_acquire(&guard->lock);
+
+    for (unsigned i = first_ring; i < HEAP_RINGS && block == 0; i++)
+        block = pop(&guard->rings[i]);
+    tsl_lock_release(&guard->lock, pin);
+    return block;
+}
+
+static void left(struct tsl_heap *self, size_t large_bytes)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    self->guard->large_waiting -= large_bytes;
+    tsl_lock_release(&self->guard->lock, pin);
+}
+
+bool tsl_heap_quarantine_has_large(struct tsl_heap *self, uintptr_t block)
+{
+    struct heap_ring *ring = &self->guard->rings[LARGE_RING];
+    bool is_there = false;
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    for (unsigned i = 0; i < ring->count; i++)
+        is_there = is_there || ring->blocks[(ring->first + i) % RING_SLOTS] == block;
+    tsl_lock_release(&self->guard->lock, pin);
+    return is_there;
+}
+
+static struct heap_entry *entry_of(struct tsl_heap *self, uintptr_t block)
+{
+    return TSL_HEAP_SITES ? tsl_heap_ledger_find(self, block) : NULL;
+}
+
+/* Of a block that waits: what it counts for in the ring of large ones; 0: a slot. */
+static size_t waiting_bytes(struct tsl_heap *self, uintptr_t block, const struct heap_entry *entry)
+{
+    struct heap_spot spot;
+
+    if (TSL_HEAP_SITES && entry != NULL && entry->pages != 0)
+        return heap_pages_bytes(entry);
+    enum tsl_status status = tsl_heap_locate(self, (void *)block, &spot);
+    return status == TSL_OK && spot.is_large ? spot.granted : 0;
+}
+
+static void leave(struct tsl_heap *self, uintptr_t block, unsigned flags)
+{
+    struct heap_entry *entry = entry_of(self, block);
+
+    left(self, waiting_bytes(self, block, entry));
+    tsl_heap_let_go(self, (void *)block, entry, flags);
+}
+
+/* The block is freed for its owner. Large ones lose their access, so that any use is a fault. */
+static void enter(struct tsl_heap *self, void *block, struct heap_entry *entry,
+                  const struct heap_spot *spot, unsigned flags)
+{
+    bool has_pages = TSL_HEAP_SITES && entry != NULL && entry->pages != 0;
+    bool is_large = has_pages || spot->is_large;
+    size_t bytes = has_pages ? heap_pages_bytes(entry) : is_large ? spot->granted : 0;
+    unsigned ring = is_large ? LARGE_RING : spot->class_index;
+
+    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && has_pages)
+        tsl_heap_pages_close(self, entry);
+    else if (is_large && self->source.protect != NULL)
+        (void)self->source.protect(self->source.context, block, bytes >> TSL_PAGE_SHIFT);
+    uintptr_t out = put(self, ring, (uintptr_t)block, bytes, flags);
+    if (out == (uintptr_t)block)
+        tsl_heap_let_go(self, block, entry, flags); /* There is no ring. */
+    else if (out != 0)
+        leave(self, out, flags);
+    while (is_large && is_heavy(self) && (out = take(self, LARGE_RING)) != 0)
+        leave(self, out, flags);
+}
+
+/* Large blocks of callers that may not call the page source wait for one that may. */
+static void defer(struct tsl_heap *self, void *block)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    *(tsl_word *)block = self->guard->deferred;
+    self->guard->deferred = (tsl_word)block;
+    tsl_lock_release(&self->guard->lock, pin);
+}
+
+void tsl_heap_quarantine_enter(struct tsl_heap *self, void *block, struct heap_entry *entry,
+                               const struct heap_spot *spot, unsigned flags)
+{
+    bool is_large = spot->is_large || (entry != NULL && entry->pages != 0);
+
+    if (is_large && (flags & TSL_HEAP_NO_WAIT) != 0)
+        defer(self, block);
+    else
+        enter(self, block, entry, spot, flags);
+}
+
+void tsl_heap_quarantine_resume(struct tsl_heap *self)
+{
+    struct heap_spot spot = {0};
+
+    while (tsl_atomic_load(&self->guard->deferred) != 0) {
+        tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+        uintptr_t block = self->guard->deferred;
+        if (block != 0)
+            self->guard->deferred = *(tsl_word *)block;
+        tsl_lock_release(&self->guard->lock, pin);
+        if (block == 0)
+            return;
+        struct heap_entry *entry = entry_of(self, block);
+        /* A block with pages of its own is not at the start of a block of the core. */
+        enum tsl_status status = tsl_heap_locate(self, (void *)block, &spot);
+        (void)status;
+        enter(self, (void *)block, entry, &spot, 0);
+    }
+}
+
+size_t tsl_heap_quarantine_end(struct tsl_heap *self)
+{
+    size_t blocks = 0;
+    uintptr_t block;
+
+    tsl_heap_quarantine_resume(self);
+    while ((block = take(self, 0)) != 0) {
+        leave(self, block, 0);
+        blocks++;
+    }
+    return blocks;
+}
+
+void tsl_heap_quarantine_fini(struct tsl_heap *self)
+{
+    for (unsigned i = 0; i < HEAP_RINGS; i++) {
+        struct heap_ring *ring = &self->guard->rings[i];
+        if (ring->blocks != NULL)
+            tsl_heap_guard_drop(self, ring->blocks);
+        *ring = (struct heap_ring){0};
+    }
+}

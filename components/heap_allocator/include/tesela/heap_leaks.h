@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap_leaks.h: who holds the heap's memory: live blocks by call site, since when, and which of
+ * them nothing points to.
+ *
+ * Owns:    nothing. Needs HEAP_SITES, the scan HEAP_LEAK_SCAN; without, everything here is empty.
+ * Needs:   heap_allocator.h.
+ * Callers: anyone who may call the heap; the scan while nobody else runs.
+ */
+#ifndef TESELA_HEAP_LEAKS_H
+#define TESELA_HEAP_LEAKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tesela/format.h>
+#include <tesela/heap_allocator.h>
+
+/* As tsl_heap_alloc_flags; the block is counted for call site `site` (any number: a return
+ * address, a tag of a subsystem), whoever calls. For wrappers, which are not the ones to blame. */
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_tagged(struct tsl_heap *self, size_t bytes,
+                                                              unsigned flags, uintptr_t site);
+
+/* A moment in the life of a heap: blocks taken later are `since` it. */
+size_t tsl_heap_mark(const struct tsl_heap *self);
+
+/* The live blocks of one call site. */
+struct tsl_heap_site {
+    uintptr_t site;
+    size_t bytes; /* asked for */
+    size_t blocks;
+};
+
+/*
+ * The live blocks taken since `mark` (0: all), by call site, most bytes first, in at most
+ * `capacity` rows. A site that found no room is counted in *left_out, in blocks (NULL: nobody asks).
+ * Result: rows written.
+ * Cost:    live blocks x rows, under a lock that allocations wait for.
+ */
+size_t tsl_heap_since(struct tsl_heap *self, size_t mark, struct tsl_heap_site *rows,
+                      size_t capacity, size_t *left_out);
+
+/* Prints the table of tsl_heap_since: the 16 sites with most bytes. */
+void tsl_heap_print_since(struct tsl_heap *self, size_t mark, const struct tsl_sink *sink);
+
+/* A range of memory in which pointers to blocks may lie: data, stacks, saved registers. */
+struct tsl_heap_root {
+    const void *start;
+    size_t bytes;
+};
+
+/* A block that nothing points to. */
+struct tsl_heap_leak {
+    void *block;
+    size_t bytes;
+    uintptr_t site;
+};
+
+/*
+ * Searches for live blocks that no root points to, directly or through other blocks; a word that
+ * could be an address inside a block counts as a pointer to it. Writes up to `capacity` leaks,
+ * lowest address first. Result: how many there are.
+ * Before:  nobody writes to the roots or to blocks meanwhile (other CPUs wait).
+ * Cost:    words in roots and reached blocks x logarithm of the number of blocks. No recursion, no
+ *          memory of its own.
+ */
+size_t tsl_heap_leak_scan(struct tsl_heap *self, const struct tsl_heap_root *roots, size_t count,
+                          struct tsl_heap_leak *out, size_t capacity);
+
+#endif

@@ -42,7 +42,8 @@ enum tsl_status tsl_backed_range_create(const struct tsl_backed_range_config *co
     if (status != TSL_OK)
         return status;
     size_t pages = config->bytes / TSL_PAGE_BYTES;
-    size_t bytes = sizeof(struct tsl_backed_range) + 2 * words_for(pages) * sizeof(tsl_word);
+    size_t words = (BACKED_CAN_CLOSE ? 3 : 2) * words_for(pages);
+    size_t bytes = sizeof(struct tsl_backed_range) + words * sizeof(tsl_word);
     struct tsl_frames_run run = {.count = (bytes + TSL_PAGE_BYTES - 1) / TSL_PAGE_BYTES,
                                  .align_frames = 1,
                                  .flags = TSL_FRAMES_LOW | TSL_FRAMES_ZERO};
@@ -57,9 +58,34 @@ enum tsl_status tsl_backed_range_create(const struct tsl_backed_range_config *co
     self->home_frames = run.count;
     self->pages = pages;
     self->settled = self->free_pages + words_for(pages);
+    self->closed = BACKED_CAN_CLOSE ? self->settled + words_for(pages) : NULL;
     tsl_bits_set_range(self->free_pages, 0, pages);
     *out = self;
     return TSL_OK;
+}
+
+/* The first page of [page, end) that is closed, or not: `end` if there is none. */
+static size_t find_closed(const struct tsl_backed_range *self, size_t page, size_t end,
+                          bool is_closed)
+{
+    if (!BACKED_CAN_CLOSE)
+        return is_closed ? end : page;
+    size_t found = is_closed ? tsl_bits_find_set(self->closed, end, page)
+                             : tsl_bits_find_clear(self->closed, end, page);
+    return found == TSL_BITS_NONE ? end : found;
+}
+
+/* Unmaps those of the pages [first, end) that are mapped. They are all ours: nobody else closes
+ * or maps one. */
+static void unback_open(struct tsl_backed_range *self, size_t first, size_t end)
+{
+    while ((first = find_closed(self, first, end, false)) < end) {
+        size_t behind = find_closed(self, first, end, true);
+        /* Settled pages are mapped unless they are closed. */
+        TSL_ASSERT(tsl_vm_unback(self->config.table, self->config.start + first * TSL_PAGE_BYTES,
+                                 behind - first) == TSL_OK);
+        first = behind;
+    }
 }
 
 void tsl_backed_range_destroy(struct tsl_backed_range *self)
@@ -69,8 +95,7 @@ void tsl_backed_range_destroy(struct tsl_backed_range *self)
         size_t end = tsl_bits_find_set(self->free_pages, self->pages, page);
         if (end == TSL_BITS_NONE)
             end = self->pages;
-        TSL_ASSERT(tsl_vm_unback(self->config.table, self->config.start + page * TSL_PAGE_BYTES,
-                                 end - page) == TSL_OK);
+        unback_open(self, page, end);
         page = tsl_bits_find_clear(self->free_pages, self->pages, end);
     }
     struct tsl_frames *frames = self->config.frames;
@@ -130,6 +155,8 @@ static void return_pages(struct tsl_backed_range *self, size_t first, size_t cou
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     tsl_bits_set_range(self->free_pages, first, count);
+    if (BACKED_CAN_CLOSE)
+        tsl_bits_clear_range(self->closed, first, count);
     self->used -= count;
     if (first < self->first_candidate)
         self->first_candidate = first;
@@ -213,9 +240,28 @@ enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "backed range: put of %zu pages at %p", pages,
                           start);
-    /* Settled pages are mapped, and nobody else has a say in them since we unsettled them. */
-    TSL_ASSERT(tsl_vm_unback(self->config.table, (tsl_vaddr)start, pages) == TSL_OK);
+    /* Nobody else has a say in them since we unsettled them. */
+    unback_open(self, first, first + pages);
     return_pages(self, first, pages, false);
+    return TSL_OK;
+}
+
+enum tsl_status tsl_backed_range_close(struct tsl_backed_range *self, void *start, size_t pages)
+{
+    size_t first = ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES;
+    enum tsl_status status =
+        BACKED_CAN_CLOSE ? check_run(self, (tsl_vaddr)start, pages) : TSL_UNSUPPORTED;
+    /* Unsettled meanwhile, so that nobody puts them under our hands. */
+    if (status == TSL_OK && !is_settled(self, first, pages, true))
+        status = TSL_NOT_FOUND;
+    if (status != TSL_OK)
+        return tsl_refuse(&self->refusals, status, "backed range: closing %zu pages at %p", pages,
+                          start);
+    unback_open(self, first, first + pages);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_bits_set_range(self->closed, first, pages);
+    tsl_bits_set_range(self->settled, first, pages);
+    tsl_lock_release(&self->lock, pin);
     return TSL_OK;
 }
 
@@ -236,9 +282,11 @@ static struct tsl_defect verify_page(const struct tsl_backed_range *self, size_t
     if (is_free == is_out)
         return tsl_defect_at("backed range", 5, address,
                              "a page is free or settled, while no call is under way");
-    if (is_free == (tsl_table_query(self->config.table, address, &mapping) == TSL_OK))
+    bool is_mapped = tsl_table_query(self->config.table, address, &mapping) == TSL_OK;
+    bool is_closed = BACKED_CAN_CLOSE && tsl_bits_test(self->closed, page);
+    if (is_mapped == (is_free || is_closed) || (is_free && is_closed))
         return tsl_defect_at("backed range", 4, address,
-                             "a page is mapped exactly when its bit is 0");
+                             "a page is mapped exactly when its bit is 0 and it is not closed");
     return TSL_NO_DEFECT;
 }
 
@@ -271,11 +319,17 @@ static bool source_remap(void *context, void *start, size_t pages, size_t new_pa
     return tsl_backed_range_extend(context, start, pages, new_pages) == TSL_OK;
 }
 
+static bool source_protect(void *context, void *start, size_t pages)
+{
+    return tsl_backed_range_close(context, start, pages) == TSL_OK;
+}
+
 struct tsl_page_source tsl_backed_range_source(struct tsl_backed_range *self)
 {
     return (struct tsl_page_source){.get = source_get,
                                     .put = source_put,
                                     .remap = source_remap,
+                                    .protect = BACKED_CAN_CLOSE ? source_protect : NULL,
                                     .context = self,
                                     .start = self->config.start,
                                     .bytes = self->config.bytes};

@@ -11,6 +11,7 @@
 #define TESELA_VALLOCATOR_INTERNAL_H
 
 #include <tesela/backed_range.h>
+#include <tesela/config.h>
 #include <tesela/lock.h>
 #include <tesela/page_table.h>
 #include <tesela/physical_allocator.h>
@@ -31,7 +32,10 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_f
 TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr start,
                                              size_t pages);
 
-/* A window whose pages are two bits each; backed_range.c has the theory. */
+/* Whether pages may be closed: only a heap that hardens asks for it. */
+#define BACKED_CAN_CLOSE (TSL_HEAP_HARDENING >= 3)
+
+/* A window whose pages are two bits each, or three; backed_range.c has the theory. */
 struct tsl_backed_range {
     struct tsl_lock lock; /* TSL_RANK_REGION: guards all below but config and home */
     struct tsl_backed_range_config config;
@@ -43,7 +47,8 @@ struct tsl_backed_range {
     size_t first_candidate; /* no page below this one is free */
     tsl_word failures;
     struct tsl_refusals refusals;
-    tsl_word *settled;     /* 1 = handed out and mapped; as many words as free_pages */
+    tsl_word *settled;     /* 1 = wholly handed out; as many words as free_pages */
+    tsl_word *closed;      /* 1 = settled, but not mapped; NULL unless BACKED_CAN_CLOSE */
     tsl_word free_pages[]; /* 1 = free; bits beyond `pages` are 0, here and above */
 };
 

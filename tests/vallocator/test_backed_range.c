@@ -11,6 +11,7 @@
 #include "rng.h"
 
 #include <tesela/backed_range.h>
+#include <tesela/config.h>
 
 enum { PAGES = 200 };
 
@@ -192,7 +193,39 @@ static void bad_configurations_are_refused(void)
     vm_fixture_stop();
 }
 
+/* Only where the heap may ask for it. */
+static void closed_pages_have_no_frames(void)
+{
+    start();
+    char *run = tsl_backed_range_get(range, 6);
+    if (TSL_HEAP_HARDENING < 3) {
+        CHECK_STATUS(tsl_backed_range_close(range, run, 1), TSL_UNSUPPORTED);
+        CHECK_STATUS(tsl_backed_range_put(range, run, 6), TSL_OK);
+        finish();
+        return;
+    }
+    CHECK_STATUS(tsl_backed_range_close(range, run + 4096, 2), TSL_OK);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run), TSL_READ | TSL_WRITE);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 4096), 0);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run + 3 * 4096 - 1), 0);
+    CHECK_SOUND(tsl_backed_range_verify(range));
+    CHECK_STATUS(tsl_backed_range_close(range, run, 4), TSL_OK); /* two of them again */
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run), 0);
+    CHECK_STATUS(tsl_backed_range_close(range, run, 7), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_backed_range_close(range, run + 1, 1), TSL_MISALIGNED);
+    char *other = tsl_backed_range_get(range, 1);
+    CHECK(other >= run + 6 * 4096);
+    CHECK_STATUS(tsl_backed_range_put(range, run, 6), TSL_OK); /* closed and open ones */
+    run = tsl_backed_range_get(range, 5);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)run), TSL_READ | TSL_WRITE);
+    CHECK_STATUS(tsl_backed_range_close(range, run, 2), TSL_OK);
+    CHECK_SOUND(tsl_backed_range_verify(range));
+    tsl_backed_range_destroy(range); /* with closed pages out */
+    CHECK_EQ(vm_fixture_lost(), 0);
+    vm_fixture_stop();
+}
+
 TAP_SUITE(backed_range, TAP_TEST(pages_are_there_while_they_are_out),
-          TAP_TEST(wrong_puts_are_refused), TAP_TEST(runs_grow_in_place),
-          TAP_TEST(shortage_loses_nothing), TAP_TEST(random_runs_agree_with_a_model),
-          TAP_TEST(bad_configurations_are_refused));
+          TAP_TEST(closed_pages_have_no_frames), TAP_TEST(wrong_puts_are_refused),
+          TAP_TEST(runs_grow_in_place), TAP_TEST(shortage_loses_nothing),
+          TAP_TEST(random_runs_agree_with_a_model), TAP_TEST(bad_configurations_are_refused));

@@ -91,6 +91,17 @@ TSL_MUST_CHECK enum tsl_status tsl_backed_range_extend(struct tsl_backed_range *
 TSL_MUST_CHECK enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
                                                     size_t pages);
 
+/*
+ * Takes all access to pages that were handed out away: they are unmapped and flushed, and their
+ * frames freed, but the addresses stay the caller's until tsl_backed_range_put(). Closed pages may
+ * be closed again. Only where the heap's tier is full or debug (HEAP_HARDENING).
+ * Errors:  TSL_MISALIGNED, TSL_INVALID, TSL_FOREIGN, TSL_NOT_FOUND (a page of it is not handed
+ *          out), TSL_UNSUPPORTED (another tier). Nothing is changed then.
+ * Context, Cost: as tsl_backed_range_put().
+ */
+TSL_MUST_CHECK enum tsl_status tsl_backed_range_close(struct tsl_backed_range *self, void *start,
+                                                      size_t pages);
+
 /* The range as the page source of a heap; valid as long as the range. */
 struct tsl_page_source tsl_backed_range_source(struct tsl_backed_range *self);
 

@@ -14,6 +14,7 @@
 #include "physical_allocator_internal.h"
 
 #include <tesela/checked.h>
+#include <tesela/frames_hotplug.h>
 
 #define DMA_END   ((tsl_paddr)16 << 20)
 #define DMA32_END ((tsl_paddr)4 << 30)
@@ -177,39 +178,41 @@ static size_t metadata_bytes(const struct plan *plan)
     return tsl_align_up(carver.used, TSL_PAGE_BYTES);
 }
 
-/* Cuts the hole at the top of the highest range below reach_end that holds it. */
-static bool place_metadata(struct plan *plan, size_t bytes)
+/* Whether RAM that is not there lies in [at, at + bytes); *limit is then where it begins. */
+static bool moves_below_absent(const struct tsl_frames_config *config, tsl_paddr *limit,
+                               tsl_paddr at, uint64_t bytes)
 {
-    tsl_paddr reach = tsl_align_down_paddr(plan->config->reach_end, TSL_PAGE_BYTES);
-    struct cursor cursor = first_piece();
-    struct frames_span piece;
-    bool is_placed = false;
-    tsl_paddr hole_end = 0;
-    while (next_piece(plan, &cursor, &piece)) {
-        tsl_paddr start = (tsl_paddr)piece.first << TSL_PAGE_SHIFT;
-        tsl_paddr end = (tsl_paddr)piece.end << TSL_PAGE_SHIFT;
-        end = end < reach ? end : reach;
-        if (end > start && end - start >= bytes) {
-            hole_end = end;
-            is_placed = true;
-        }
+    bool is_absent = false;
+    for (size_t i = 0; i < config->absent_count; i++) {
+        const struct tsl_memory_range *absent = &config->absent[i];
+        if (absent->start >= at + bytes || at >= absent->end)
+            continue;
+        *limit = is_absent && *limit < absent->start ? *limit : absent->start;
+        is_absent = true;
     }
-    if (is_placed) {
-        plan->hole_end = hole_end;
-        plan->hole_start = hole_end - bytes;
-    }
-    return is_placed;
+    return is_absent;
 }
 
-/* Cuts the hole where the early stage has left room. */
-static bool place_early(struct plan *plan, size_t bytes)
+/* Cuts the hole at the top of the highest range below reach_end that holds it: where nothing was
+ * handed out early, and where RAM is. */
+static bool place_metadata(struct plan *plan, size_t bytes)
 {
     const struct tsl_frames_config *config = plan->config;
     tsl_paddr limit = tsl_align_down_paddr(config->reach_end, TSL_PAGE_BYTES);
-    limit = limit < plan->ram_end ? limit : plan->ram_end;
-    plan->hole_start = tsl_early_place(config->early, bytes, TSL_PAGE_BYTES, limit);
-    plan->hole_end = plan->hole_start == 0 ? 0 : plan->hole_start + bytes;
-    return plan->hole_start != 0;
+    struct tsl_early taken;
+    tsl_early_init(&taken, config->map);
+    if (config->early != NULL)
+        taken = *config->early;
+    tsl_paddr at;
+    do {
+        at = tsl_early_place(&taken, bytes, TSL_PAGE_BYTES,
+                             limit < plan->ram_end ? limit : plan->ram_end);
+        if (!moves_below_absent(config, &limit, at, bytes))
+            break;
+    } while (at != 0);
+    plan->hole_start = at;
+    plan->hole_end = at == 0 ? 0 : at + bytes;
+    return at != 0;
 }
 
 /* Writes a node's spans and bits, and gives each of its areas that has frames its place in the row.
@@ -395,6 +398,36 @@ static void report_ignored(const struct plan *plan)
     }
 }
 
+/* Absent RAM lies in usable ranges that can be named, is whole pages, and nobody's. */
+static bool absent_is_good(const struct tsl_frames_config *config, size_t i)
+{
+    const struct tsl_memory_range *range = &config->absent[i];
+    const struct tsl_memory_range *around = tsl_map_at(config->map, range->start);
+    bool is_good = around != NULL && around->type == TSL_MEMORY_USABLE && range->start != 0 &&
+                   range->start < range->end && range->end <= around->end &&
+                   (range->start | range->end) % TSL_PAGE_BYTES == 0 && i < FRAMES_MOST_ABSENT &&
+                   (config->ram_end == 0 || range->end <= config->ram_end);
+    for (size_t k = 0; k < i; k++)
+        is_good = is_good &&
+                  (config->absent[k].end <= range->start || range->end <= config->absent[k].start);
+    for (unsigned k = 0; config->early != NULL && k < config->early->piece_count; k++)
+        is_good = is_good && (config->early->pieces[k].end <= range->start ||
+                              range->end <= config->early->pieces[k].start);
+    return is_good;
+}
+
+static enum tsl_status check_absent(const struct tsl_frames_config *config)
+{
+    for (size_t i = 0; i < config->absent_count; i++) {
+        if (!absent_is_good(config, i)) {
+            return tsl_refuse(NULL, TSL_INVALID,
+                              "frames: absent RAM at %#llx is not usable, or not apart from others",
+                              (unsigned long long)config->absent[i].start);
+        }
+    }
+    return TSL_OK;
+}
+
 static enum tsl_status check_config(const struct tsl_frames_config *config)
 {
     if (config->map == NULL || config->reach_end == 0)
@@ -404,6 +437,8 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
     if (config->early != NULL && (config->early->map != config->map || config->early->is_sealed))
         return tsl_refuse(NULL, TSL_INVALID, "frames: early memory of another map, or taken over");
     struct tsl_defect defect = tsl_map_verify(config->map);
+    if (config->absent_count > 0 && !TSL_FRAME_HOTPLUG)
+        return tsl_refuse(NULL, TSL_UNSUPPORTED, "frames: no absent RAM without TSL_FRAME_HOTPLUG");
     if (defect.rule != 0) {
         return tsl_refuse(NULL, TSL_INVALID, "frames: the map is not in order (%s)",
                           defect.sentence);
@@ -414,7 +449,14 @@ static enum tsl_status check_config(const struct tsl_frames_config *config)
         return tsl_refuse(NULL, TSL_INVALID, "frames: the nodes are not in order (%s)",
                           defect.sentence);
     }
-    return TSL_OK;
+    return check_absent(config);
+}
+
+/* Before: check_absent() had nothing against it, and nobody has been given a frame. */
+static void remove_absent(struct tsl_frames *self, const struct tsl_memory_range *range)
+{
+    TSL_ASSERT(tsl_frames_remove_range(self, range->start, range->end - range->start, false) ==
+               TSL_OK);
 }
 
 enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct tsl_frames **out)
@@ -434,7 +476,7 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     size_t bytes = metadata_bytes(&plan);
     if (plan.frames <= bytes / TSL_PAGE_BYTES)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
-    if (!(config->early != NULL ? place_early(&plan, bytes) : place_metadata(&plan, bytes))) {
+    if (!place_metadata(&plan, bytes)) {
         return tsl_refuse(NULL, TSL_NO_MEMORY,
                           "frames: no room for %lu bytes of metadata below %#llx",
                           (unsigned long)bytes, (unsigned long long)config->reach_end);
@@ -448,6 +490,8 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     build(self, &plan);
     if (config->early != NULL)
         take_over(self, config->early);
+    for (size_t i = 0; TSL_FRAME_HOTPLUG && i < config->absent_count; i++)
+        remove_absent(self, &config->absent[i]);
     *out = self;
     return TSL_OK;
 }

@@ -170,6 +170,14 @@ struct frames_banks {
     struct tsl_frames_bank_switch hardware;
 };
 
+/* Frame numbers of RAM that is not there: frames_hotplug.c. */
+#define FRAMES_MOST_ABSENT TSL_EARLY_PIECES
+
+struct frames_range {
+    tsl_word first;
+    tsl_word end;
+};
+
 struct tsl_frames {
     tsl_word magic;
     uint32_t special_flags; /* flags that exclude some frames here and now; atomic */
@@ -198,6 +206,8 @@ struct tsl_frames {
     tsl_paddr direct_end;
     struct frames_marks marks;
     struct frames_banks banks;
+    struct frames_range absent[TSL_FRAME_HOTPLUG ? FRAMES_MOST_ABSENT : 1];
+    unsigned absent_count;
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;
@@ -491,6 +501,11 @@ tsl_paddr tsl_early_place(const struct tsl_early *self, uint64_t bytes, uint64_t
  * no watermark is looked at. */
 enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
+
+/* ---- frames_hotplug.c; not called without TSL_FRAME_HOTPLUG ---- */
+
+/* Rule 15; see the README. */
+struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* ---- frames_banks.c; not called without TSL_FRAME_BANKS ---- */
 

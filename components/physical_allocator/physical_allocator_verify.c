@@ -193,6 +193,8 @@ static struct tsl_defect check_totals(const struct tsl_frames *self)
     tsl_word total = 0;
     for (tsl_word i = 0; i < self->span_count; i++)
         managed += self->spans[i].end - self->spans[i].first;
+    for (unsigned i = 0; TSL_FRAME_HOTPLUG && i < self->absent_count; i++)
+        managed -= self->absent[i].end - self->absent[i].first;
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         total += self->zone[zone].total;
     tsl_word used = total - tsl_frames_free_count(self);
@@ -265,6 +267,8 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
         defect = check_nodes(self);
     if (TSL_FRAME_DESCRIPTORS && defect.rule == 0 && self->descriptors != NULL)
         defect = check_descriptors(self);
+    if (TSL_FRAME_HOTPLUG && defect.rule == 0)
+        defect = tsl_frames_absent_verify(self);
     if (TSL_FRAME_BANKS && defect.rule == 0)
         defect = tsl_frames_banks_verify(self);
     return defect.rule == 0 ? check_totals(self) : defect;

@@ -78,6 +78,9 @@ struct tsl_frames_config {
     tsl_word reserve_exit;    /* frames only EXIT may take [0] */
     /* Free frames of a zone for requests that no higher zone can serve, and for EXIT [0]. */
     tsl_word lowmem_reserve[TSL_ZONE_COUNT];
+    /* Usable in the map, but not there yet [none]: <tesela/frames_hotplug.h>. At most 16. */
+    const struct tsl_memory_range *absent;
+    size_t absent_count;
     bool descriptors; /* one for each frame, in the metadata: <tesela/frame_descriptor.h> [none] */
 };
 
@@ -130,7 +133,8 @@ struct tsl_frames;
  *          during the call. The kernel image, modules and whatever else lives in RAM are no longer
  *          usable in the map.
  * Owns:    the caller destroys *out. The frames of the map belong to the allocator from here on.
- * Errors:  TSL_INVALID (no map, no reach_end, early memory of another map), TSL_NO_MEMORY (no usable frame, or nowhere below
+ * Errors:  TSL_INVALID (no map, no reach_end, early memory of another map, absent RAM
+ *          that is not usable), TSL_NO_MEMORY (no usable frame, or nowhere below
  *          reach_end for the metadata); logged, nothing written.
  * Context: one CPU, once a map.
  * Cost:    O(ranges + metadata).

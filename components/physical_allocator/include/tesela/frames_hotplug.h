@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * frames_hotplug.h: RAM that comes and goes while the kernel runs.
+ *
+ * Owns:    which parts of an allocator's row are absent.
+ * Needs:   physical_allocator.h; TSL_FRAME_HOTPLUG.
+ * Callers: a kernel whose firmware tells of memory that is plugged in or is to be taken out; a guest
+ *          that gives memory back to its host.
+ *
+ * Where RAM may ever be is usable in the map; what is not there yet is listed in config.absent. So
+ * the metadata of all places exists from the start, 34 KiB a GiB, and adding RAM cannot fail for
+ * want of it. Frames of absent RAM count nowhere: not as total, used or reserved.
+ */
+#ifndef TESELA_FRAMES_HOTPLUG_H
+#define TESELA_FRAMES_HOTPLUG_H
+
+#include <tesela/physical_allocator.h>
+
+/*
+ * RAM at [start, start + bytes) is there now and may be handed out.
+ * Before:  phys_to_virt reaches it as far as it did when it was listed (TSL_FRAMES_LOW).
+ * Errors:  nothing changed: TSL_UNSUPPORTED (not compiled in), TSL_MISALIGNED (not whole pages),
+ *          TSL_INVALID (0 bytes), TSL_NOT_FOUND (not a part of one absent range), TSL_LIMIT (it
+ *          would leave more than 16 absent ranges).
+ * Context: others may allocate meanwhile, nobody else adds or removes. Cost: O(bitmap words).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl_paddr start,
+                                                    uint64_t bytes);
+
+/*
+ * Takes RAM out: all of it is free, or, if `is_reserved`, the caller has reserved all of it before,
+ * with tsl_frames_reserve(). Absent afterwards.
+ * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use), TSL_NOT_FOUND (a page of it is
+ *          not managed, or the metadata lies in it), TSL_WRONG_SIZE (is_reserved, and a part is
+ *          free).
+ * Context: as above.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_remove_range(struct tsl_frames *self, tsl_paddr start,
+                                                       uint64_t bytes, bool is_reserved);
+
+/* Frames that are absent now. */
+tsl_word tsl_frames_absent_count(const struct tsl_frames *self);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_frames_hotplug.c: RAM is added and removed, and what stands against it changes nothing.
+ *
+ * Owns:    suite frames_hotplug; the broken rule 15.
+ * Needs:   frames_world.h, rng.h, the test port; TSL_FRAME_HOTPLUG.
+ * Callers: the unit suite.
+ */
+#include <tesela/frames_hotplug.h>
+
+#include "frames_world.h"
+#include "host_port.h"
+#include "physical_allocator_internal.h"
+#include "rng.h"
+#include "tap.h"
+
+#include <tesela/frames_blocks.h>
+
+static struct world world;
+
+static const struct world_range ranges[] = {
+    {1 * MIB, 63 * MIB, TSL_MEMORY_USABLE},
+    {4 * GIB, 64 * MIB, TSL_MEMORY_USABLE},
+};
+
+/* The upper half of the low range, and all of the high one. */
+static const struct tsl_memory_range absent[] = {
+    {32 * MIB, 64 * MIB, TSL_MEMORY_USABLE},
+    {4 * GIB, 4 * GIB + 64 * MIB, TSL_MEMORY_USABLE},
+};
+
+static struct tsl_frames *make(size_t count)
+{
+    world_map(&world, ranges, TSL_COUNT_OF(ranges));
+    world.config.absent = absent;
+    world.config.absent_count = count;
+    return tsl_frames_create(&world.config, &world.frames) == TSL_OK ? world.frames : NULL;
+}
+
+static struct tsl_frames_stats stats_now(void)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    return stats;
+}
+
+static void what_is_absent_counts_nowhere(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    CHECK_SOUND(tsl_frames_verify(self));
+    struct tsl_frames_stats stats = stats_now();
+    tsl_word metadata = stats.metadata_bytes / TSL_PAGE_BYTES;
+    CHECK_EQ(stats.total, 31 * MIB / TSL_PAGE_BYTES - metadata);
+    CHECK_EQ(stats.used, 0);
+    CHECK_EQ(stats.reserved, 0);
+    CHECK_EQ(tsl_frames_absent_count(self), 96 * MIB / TSL_PAGE_BYTES);
+    CHECK((char *)self < (char *)tsl_port_phys_to_virt(32 * MIB));
+    struct tsl_frame frame;
+    tsl_word count = 0;
+    for (; tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK; count++)
+        REQUIRE(tsl_frame_address(frame) < 32 * MIB);
+    CHECK_EQ(count, stats.total);
+    /* More than is there can never have been in use. */
+    CHECK_EQ(stats_now().peak, stats.total);
+}
+
+static void added_ram_is_handed_out(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    tsl_word before = stats_now().total;
+    struct tsl_frame frame;
+    while (tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK)
+        continue;
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB + 2 * MIB, 4 * MIB), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+    CHECK_EQ(stats_now().total, before + 1024);
+    CHECK_EQ(stats_now().reserved, 0);
+    CHECK_STATUS(tsl_frames_alloc(self, 9, 0, &frame), TSL_OK);
+    CHECK_EQ(tsl_frame_address(frame), 4 * GIB + 2 * MIB);
+    tsl_word count = 512;
+    for (; tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK; count++)
+        REQUIRE(tsl_frame_address(frame) >= 4 * GIB + 2 * MIB &&
+                tsl_frame_address(frame) < 4 * GIB + 6 * MIB);
+    CHECK_EQ(count, 1024);
+    CHECK_STATUS(tsl_frames_add_range(self, 32 * MIB, 32 * MIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_alloc(self, 10, TSL_FRAMES_LOW, &frame), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void free_ram_is_removed(void)
+{
+    struct tsl_frames *self = make(0);
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    tsl_word all = stats_now().total;
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 64 * MIB, false), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+    CHECK_EQ(stats_now().total, all - 64 * MIB / TSL_PAGE_BYTES);
+    CHECK_EQ(stats_now().free, stats_now().total);
+    while (tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK)
+        REQUIRE(tsl_frame_address(frame) < 4 * GIB);
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB, 64 * MIB), TSL_OK);
+    CHECK_EQ(tsl_frames_absent_count(self), 0);
+    CHECK_EQ(stats_now().total, all);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void ram_in_use_stays(void)
+{
+    struct tsl_frames *self = make(0);
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    REQUIRE(tsl_frames_alloc(self, 0, 0, &frame) == TSL_OK);
+    REQUIRE(tsl_frame_address(frame) >= 4 * GIB);
+    struct tsl_frames_stats before = stats_now();
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 64 * MIB, false), TSL_BUSY);
+    CHECK_EQ(stats_now().total, before.total);
+    CHECK_EQ(stats_now().free, before.free);
+    CHECK_SOUND(tsl_frames_verify(self));
+    /* Reserved around it, freed, reserved wholly, removed. */
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 64 * MIB, true), TSL_WRONG_SIZE);
+    CHECK_STATUS(tsl_frames_free(self, frame, 0), TSL_OK);
+    CHECK_STATUS(tsl_frames_reserve(self, 4 * GIB, 64 * MIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 64 * MIB, false), TSL_BUSY);
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 64 * MIB, true), TSL_OK);
+    CHECK_EQ(stats_now().reserved, 0);
+    CHECK_EQ(stats_now().used, 0);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void nonsense_changes_nothing(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    static const struct {
+        tsl_paddr start;
+        uint64_t bytes;
+        enum tsl_status add, remove;
+    } cases[] = {
+        {32 * MIB, 0, TSL_INVALID, TSL_INVALID},
+        {32 * MIB + 1, 4096, TSL_MISALIGNED, TSL_MISALIGNED},
+        {32 * MIB, 4095, TSL_MISALIGNED, TSL_MISALIGNED},
+        {0, 4096, TSL_NOT_FOUND, TSL_NOT_FOUND},
+        {128 * MIB, 4096, TSL_NOT_FOUND, TSL_NOT_FOUND},
+        {60 * MIB, 8 * MIB, TSL_NOT_FOUND, TSL_NOT_FOUND},
+        {32 * MIB - 4096, 8192, TSL_NOT_FOUND, TSL_NOT_FOUND}, /* the metadata, or half absent */
+        {~(uint64_t)4095, 8192, TSL_NOT_FOUND, TSL_NOT_FOUND},
+        {40 * MIB, 4096, TSL_OK, TSL_NOT_FOUND}, /* absent: to be added only */
+    };
+    struct tsl_frames_stats before = stats_now();
+    for (unsigned i = 0; i < TSL_COUNT_OF(cases); i++) {
+        CHECK_STATUS(tsl_frames_remove_range(self, cases[i].start, cases[i].bytes, false),
+                     cases[i].remove);
+        if (cases[i].add != TSL_OK)
+            CHECK_STATUS(tsl_frames_add_range(self, cases[i].start, cases[i].bytes), cases[i].add);
+    }
+    CHECK_EQ(stats_now().total, before.total);
+    CHECK_STATUS(tsl_frames_add_range(self, 16 * MIB, 4096), TSL_NOT_FOUND); /* there already */
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void too_many_pieces_are_refused(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    for (unsigned i = 0; i < FRAMES_MOST_ABSENT - 2; i++)
+        CHECK_STATUS(tsl_frames_add_range(self, 34 * MIB + i * 2 * MIB, 4096), TSL_OK);
+    tsl_word total = stats_now().total;
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB + 2 * MIB, 4096), TSL_LIMIT);
+    CHECK_STATUS(tsl_frames_remove_range(self, 8 * MIB, 4096, false), TSL_LIMIT);
+    CHECK_EQ(stats_now().total, total);
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB, 4096), TSL_OK); /* at an end: no new piece */
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 4096, false), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+static void absent_ram_is_checked_at_creation(void)
+{
+    static const struct tsl_memory_range bad[][2] = {
+        {{0, 4096, 0}, {0, 0, 0}},
+        {{32 * MIB, 32 * MIB, 0}, {0, 0, 0}},
+        {{32 * MIB + 1, 33 * MIB, 0}, {0, 0, 0}},
+        {{32 * MIB, 65 * MIB, 0}, {0, 0, 0}},
+        {{128 * MIB, 129 * MIB, 0}, {0, 0, 0}},
+        {{32 * MIB, 40 * MIB, 0}, {39 * MIB, 41 * MIB, 0}},
+    };
+    for (unsigned i = 0; i < TSL_COUNT_OF(bad); i++) {
+        world_map(&world, ranges, TSL_COUNT_OF(ranges));
+        world.config.absent = bad[i];
+        world.config.absent_count = bad[i][1].end == 0 ? 1 : 2;
+        CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_INVALID);
+    }
+    const struct tsl_memory_range everything[] = {{1 * MIB, 64 * MIB, 0}};
+    world_map(&world, ranges, 1);
+    world.config.absent = everything;
+    world.config.absent_count = 1;
+    CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_NO_MEMORY);
+}
+
+/* Comes and goes at random, beside random allocations. */
+static void comes_and_goes(void)
+{
+    struct rng rng = rng_start(0);
+    struct tsl_frames *self = make(2);
+    static struct tsl_frame had[2000];
+    unsigned used = 0;
+    REQUIRE(self != NULL);
+    for (unsigned step = 0; step < tap_rounds(3000); step++) {
+        tsl_paddr start = rng_below(&rng, 64) * MIB + (rng_below(&rng, 2) ? 4 * GIB : 0);
+        uint64_t bytes = (1 + rng_below(&rng, 8)) * 512 * KIB;
+        if (rng_below(&rng, 4) == 0) {
+            tsl_word total = stats_now().total;
+            bool is_added = rng_below(&rng, 2) == 0;
+            enum tsl_status status = is_added ? tsl_frames_add_range(self, start, bytes)
+                                              : tsl_frames_remove_range(self, start, bytes, false);
+            tsl_word change = status == TSL_OK ? (tsl_word)(bytes / TSL_PAGE_BYTES) : 0;
+            CHECK_EQ(stats_now().total, is_added ? total + change : total - change);
+        } else if (used < TSL_COUNT_OF(had) && rng_below(&rng, 2) == 0) {
+            if (tsl_frames_alloc(self, 0, 0, &had[used]) == TSL_OK)
+                used++;
+        } else if (used > 0) {
+            unsigned i = rng_below(&rng, used);
+            CHECK_STATUS(tsl_frames_free(self, had[i], 0), TSL_OK);
+            had[i] = had[--used];
+        }
+        CHECK_EQ(stats_now().used, used);
+        if (step % 64 == 0)
+            CHECK_SOUND(tsl_frames_verify(self));
+    }
+}
+
+static void rule_15_absent(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    struct tsl_frame frame;
+    CHECK_STATUS(tsl_frames_alloc(self, 0, 0, &frame),
+                 TSL_OK); /* lest there be more than there is */
+    CHECK_STATUS(tsl_frames_free(self, world_frame(40 * MIB), 0), TSL_OK); /* a wild free */
+    CHECK_BROKEN(tsl_frames_verify(self), 15);
+    self = make(2);
+    REQUIRE(self != NULL);
+    self->absent[1] = self->absent[0];
+    CHECK_EQ(tsl_frames_absent_verify(self).rule, 15);
+}
+
+TAP_SUITE(frames_hotplug, TAP_TEST(what_is_absent_counts_nowhere),
+          TAP_TEST(added_ram_is_handed_out), TAP_TEST(free_ram_is_removed),
+          TAP_TEST(ram_in_use_stays), TAP_TEST(nonsense_changes_nothing),
+          TAP_TEST(too_many_pieces_are_refused), TAP_TEST(absent_ram_is_checked_at_creation),
+          TAP_TEST(comes_and_goes), TAP_TEST(rule_15_absent));

@@ -42,7 +42,8 @@ enum tsl_status tsl_heap_harden(struct tsl_heap *self, const struct tsl_heap_har
         tsl_heap_noise ^= (uint32_t)how->seed;
         guard->trace = how->trace;
         guard->clock = how->clock;
-        guard->is_on = how->tier >= TSL_HEAP_TIER_MODERATE || TSL_HEAP_SITES || TSL_HEAP_PROFILE;
+        guard->is_on = how->tier >= TSL_HEAP_TIER_MODERATE || (TSL_HEAP_SITES && how->sites) ||
+                       (TSL_HEAP_PROFILE && how->clock != NULL);
     }
     return TSL_OK;
 }

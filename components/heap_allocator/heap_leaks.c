@@ -14,8 +14,10 @@
 
 void *tsl_heap_alloc_tagged(struct tsl_heap *self, size_t bytes, unsigned flags, uintptr_t site)
 {
-    if ((flags & ~(unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY)) != 0)
-        return tsl_heap_alloc_flags(self, bytes, flags); /* which refuses it */
+    /* Without the layer there is no ledger; and bad flags are refused there. */
+    if (!heap_is_guarded(self) ||
+        (flags & ~(unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY)) != 0)
+        return tsl_heap_alloc_flags(self, bytes, flags);
     return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, flags, site);
 }
 

@@ -44,7 +44,7 @@ static size_t trace(uintptr_t *out, size_t most)
 
 static struct tsl_heap *heap_of(enum tsl_heap_tier tier)
 {
-    struct tsl_heap_hardening how = {.tier = tier, .clock = clock, .trace = trace};
+    struct tsl_heap_hardening how = {.tier = tier, .sites = true, .clock = clock, .trace = trace};
     struct tsl_heap_config config = {0};
     struct tsl_heap *heap = NULL;
 
@@ -99,6 +99,21 @@ static void by_call_site(void)
     CHECK_STATUS(tsl_heap_free(heap, c), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, early), TSL_OK);
     CHECK_EQ(tsl_heap_since(heap, 0, rows, TSL_COUNT_OF(rows), NULL), 0);
+    CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
+}
+
+/* Where nobody asked for call sites, a tag does not matter. */
+static void tags_without_sites(void)
+{
+    struct tsl_heap_hardening how = {.tier = TSL_HEAP_TIER_BASIC};
+    struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_BASIC);
+    struct tsl_heap_site row;
+
+    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
+    void *block = tsl_heap_alloc_tagged(heap, 100, 0, RED);
+    CHECK_EQ(tsl_heap_since(heap, 0, &row, 1, NULL), 0);
+    CHECK(tsl_heap_alloc_tagged(heap, 100, 0x40000000u, RED) == NULL);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 
@@ -197,5 +212,6 @@ static void times_and_shares(void)
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 
-TAP_SUITE(leaks, TAP_TEST(by_call_site), TAP_TEST(callers_are_told_apart),
-          TAP_TEST(what_nothing_points_to), TAP_TEST(times_and_shares));
+TAP_SUITE(leaks, TAP_TEST(by_call_site), TAP_TEST(tags_without_sites),
+          TAP_TEST(callers_are_told_apart), TAP_TEST(what_nothing_points_to),
+          TAP_TEST(times_and_shares));

@@ -27,6 +27,8 @@ enum tsl_heap_tier {
 struct tsl_heap_hardening {
     /* At most the tier of the configuration (HEAP_HARDENING). */
     enum tsl_heap_tier tier;
+    /* Below the moderate tier: keep call sites all the same (HEAP_SITES; see tesela/heap_leaks.h). */
+    bool sites;
     /* Misuse is a panic, with the words that would have been in the log. */
     bool panics;
     /* Makes canaries and the choice of slots hard to guess; 0: they only look so. */

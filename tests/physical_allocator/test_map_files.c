@@ -321,6 +321,23 @@ static bool frames_are_usable(struct tsl_frames *frames, const struct tsl_frames
     return tsl_frames_free_count(frames) == stats->total - count || complain("a wrong count");
 }
 
+/* The allocator itself: what it manages, and what it hands out. */
+static bool frames_are_as_stated(struct tsl_frames *frames)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(frames, &stats);
+    if (tsl_frames_verify(frames).rule != 0)
+        return complain(tsl_frames_verify(frames).sentence);
+    if (stats.total + stats.metadata_bytes / 4096 != frames_of_map())
+        return complain("another number of frames than in the map");
+    if (stats.ignored * (uint64_t)4096 != file.ignored)
+        return complain("another number of ignored frames");
+    if (file.metadata_most != 0 && stats.metadata_bytes > file.metadata_most)
+        return complain("too much metadata");
+    bool is_good = frames_are_usable(frames, &stats);
+    return is_good && (tsl_frames_verify(frames).rule == 0 || complain("a rule is broken"));
+}
+
 static bool allocator_is_as_stated(void)
 {
     struct tsl_frames *frames = NULL;
@@ -334,18 +351,9 @@ static bool allocator_is_as_stated(void)
         return complain(tsl_status_name(status));
     if (status != TSL_OK)
         return true;
-    struct tsl_frames_stats stats;
-    tsl_frames_stats(frames, &stats);
-    if (tsl_frames_verify(frames).rule != 0)
-        return complain(tsl_frames_verify(frames).sentence);
-    if (stats.total + stats.metadata_bytes / 4096 != frames_of_map())
-        return complain("another number of frames than in the map");
-    if (stats.ignored * (uint64_t)4096 != file.ignored)
-        return complain("another number of ignored frames");
-    if (file.metadata_most != 0 && stats.metadata_bytes > file.metadata_most)
-        return complain("too much metadata");
-    bool is_good = frames_are_usable(frames, &stats);
-    return is_good && (tsl_frames_verify(frames).rule == 0 || complain("a rule is broken"));
+    bool is_good = frames_are_as_stated(frames);
+    tsl_frames_abandon(frames);
+    return is_good;
 }
 
 static void every_file_comes_out_as_it_says(void)

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap.c: the heap on several real CPUs, also from interrupts: no block has two owners, what other
+ * CPUs free comes back, and nothing is lost.
+ *
+ * Owns:    the test kernel `heap`; the stamps in every block.
+ * Needs:   the facade (to start), heap_allocator, platform/pc, tap.h, rng.h.
+ * Callers: tests/kernel/meson.build.
+ *
+ * A block says in its first two words who has it and how large it is, and is filled with that.
+ * Errors are counted while all CPUs work, and checked by CPU 0, since a check prints.
+ */
+#include "rng.h"
+#include "tap.h"
+
+#include <tesela/atomic.h>
+#include <tesela/heap_allocator.h>
+#include <tesela/heap_report.h>
+#include <tesela/memory.h>
+#include <tesela/port.h>
+#include <platform/boot.h>
+#include <platform/console.h>
+#include <platform/cpu.h>
+#include <platform/memory.h>
+#include <x86/instructions.h>
+
+enum {
+    LIMIT_US = 60000000,
+    ROUNDS = 1500,
+    HELD = 60,
+    RING = 16,
+    TICK_BLOCKS = 3,
+    TICK_PERIOD = 400000, /* of the APIC's clock: QEMU's runs at 1 GHz */
+    OWNER_RING = 100,
+    OWNER_TICK = 200,
+};
+
+struct stamp {
+    tsl_word owner;
+    tsl_word words; /* of the whole block, each but these two holds the owner */
+};
+
+struct worker {
+    struct rng rng;
+    struct stamp *held[HELD];
+    struct stamp *tick_block[TICK_BLOCKS];
+    unsigned tick_next;
+    uint32_t ticks;
+};
+
+static struct worker workers[PLATFORM_CPUS];
+static uint32_t wrong_stamps, refused_frees, failures;
+
+/* Where CPUs leave blocks for others to free; 0: empty. */
+static tsl_word ring[RING];
+
+static struct tsl_heap *heap(void)
+{
+    return tsl_system()->heap;
+}
+
+static unsigned me(void)
+{
+    tsl_pin pin = tsl_port_pin();
+    unsigned cpu = tsl_port_cpu_id();
+    tsl_port_unpin(pin);
+    return cpu;
+}
+
+static void stamp(struct stamp *block, tsl_word owner, tsl_word words)
+{
+    tsl_word *word = (tsl_word *)(void *)block;
+    block->owner = owner;
+    block->words = words;
+    for (tsl_word i = 2; i < words; i++)
+        word[i] = owner;
+}
+
+static void check_stamp(const struct stamp *block, tsl_word owner)
+{
+    const tsl_word *word = (const tsl_word *)(const void *)block;
+    bool is_good = block->owner == owner;
+    for (tsl_word i = 2; is_good && i < block->words; i++)
+        is_good = word[i] == owner;
+    if (!is_good)
+        (void)tsl_atomic_add_u32(&wrong_stamps, 1);
+}
+
+static struct stamp *take(tsl_word owner, tsl_word words)
+{
+    struct stamp *block = tsl_heap_alloc(heap(), words * sizeof(tsl_word));
+    if (block == NULL)
+        (void)tsl_atomic_add_u32(&failures, 1);
+    else
+        stamp(block, owner, words);
+    return block;
+}
+
+static void give(tsl_word owner, struct stamp *block)
+{
+    check_stamp(block, owner);
+    block->owner = 0;
+    if (tsl_heap_free(heap(), block) != TSL_OK)
+        (void)tsl_atomic_add_u32(&refused_frees, 1);
+}
+
+static void swap_ring(struct rng *rng, struct stamp *block)
+{
+    tsl_word old = tsl_atomic_exchange(&ring[rng_below(rng, RING)], (tsl_word)block);
+    if (old != 0)
+        give(OWNER_RING, (struct stamp *)old);
+}
+
+static tsl_word random_words(struct rng *rng)
+{
+    tsl_word words = (tsl_word)2 << rng_below(rng, 9);
+    return words + rng_below(rng, (uint32_t)words);
+}
+
+static void resize(struct worker *self, tsl_word owner, struct stamp **place)
+{
+    tsl_word words = random_words(&self->rng), kept = (*place)->words;
+    check_stamp(*place, owner);
+    struct stamp *block = tsl_heap_realloc(heap(), *place, words * sizeof(tsl_word));
+    if (block == NULL) {
+        (void)tsl_atomic_add_u32(&failures, 1);
+        return;
+    }
+    block->words = kept < words ? kept : words;
+    check_stamp(block, owner);
+    stamp(block, owner, words);
+    *place = block;
+}
+
+static void one_round(struct worker *self, tsl_word owner)
+{
+    struct stamp **place = &self->held[rng_below(&self->rng, HELD)];
+    if (*place == NULL) {
+        *place = take(owner, random_words(&self->rng));
+    } else if (rng_once_in(&self->rng, 6)) {
+        resize(self, owner, place);
+    } else if (rng_once_in(&self->rng, 2)) {
+        give(owner, *place);
+        *place = NULL;
+    } else {
+        stamp(*place, OWNER_RING, (*place)->words);
+        swap_ring(&self->rng, *place);
+        *place = NULL;
+    }
+    if (rng_once_in(&self->rng, 1000))
+        tsl_heap_drain(heap());
+    if (rng_once_in(&self->rng, 2000))
+        (void)tsl_heap_trim(heap());
+}
+
+static void work(void *argument)
+{
+    unsigned cpu = me();
+    struct worker *self = (struct worker *)argument + cpu;
+    self->rng = rng_start(cpu + 1);
+    for (unsigned i = 0; i < ROUNDS; i++)
+        one_round(self, cpu + 1);
+    for (unsigned i = 0; i < HELD; i++) {
+        if (self->held[i] != NULL)
+            give(cpu + 1, self->held[i]);
+        self->held[i] = NULL;
+    }
+}
+
+static size_t live_blocks(void)
+{
+    struct tsl_heap_stats stats;
+    tsl_heap_drain(heap());
+    tsl_heap_stats(heap(), &stats);
+    return stats.live_blocks;
+}
+
+static void check_nothing_went_wrong(size_t live_before)
+{
+    struct tsl_heap_stats stats;
+    for (unsigned i = 0; i < RING; i++) {
+        tsl_word block = tsl_atomic_exchange(&ring[i], 0);
+        if (block != 0)
+            give(OWNER_RING, (struct stamp *)block);
+    }
+    CHECK_EQ(wrong_stamps, 0);
+    CHECK_EQ(refused_frees, 0);
+    CHECK_EQ(failures, 0);
+    CHECK_EQ(live_blocks(), live_before);
+    CHECK_SOUND(tsl_heap_verify(heap()));
+    tsl_heap_stats(heap(), &stats);
+    CHECK_EQ(stats.refusals.by_status[TSL_DOUBLE_FREE], 0);
+    (void)tsl_heap_trim(heap());
+    CHECK_SOUND(tsl_heap_verify(heap()));
+}
+
+static void no_block_has_two_owners(void)
+{
+    size_t before = live_blocks();
+    CHECK(platform_run_everywhere(work, workers, LIMIT_US));
+    check_nothing_went_wrong(before);
+}
+
+/* Frees the oldest block that an interrupt here took, and takes another. */
+static void tick(void)
+{
+    struct worker *self = &workers[me()];
+    tsl_word owner = OWNER_TICK + me();
+    struct stamp **place = &self->tick_block[self->tick_next];
+    if (*place != NULL)
+        give(owner, *place);
+    *place = take(owner, 2 + self->ticks % 100);
+    self->tick_next = (self->tick_next + 1) % TICK_BLOCKS;
+    self->ticks++;
+}
+
+static void work_under_ticks(void *argument)
+{
+    unsigned cpu = me();
+    struct worker *self = (struct worker *)argument + cpu;
+    if (!platform_timer(tick, TICK_PERIOD))
+        return;
+    work(argument);
+    (void)platform_timer(NULL, 0);
+    for (unsigned i = 0; i < TICK_BLOCKS; i++) {
+        if (self->tick_block[i] != NULL)
+            give(OWNER_TICK + cpu, self->tick_block[i]);
+        self->tick_block[i] = NULL;
+    }
+}
+
+static void interrupts_may_allocate_too(void)
+{
+    if (!platform_timer(NULL, 0))
+        SKIP("no timer: this machine has no local APIC");
+    size_t before = live_blocks();
+    CHECK(platform_run_everywhere(work_under_ticks, workers, LIMIT_US));
+    for (unsigned i = 0; i < platform_cpu_count(); i++)
+        CHECK(workers[i].ticks > 0);
+    tap_note("%u interrupts on CPU 0", workers[0].ticks);
+    check_nothing_went_wrong(before);
+}
+
+TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too));
+
+bool kernel_main(const struct platform_boot *boot)
+{
+    static const struct tap_suite *const suites[] = {&tap_suite_heap_on_cpus, NULL};
+    (void)boot;
+    enum tsl_status status = platform_memory_start();
+    if (status != TSL_OK) {
+        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
+                  tsl_status_name(status));
+        return false;
+    }
+    x86_interrupts_on();
+    tap_note("%u CPUs", platform_start_cpus());
+    return tap_run(suites, NULL, platform_console()).failed == 0;
+}

@@ -164,7 +164,8 @@ enum tsl_status tsl_frames_remove_range(struct tsl_frames *self, tsl_paddr start
 
 struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self)
 {
-    for (unsigned i = 0; i < self->absent_count; i++) {
+    /* The second bound is for the compiler, which sees an array of one where there is no hotplug. */
+    for (unsigned i = 0; i < self->absent_count && i < TSL_COUNT_OF(self->absent); i++) {
         const struct frames_range *range = &self->absent[i];
         bool is_good = range->first < range->end && is_managed(self, range);
         for (tsl_word number = range->first; is_good && number < range->end; number++)

@@ -111,8 +111,9 @@ static void receive_as(struct malloc_slot *slot)
     malloc_thread = kept;
 }
 
-/* Answers a kick for a CPU whose thread is elsewhere. Looks again after giving the slot back, for
- * a kick that came meanwhile found it taken. */
+/* Answers a kick for a CPU whose thread is elsewhere. Looks again after giving the slot back, for a
+ * kick that came meanwhile found it taken; if its thread is inside, that answers when it comes out
+ * (serve_own). */
 static void serve(struct malloc_slot *slot)
 {
     while ((tsl_atomic_load_u32(&slot->attention) & KICKED) != 0 && slot_take(slot)) {
@@ -201,13 +202,26 @@ tsl_pin malloc_pin_slowly(tsl_pin depth)
     return WITH_MUTEX;
 }
 
+/* Answers kicks for the own slot. Whoever sent one and found this thread inside relies on that, so
+ * the mutex is waited for: the other may be about to give up. Before: not inside. */
+static void serve_own(void)
+{
+    struct malloc_slot *slot = malloc_thread.slot;
+
+    while (slot != NULL && (tsl_atomic_load_u32(&slot->attention) & KICKED) != 0) {
+        mutex_lock(&slot->mutex);
+        receive_as(slot);
+        mutex_unlock(&slot->mutex);
+    }
+}
+
 void malloc_unpin_slowly(tsl_pin pin)
 {
     if (pin == WITH_MUTEX) {
         tsl_atomic_store_release_u32(&malloc_thread.inside, 0);
         mutex_unlock(&malloc_thread.slot->mutex);
     }
-    serve(malloc_thread.slot);
+    serve_own();
 }
 
 tsl_pin tsl_port_pin(void)
@@ -249,7 +263,8 @@ void threads_start(void)
     malloc_thread = (struct malloc_thread){.attention = &no_slot};
 }
 
-/* Whoever is inside may wait for a CPU that is stopped already: those kicks are answered here. */
+/* Whoever is inside may wait for a CPU that is stopped already: those kicks are answered here; so are
+ * those for this thread, which is inside while it answers. */
 void threads_stop(void)
 {
     mutex_lock(&table_mutex);
@@ -258,6 +273,8 @@ void threads_stop(void)
             for (unsigned j = 0; j < i; j++)
                 if ((tsl_atomic_load_u32(&slots[j].attention) & KICKED) != 0)
                     receive_as(&slots[j]);
+            if (malloc_thread.slot != NULL)
+                serve(malloc_thread.slot);
             (void)sched_yield();
         }
     }
@@ -269,6 +286,7 @@ void threads_go(void)
         slot_give(&slots[i]);
         serve(&slots[i]);
     }
+    serve_own();
     mutex_unlock(&table_mutex);
 }
 

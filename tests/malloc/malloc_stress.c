@@ -188,6 +188,9 @@ static void *work(void *context)
         }
         if (i % 256 == 255)
             fork_once(&seed);
+        /* Asks all other threads for what they keep, those that sleep as well. */
+        if (i % 128 == 127)
+            (void)malloc_trim(0);
     }
     for (unsigned i = 0; i < OWN_BLOCKS; i++)
         end(&own[i]);

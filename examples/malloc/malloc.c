@@ -127,13 +127,13 @@ void *realloc(void *block, size_t bytes)
         free(block);
         return NULL;
     }
-    size_t usable = process_heap != NULL ? tsl_heap_usable(process_heap, block) : 0;
-    if (usable == 0) {
+    bool is_possible = process_heap != NULL && bytes <= LARGEST;
+    void *moved = is_possible ? tsl_heap_realloc(process_heap, block, bytes) : NULL;
+    if (TSL_LIKELY(moved != NULL))
+        return spoil(moved, bytes);
+    if (malloc_usable_size(block) == 0)
         process_misuse("realloc", block, TSL_INVALID);
-        return no_memory();
-    }
-    void *moved = bytes <= LARGEST ? tsl_heap_realloc(process_heap, block, bytes) : NULL;
-    return moved != NULL ? spoil(moved, bytes) : no_memory();
+    return no_memory();
 }
 
 void *reallocarray(void *block, size_t count, size_t size)

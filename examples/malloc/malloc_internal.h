@@ -56,7 +56,7 @@ bool pages_start(struct tsl_page_source *out);
 #define PAGES_CLEAN_BYTES ((size_t)64 << 10)
 bool pages_was_clean(const void *block);
 
-/* Makes memory zero by giving its whole pages back to the system. */
+/* Makes memory zero by giving its whole pages back to the system. Before: start is page aligned. */
 void pages_clean(void *start, size_t bytes);
 
 /* Around fork. */

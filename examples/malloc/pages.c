@@ -15,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -320,9 +321,13 @@ bool pages_was_clean(const void *block)
     return true;
 }
 
+/* The last page may have more on it than the caller's bytes. */
 void pages_clean(void *start, size_t bytes)
 {
-    (void)madvise(start, bytes, MADV_DONTNEED);
+    size_t whole = bytes & ~(size_t)(TSL_PAGE_BYTES - 1);
+
+    (void)madvise(start, whole, MADV_DONTNEED);
+    memset((char *)start + whole, 0, bytes - whole);
 }
 
 static void *reserve(size_t bytes, int protection)

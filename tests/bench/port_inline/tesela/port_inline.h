@@ -12,6 +12,7 @@
 #ifndef TESELA_PORT_INLINE_H
 #define TESELA_PORT_INLINE_H
 
+#include <stddef.h>
 #include <tesela/port.h>
 
 extern _Thread_local unsigned bench_cpu;
@@ -29,6 +30,11 @@ static inline void tsl_cpu_unpin(tsl_pin pin)
 }
 
 static inline unsigned tsl_cpu_this(void)
+{
+    return bench_cpu;
+}
+
+static inline size_t tsl_cpu_index(void)
 {
     return bench_cpu;
 }

@@ -361,7 +361,7 @@ static void every_file_comes_out_as_it_says(void)
     const char *folder = getenv("TSL_MAPS");
     if (folder == NULL)
         SKIP("TSL_MAPS names no folder");
-    struct world world;
+    static struct world world;
     const struct world_range some[] = {{1 * MIB, 1 * MIB, TSL_MEMORY_USABLE}};
     world_map(&world, some, 1); /* for the RAM behind it */
     DIR *list = opendir(folder);

@@ -85,7 +85,7 @@ static tsl_word find_roomy(struct search *search, tsl_word from)
         if (state_is_huge(state) || area_hint(self, area) < ROOMY_FRAMES ||
             !tsl_frames_area_has_free(self, area))
             tsl_frames_withdraw(self, &self->roomy, area);
-        else if (state == AREA_OPEN)
+        else if (state_is_open(state))
             return area;
         area = tsl_frames_tree_find(&self->roomy, area + 1, search->end_area);
     }
@@ -190,7 +190,7 @@ static bool take_in_used_area(struct search *search)
         area = tsl_frames_tree_find(&self->any, area, search->end_area);
         if (area == FRAMES_NONE)
             return false;
-        if (area_state(self, area) == AREA_OPEN && area_hint(self, area) < TSL_FRAMES_PER_AREA &&
+        if (state_is_open(area_state(self, area)) && area_hint(self, area) < TSL_FRAMES_PER_AREA &&
             take_in_area(search, area))
             return true;
         area++;
@@ -204,7 +204,7 @@ static tsl_word find_whole(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->whole, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if (area_state(self, area) == AREA_OPEN && area_is_whole(self, area))
+        if (state_is_open(area_state(self, area)) && area_is_whole(self, area))
             return area;
         tsl_frames_withdraw(self, &self->whole, area);
         area = tsl_frames_tree_find(&self->whole, area + 1, search->end_area);
@@ -407,26 +407,21 @@ TSL_NOINLINE static enum tsl_status alloc_next(struct tsl_frames *self, unsigned
     return TSL_OK;
 }
 
-/* The common case of a huge block: the one that was given back last. */
+/* The common case of a huge block: the one that was given back last, if nobody has touched it. */
 TSL_NOINLINE static enum tsl_status alloc_huge(struct tsl_frames *self, unsigned order,
                                                unsigned flags, struct tsl_frame *out)
 {
     tsl_pin pin = tsl_cpu_pin();
     struct frames_slot *slot = hot_slot(self);
     tsl_word number = slot->whole;
-    tsl_word area = (number - self->main.shift) / AREA_FRAMES;
-    if (number != 0 && (self->watched | tsl_atomic_load(&self->rules)) == 0 &&
-        state_swap(self, area, AREA_OPEN, AREA_TRYING)) {
+    tsl_word delta = tsl_atomic_load(&slot->delta) - TSL_FRAMES_PER_AREA;
+    if (number != 0 && self->watched == 0 && delta + SLOT_BATCH <= 2 * SLOT_BATCH &&
+        state_swap(self, (number - self->main.shift) / AREA_FRAMES, AREA_WHOLE, AREA_LISTED)) {
         slot->whole = 0;
-        if (TSL_LIKELY(area_is_whole(self, area))) {
-            state_decide_huge(self, area);
-            slot_account(self, own_top_zone(self), slot, (tsl_word)0 - TSL_FRAMES_PER_AREA);
-            tsl_cpu_unpin(pin);
-            out->number = number;
-            return TSL_OK;
-        }
-        state_set(self, area, AREA_OPEN);
-        tsl_frames_publish(self, area);
+        tsl_atomic_store(&slot->delta, delta);
+        tsl_cpu_unpin(pin);
+        out->number = number;
+        return TSL_OK;
     }
     tsl_cpu_unpin(pin);
     return alloc_long(self, order, flags, out);

@@ -44,6 +44,9 @@ static void put_in(struct area_tree *tree, tsl_word area)
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
 {
     unsigned state = area_state(self, area);
+    /* Who calls may have removed it from a tree: its free is to look. */
+    while (state == AREA_LISTED && !state_swap(self, area, AREA_LISTED, AREA_HUGE))
+        state = area_state(self, area);
     if (state_is_huge(state) || !tsl_frames_area_has_free(self, area))
         return;
     put_in(&self->any, area);
@@ -95,8 +98,8 @@ static bool try_whole(struct tsl_frames *self, tsl_word area)
 {
     while (TSL_CPUS > 1 && TSL_UNLIKELY(area_state(self, area) == AREA_TRYING)) {
     }
-    if (area_state(self, area) != AREA_OPEN || !area_is_whole(self, area) ||
-        !state_swap(self, area, AREA_OPEN, AREA_TRYING))
+    if (!area_is_whole(self, area) || (!state_swap(self, area, AREA_WHOLE, AREA_TRYING) &&
+                                       !state_swap(self, area, AREA_OPEN, AREA_TRYING)))
         return false;
     if (TSL_CPUS == 1 || TSL_LIKELY(area_is_whole(self, area)))
         return true;
@@ -135,7 +138,8 @@ bool tsl_frames_huge_take_two(struct tsl_frames *self, struct frames_cpu *cpu, t
 
 bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    if (!state_swap(self, area, AREA_HUGE, AREA_OPEN))
+    if (!state_swap(self, area, AREA_HUGE, AREA_WHOLE) &&
+        !state_swap(self, area, AREA_LISTED, AREA_WHOLE))
         return false;
     if (TSL_UNLIKELY(!is_whole_known(self, area)))
         tsl_frames_publish(self, area);
@@ -155,7 +159,8 @@ static void word_split(tsl_word *word)
 bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 {
     tsl_word *words = area_words(self, area);
-    if (!state_swap(self, area, AREA_HUGE, AREA_SPLITTING))
+    if (!state_swap(self, area, AREA_HUGE, AREA_SPLITTING) &&
+        !state_swap(self, area, AREA_LISTED, AREA_SPLITTING))
         return false;
     for (unsigned i = 0; i < AREA_WORDS; i++)
         word_split(&words[i]);
@@ -167,10 +172,11 @@ bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 /* ---- Bits ---- */
 
 /* After taking bits: whether they may be kept. */
-static bool may_keep(const struct tsl_frames *self, tsl_word area)
+static bool may_keep(struct tsl_frames *self, tsl_word area)
 {
     unsigned state = area_state(self, area);
-    while (TSL_UNLIKELY(state == AREA_TRYING))
+    while (state == AREA_TRYING ||
+           (state == AREA_WHOLE && !state_swap(self, area, AREA_WHOLE, AREA_OPEN)))
         state = area_state(self, area);
     return !state_is_huge(state);
 }

@@ -69,7 +69,8 @@ bool tsl_frames_may_claim(struct tsl_frames *self)
 bool tsl_frames_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
 {
     tsl_atomic_store(&slot->area, area);
-    if (!state_swap(self, area, AREA_OPEN, tag_of(TSL_CPUS == 1 ? 0 : tsl_cpu_this()))) {
+    unsigned tag = tag_of(TSL_CPUS == 1 ? 0 : tsl_cpu_this());
+    if (!state_swap(self, area, AREA_OPEN, tag) && !state_swap(self, area, AREA_WHOLE, tag)) {
         tsl_atomic_store(&slot->area, FRAMES_NONE);
         return false;
     }

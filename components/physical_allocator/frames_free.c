@@ -134,22 +134,22 @@ TSL_NOINLINE static enum tsl_status free_other(struct tsl_frames *self, struct t
 
 /* A huge block in the largest span and the top zone. Before: pinned; undoes the pin. */
 TSL_NOINLINE static enum tsl_status free_huge(struct tsl_frames *self, struct tsl_frame frame,
-                                              tsl_pin pin)
+                                              unsigned order, tsl_pin pin)
 {
     const struct frames_span *span = &self->main;
     tsl_word area = (frame.number - span->shift) / AREA_FRAMES;
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word delta = tsl_atomic_load(&slot->delta) + TSL_FRAMES_PER_AREA;
     /* What is huge is an area of its span throughout, so its first frame is enough to look at. */
     if (TSL_NODES > 1 || !is_aligned(frame.number, TSL_FRAMES_HUGE_ORDER) ||
         frame.number < span->first || frame.number >= span->end || area < self->hot_first ||
-        !state_swap(self, area, AREA_HUGE, AREA_OPEN))
-        return free_other(self, frame, TSL_FRAMES_HUGE_ORDER, pin);
-    if (TSL_UNLIKELY(!is_whole_known(self, area)))
-        tsl_frames_publish(self, area);
-    struct frames_slot *slot = hot_slot(self);
-    slot->whole = frame.number;
-    slot_account(self, own_top_zone(self), slot, TSL_FRAMES_PER_AREA);
+        self->watched != 0 || delta + SLOT_BATCH > 2 * SLOT_BATCH)
+        return free_other(self, frame, order, pin);
+    slot->whole = frame.number; /* a hint: it does not matter if the next step fails */
+    if (!state_swap(self, area, AREA_LISTED, AREA_WHOLE))
+        return free_other(self, frame, order, pin);
+    tsl_atomic_store(&slot->delta, delta);
     tsl_cpu_unpin(pin);
-    frames_watch_free(self);
     return TSL_OK;
 }
 
@@ -169,7 +169,7 @@ enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
             }
         }
     } else if (order == TSL_FRAMES_HUGE_ORDER) {
-        return free_huge(self, frame, pin);
+        return free_huge(self, frame, order, pin);
     }
     return free_other(self, frame, order, pin);
 }

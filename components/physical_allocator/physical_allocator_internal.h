@@ -55,9 +55,11 @@
  * its number modulo AREA_TAGS, plus 1.
  */
 #define AREA_OPEN      0u
-#define AREA_TAGS      252u
-#define AREA_SPLITTING 253u /* huge, on its way to 512 single frames */
-#define AREA_TRYING    254u
+#define AREA_TAGS      250u
+#define AREA_WHOLE     251u /* open, and wholly free unless somebody is just making it open */
+#define AREA_SPLITTING 252u /* huge, on its way to 512 single frames */
+#define AREA_TRYING    253u
+#define AREA_LISTED    254u /* huge, and still in the trees that list whole areas */
 #define AREA_HUGE      255u /* taken whole; its bits in the bitmap stay 1 */
 
 _Static_assert(AREA_WORDS % 8 == 0, "an area is looked through by eight words at a time");
@@ -362,7 +364,12 @@ static inline unsigned area_state(const struct tsl_frames *self, tsl_word area)
 
 static inline bool state_is_huge(unsigned state)
 {
-    return state == AREA_HUGE || state == AREA_SPLITTING;
+    return state >= AREA_SPLITTING && state != AREA_TRYING;
+}
+
+static inline bool state_is_open(unsigned state)
+{
+    return state == AREA_OPEN || state == AREA_WHOLE;
 }
 
 static inline bool state_is_owned(unsigned state)
@@ -608,7 +615,7 @@ static inline void bits_given(struct tsl_frames *self, tsl_word area, const tsl_
 {
     bool is_known = tree_has(&self->any, area) &&
                     (hint < ROOMY_FRAMES || tree_has(&self->roomy, area) ||
-                     area_state(self, area) != AREA_OPEN) &&
+                     !state_is_open(area_state(self, area))) &&
                     (tsl_atomic_load(word) != WORD_FULL || tree_has(&self->whole, area));
     if (TSL_UNLIKELY(!is_known))
         tsl_frames_publish(self, area);

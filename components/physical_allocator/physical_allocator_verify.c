@@ -81,7 +81,9 @@ static bool is_state_right(const struct tsl_frames *self, unsigned zone, tsl_wor
             tag = tag_of(cpu);
         }
     }
-    return owners == 0 ? state == AREA_OPEN || state == AREA_HUGE : owners == 1 && state == tag;
+    if (owners == 0)
+        return state_is_open(state) || state == AREA_HUGE || state == AREA_LISTED;
+    return owners == 1 && state == tag;
 }
 
 /* Rules 4, 5, 6: one area. *free grows by the free frames of its words. */
@@ -92,15 +94,16 @@ static struct tsl_defect check_area(const struct tsl_frames *self, unsigned zone
     size_t ones = tsl_bits_count_range(self->words, area * AREA_FRAMES, AREA_FRAMES);
     if (!is_state_right(self, zone, area))
         return broken(5, area, "an area is open, huge, or owned by the one CPU whose slot has it");
-    if (state == AREA_HUGE && ones != AREA_FRAMES)
-        return broken(4, area, "the bits of a huge block are all 1");
-    size_t expected = state == AREA_HUGE ? 0 : ones;
+    if ((state_is_huge(state) || state == AREA_WHOLE) && ones != AREA_FRAMES)
+        return broken(4, area, "the bits of a huge or whole area are all 1");
+    size_t expected = state_is_huge(state) ? 0 : ones;
     *free += expected;
     bool is_roomy = ones > 0 && area_hint(self, area) >= ROOMY_FRAMES;
     bool is_missing =
         (expected > 0 && !tree_has(&self->any, area)) ||
-        (state == AREA_OPEN && expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
-        (state == AREA_OPEN && is_roomy && !tree_has(&self->roomy, area));
+        (state_is_open(state) && expected == AREA_FRAMES && !tree_has(&self->whole, area)) ||
+        (state_is_open(state) && is_roomy && !tree_has(&self->roomy, area)) ||
+        (state == AREA_LISTED && (!tree_has(&self->any, area) || !tree_has(&self->whole, area)));
     return is_missing ? broken(6, area, "an area is in every tree in which it must be found")
                       : TSL_NO_DEFECT;
 }

@@ -174,7 +174,7 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self)
             is_good = is_good &&
                       (self->absent[k].end <= range->first || range->end <= self->absent[k].first);
         if (!is_good)
-            return tsl_defect_at("frames", 15, i, "absent ranges are managed, apart, and not free");
+            return tsl_defect_at("frames", 16, i, "absent ranges are managed, apart, and not free");
     }
     return TSL_NO_DEFECT;
 }

@@ -511,7 +511,7 @@ enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start,
 
 /* ---- frames_hotplug.c; not called without TSL_FRAME_HOTPLUG ---- */
 
-/* Rule 15; see the README. */
+/* Rule 16; see the README. */
 struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* ---- frames_banks.c; not called without TSL_FRAME_BANKS ---- */

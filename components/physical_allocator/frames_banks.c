@@ -33,7 +33,10 @@ enum tsl_status tsl_frames_set_banks(struct tsl_frames *self, tsl_paddr first, t
     }
     if (tsl_atomic_load_u32(&banks->off) != 0)
         return tsl_refuse(&self->refusals, TSL_BUSY, "frames: new banks while one is off");
-    tsl_paddr count = (end - first - 1) / bytes + 1;
+    /* In areas, which fit a word: x86-32 has no division of 64 bits without a library. */
+    tsl_word count = 1;
+    if (bytes < end - first)
+        count = (tsl_word)((end - first - 1) / area_bytes) / (tsl_word)(bytes / area_bytes) + 1;
     *banks = (struct frames_banks){.bytes = bytes, .first = first, .hardware = *hardware};
     banks->count = count < TSL_FRAMES_MAX_BANKS ? (unsigned)count : TSL_FRAMES_MAX_BANKS;
     tsl_lock_init(&banks->lock, TSL_RANK_FRAMES);

@@ -312,10 +312,12 @@ static bool misuse(void)
     return true;
 }
 
-/* Without what the heap keeps for later, and with the frames that only remember what was given. */
+/* Without what heap and tables keep for later, and with the frames that only remember what was
+ * given. */
 static tsl_word free_frames(void)
 {
     (void)tsl_heap_trim(tsl_system()->heap);
+    tsl_table_trim(tsl_system()->table);
     return tsl_frames_free_count(tsl_system()->frames) + tsl_system()->record_frames;
 }
 

@@ -16,9 +16,6 @@
 /* Partly used areas that a block of order 1..8 tries before a whole area is broken up for it. */
 #define BLOCK_TRIES 32u
 
-/* How often a request for several neighbours asks the other CPUs. */
-#define BLOCK_REQUESTS 4u
-
 /* One request on its way through the zones. */
 struct search {
     struct tsl_frames *self;
@@ -326,13 +323,12 @@ static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned fl
  */
 static tsl_word take_or_ask(struct tsl_frames *self, unsigned order, unsigned flags)
 {
-    for (unsigned tries = 0; order == 0 || tries < BLOCK_REQUESTS; tries++) {
-        tsl_word seen = tsl_atomic_load_acquire(&self->returns);
+    for (unsigned tries = 0; order == 0 || tries < FRAMES_REQUESTS; tries++) {
+        tsl_word seen = frames_returns(self);
         tsl_word number = take_pinned(self, order, flags);
         if (number != 0)
             return number;
-        if (!tsl_frames_revoke(self, (tsl_word)1 << order) &&
-            (TSL_CPUS == 1 || tsl_atomic_load_acquire(&self->returns) == seen))
+        if (!frames_ask(self, (tsl_word)1 << order, flags, seen))
             return 0;
     }
     return 0;

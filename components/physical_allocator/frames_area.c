@@ -248,14 +248,21 @@ static void bits_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_wor
                         unsigned word, tsl_word mask)
 {
     tsl_word *place = &area_words(self, area)[word];
-    tsl_word missing = mask & ~tsl_atomic_load(place);
-    word_or(place, mask);
-    account(self, cpu, area, tsl_bits_count(missing));
+    tsl_word present = word_or(place, mask);
+    account(self, cpu, area, tsl_bits_count(mask & ~present));
     tsl_frames_recount(self, area);
     if (TSL_CPUS > 1)
         tsl_atomic_fence();
     tsl_frames_publish(self, area);
     word_add(&self->returns, 1);
+}
+
+void tsl_frames_part_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                            unsigned from, unsigned count)
+{
+    unsigned last = (from + count - 1) / TSL_WORD_BITS;
+    for (unsigned word = from / TSL_WORD_BITS; word <= last; word++)
+        bits_return(self, cpu, area, word, part_mask(word, from, count));
 }
 
 bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
@@ -266,10 +273,8 @@ bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     for (unsigned word = first; word <= last; word++) {
         if (tsl_frames_bits_take(self, cpu, area, word, part_mask(word, from, count)))
             continue;
-        while (word > first) {
-            word--;
-            bits_return(self, cpu, area, word, part_mask(word, from, count));
-        }
+        if (word > first)
+            tsl_frames_part_return(self, cpu, area, from, word * TSL_WORD_BITS - from);
         return false;
     }
     return true;

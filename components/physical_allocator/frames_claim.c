@@ -219,12 +219,13 @@ static bool would_be_whole(const struct tsl_frames *self, const struct frames_sl
     return true;
 }
 
-/* Whether giving this slot back may help a request for `count` neighbours. A guess where other CPUs
- * are at work, exact otherwise. */
-static bool may_help(const struct tsl_frames *self, const struct frames_slot *slot, tsl_word count)
+/* Whether giving this slot back may help a request for `count` neighbours below `limit`. A guess
+ * where other CPUs are at work, exact otherwise. */
+static bool may_help(const struct tsl_frames *self, const struct frames_slot *slot, tsl_word count,
+                     tsl_word limit)
 {
     tsl_word area = tsl_atomic_load_acquire(&slot->area);
-    if (area == FRAMES_NONE)
+    if (area >= limit) /* FRAMES_NONE, too */
         return false;
     if (count <= 1 || tsl_atomic_load_acquire_u32(&slot->turn) % 2 == 1)
         return true;
@@ -241,21 +242,30 @@ void tsl_frames_tighten(struct tsl_frames *self)
     tsl_atomic_store_u32(&self->tight, TIGHT_REQUESTS);
 }
 
-bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count)
+/* The CPUs that own areas which may help. */
+static void find_owners(const struct tsl_frames *self, tsl_word count, unsigned flags,
+                        struct tsl_cpu_set *out)
+{
+    for (unsigned zone = 0; zone < zone_count(self); zone++) {
+        tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), flags);
+        for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
+            if (may_help(self, &frames_cpu_at(self, cpu)->slot[zone], count, limit))
+                tsl_cpu_set_add(out, cpu);
+    }
+}
+
+bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
     struct tsl_cpu_set owners = {{0}};
-    if (TSL_CPUS > 1 && count == 1)
-        tsl_frames_tighten(self);
-    /* What the caller found empty comes before the look at who has it, and `tight` before both. */
+    /* What the caller found empty comes before the look at who has it. */
     if (TSL_CPUS > 1)
         tsl_atomic_fence();
-    for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++) {
-        for (unsigned zone = 0; zone < zone_count(self); zone++)
-            if (may_help(self, &frames_cpu_at(self, cpu)->slot[zone], count))
-                tsl_cpu_set_add(&owners, cpu);
-    }
+    find_owners(self, count, flags, &owners);
     if (tsl_cpu_set_is_empty(&owners))
         return false;
+    /* Who claims before it sees this is found by the caller's next question. */
+    if (TSL_CPUS > 1 && count == 1)
+        tsl_frames_tighten(self);
     (void)tsl_atomic_add(&self->revocations, 1);
     if (TSL_CPUS > 1)
         tsl_cpu_call(&owners, tsl_frames_drain_cpu, self);

@@ -183,7 +183,7 @@ bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned
     if (free >= normal + margin && free - normal - margin >= count)
         return true;
     tsl_frames_tighten(self);
-    (void)tsl_frames_revoke(self, 0);
+    (void)tsl_frames_revoke(self, 0, 0);
     tsl_word kept = normal;
     if ((flags & TSL_FRAMES_EXIT) != 0)
         kept = 0;

@@ -45,7 +45,7 @@ void tsl_frames_watch_slowly(struct tsl_frames *self)
         update_rule(self);
         /* The rule stops claims; what is claimed now would change hands unseen. */
         if (level != TSL_LEVEL_PLENTY)
-            (void)tsl_frames_revoke(self, 0);
+            (void)tsl_frames_revoke(self, 0, 0);
         marks->crossed(marks->context, (enum tsl_frames_level)level);
         now = tsl_atomic_load_u32(&marks->level);
     }

@@ -51,6 +51,27 @@ static bool give_part(struct tsl_frames *self, const struct part *part, enum ran
     return is_given;
 }
 
+static void return_part(struct tsl_frames *self, const struct part *part, enum range_huge huge)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_cpu *cpu = this_cpu(self);
+    if (!is_huge_part(part, huge))
+        tsl_frames_part_return(self, cpu, part->area, part->from, part->count);
+    else if (tsl_frames_huge_give(self, cpu, part->area))
+        word_add(&self->returns, 1);
+    tsl_cpu_unpin(pin);
+}
+
+void tsl_frames_range_return(struct tsl_frames *self, tsl_word index, tsl_word count,
+                             enum range_huge huge)
+{
+    for (tsl_word done = 0; done < count;) {
+        struct part part = part_of(index + done, count - done);
+        return_part(self, &part, huge);
+        done += part.count;
+    }
+}
+
 bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
                            enum range_huge huge)
 {
@@ -58,10 +79,7 @@ bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word cou
     while (done < count) {
         struct part part = part_of(index + done, count - done);
         if (!take_part(self, &part, huge)) {
-            if (done > 0) {
-                /* Ours until now: nobody can have freed it. */
-                TSL_ASSERT(tsl_frames_range_give(self, index, done, huge) == TSL_OK);
-            }
+            tsl_frames_range_return(self, index, done, huge);
             return false;
         }
         done += part.count;

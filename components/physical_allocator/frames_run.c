@@ -127,6 +127,20 @@ static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, 
     return false;
 }
 
+/* What is found, or what other CPUs give back: they may have claimed again what we look for. */
+static bool take_run_or_ask(struct tsl_frames *self, const struct tsl_frames_run *run,
+                            tsl_word *out)
+{
+    for (unsigned tries = 0; tries < FRAMES_REQUESTS; tries++) {
+        tsl_word seen = frames_returns(self);
+        if (take_run(self, run, out))
+            return true;
+        if (!frames_ask(self, 1, run->flags, seen))
+            return false;
+    }
+    return false;
+}
+
 enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
                                      struct tsl_frame *out)
 {
@@ -144,8 +158,7 @@ enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_f
     bool is_taken;
     do {
         is_taken = tsl_frames_reserve_allows(self, run->count, run->flags) &&
-                   (take_run(self, run, &frame.number) ||
-                    (tsl_frames_revoke(self, 0) && take_run(self, run, &frame.number)));
+                   take_run_or_ask(self, run, &frame.number);
     } while (TSL_FRAME_BANKS && !is_taken && tsl_frames_bank_wake(self));
     frames_watch(self);
     if (!is_taken) {
@@ -189,13 +202,13 @@ static bool clip(const struct frames_span *span, const struct window *window, ts
     return true;
 }
 
-/* Gives back what lies in the spans before `end_span`; the frames are ours. */
+/* Gives back what lies in the spans before `end_span`. */
 static void undo_reserve(struct tsl_frames *self, const struct window *window, tsl_word end_span)
 {
     for (tsl_word i = 0; i < end_span; i++) {
         tsl_word index, count;
         if (clip(&self->spans[i], window, &index, &count))
-            TSL_ASSERT(tsl_frames_range_give(self, index, count, RANGE_BITS) == TSL_OK);
+            tsl_frames_range_return(self, index, count, RANGE_BITS);
     }
 }
 
@@ -223,10 +236,13 @@ enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start,
     struct window window = {0, 0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
-    if (status == TSL_OK)
+    for (unsigned tries = 0; status == TSL_OK && tries < FRAMES_REQUESTS; tries++) {
+        tsl_word seen = frames_returns(self);
         status = reserve_window(self, &window, &count);
-    if (status == TSL_BUSY && tsl_frames_revoke(self, 0))
-        status = reserve_window(self, &window, &count);
+        if (status != TSL_BUSY || !frames_ask(self, 1, 0, seen))
+            break;
+        status = tries + 1 < FRAMES_REQUESTS ? TSL_OK : TSL_BUSY;
+    }
     if (status == TSL_OK)
         (void)tsl_atomic_add(&self->reserved, count);
     return status;

@@ -237,12 +237,15 @@ static inline bool word_swap(tsl_word *place, tsl_word *expected, tsl_word desir
     return tsl_atomic_compare_exchange(place, expected, desired);
 }
 
-static inline void word_or(tsl_word *place, tsl_word mask)
+/* Returns the old value. */
+static inline tsl_word word_or(tsl_word *place, tsl_word mask)
 {
-    if (TSL_CPUS == 1)
-        tsl_atomic_store(place, tsl_atomic_load(place) | mask);
-    else
-        (void)tsl_atomic_or(place, mask);
+    if (TSL_CPUS == 1) {
+        tsl_word value = tsl_atomic_load(place);
+        tsl_atomic_store(place, value | mask);
+        return value;
+    }
+    return tsl_atomic_or(place, mask);
 }
 
 static inline void word_and(tsl_word *place, tsl_word mask)
@@ -626,6 +629,9 @@ bool tsl_frames_part_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
                           unsigned from, unsigned count);
 bool tsl_frames_part_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                           unsigned from, unsigned count);
+/* Gives back what was taken a moment ago; what somebody freed meanwhile is free already. */
+void tsl_frames_part_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
+                            unsigned from, unsigned count);
 
 /* ---- frames_claim.c: slots. Before: pinned, unless it says otherwise. ---- */
 
@@ -660,11 +666,25 @@ static inline tsl_word word_free_now(const struct tsl_frames *self, tsl_word are
     return tsl_atomic_load(word) | tsl_frames_claimed(self, area, word);
 }
 
-/* Asks all CPUs that own areas to give them back, if that may help a request for `count`
- * neighbouring frames (0: in any way); true if so. For one frame nobody claims afterwards until
- * more is free.
+/* Asks all CPUs that own areas to give them back, if that may help a request with these flags for
+ * `count` neighbouring frames (0, 1: in any way); true if so. After 1 nobody claims until more is
+ * free.
  * Before: not necessarily pinned. Waits for these CPUs as a flush does. */
-bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count);
+bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count, unsigned flags);
+/* What came back to where everybody finds it; to be read before the search that finds nothing. */
+static inline tsl_word frames_returns(const struct tsl_frames *self)
+{
+    return TSL_CPUS == 1 ? 0 : tsl_atomic_load_acquire(&self->returns);
+}
+/* After a search for `count` frames that found nothing: whether another may find something, because
+ * CPUs were asked to give back, or something came back since `seen`. */
+static inline bool frames_ask(struct tsl_frames *self, tsl_word count, unsigned flags,
+                              tsl_word seen)
+{
+    return tsl_frames_revoke(self, count, flags) || frames_returns(self) != seen;
+}
+/* How often a request for several neighbours asks: there may always be somebody. */
+#define FRAMES_REQUESTS 4u
 /* From now on no CPU claims, until more is free. What is claimed already stays claimed. */
 void tsl_frames_tighten(struct tsl_frames *self);
 /* What a CPU gives back when it leaves: all of its slots. */
@@ -679,8 +699,12 @@ enum range_huge {
     RANGE_BITS, /* whole areas are 512 single frames */
 };
 
+/* All or nothing. */
 bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
                            enum range_huge huge);
+/* Gives back what was taken a moment ago; what somebody freed meanwhile is free already. */
+void tsl_frames_range_return(struct tsl_frames *self, tsl_word index, tsl_word count,
+                             enum range_huge huge);
 /* TSL_OK if every frame of the range is allocated in that way, else why it cannot be freed. */
 enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word index,
                                        tsl_word count, enum range_huge huge);

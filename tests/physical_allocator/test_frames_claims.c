@@ -130,6 +130,31 @@ static tsl_word take_all(unsigned order)
 }
 
 /* An area that is wholly free but for an owner stands in nobody's way. */
+/* What other CPUs keep of higher zones is no help for a request that only low frames can serve. */
+static void only_owners_that_can_help_are_asked(void)
+{
+    unsigned claimed;
+    tsl_word count = 0;
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    world_join(2);
+    struct tsl_frame frame = take_as(1);
+    CHECK(tsl_frame_address(frame) >= 16 * MIB);
+    host_port_set_cpu(0);
+    while (tsl_frames_alloc(world.frames, 0, TSL_FRAMES_DMA, &taken[count]) == TSL_OK)
+        count++;
+    CHECK(count > 0);
+    CHECK_EQ(world.frames->revocations, 0);
+    CHECK_EQ(world.frames->tight, 0);
+    CHECK_EQ(owned_by(1, &claimed), 1);
+    CHECK(claimed > 0);
+    while (count > 0)
+        CHECK_STATUS(free_as(0, taken[--count]), TSL_OK);
+    CHECK_STATUS(free_as(1, frame), TSL_OK);
+    end();
+}
+
 static void blocks_are_found_in_owned_areas(void)
 {
     static const unsigned orders[] = {1, 5, 8, 9, 10};
@@ -266,6 +291,7 @@ static void bulk_says_which_frame_is_refused(void)
 TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(draining_gives_all_back),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
-          TAP_TEST(blocks_are_found_in_owned_areas), TAP_TEST(ranges_are_found_in_owned_areas),
-          TAP_TEST(double_frees_are_seen_across_cpus), TAP_TEST(reserves_hold_whoever_asks),
-          TAP_TEST(bulk_calls_take_and_give), TAP_TEST(bulk_says_which_frame_is_refused));
+          TAP_TEST(only_owners_that_can_help_are_asked), TAP_TEST(blocks_are_found_in_owned_areas),
+          TAP_TEST(ranges_are_found_in_owned_areas), TAP_TEST(double_frees_are_seen_across_cpus),
+          TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
+          TAP_TEST(bulk_says_which_frame_is_refused));

@@ -139,16 +139,11 @@ static void *carve(struct carver *carver, size_t bytes, size_t align)
 
 static void carve_tree(struct carver *carver, struct area_tree *tree, tsl_word areas)
 {
-    tsl_word bits = areas;
-    tree->levels = 0;
-    do {
-        TSL_ASSERT(tree->levels < TREE_LEVELS);
-        tsl_word words = (bits + TSL_WORD_BITS - 1) / TSL_WORD_BITS;
-        tree->bits[tree->levels] = bits;
-        tree->level[tree->levels] = carve(carver, words * sizeof(tsl_word), sizeof(tsl_word));
-        tree->levels++;
-        bits = words;
-    } while (bits > 1);
+    tsl_word words = 0;
+    for (tsl_word bits = areas; bits > 1 || words == 0; bits = tree_words(bits))
+        words += tree_words(bits);
+    tree->areas = areas;
+    tree->words = carve(carver, words * sizeof(tsl_word), sizeof(tsl_word));
 }
 
 /* Lays the metadata out: the same steps measure it and place it. */

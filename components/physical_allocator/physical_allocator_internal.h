@@ -65,19 +65,21 @@
 _Static_assert(AREA_WORDS % 8 == 0, "an area is looked through by eight words at a time");
 _Static_assert(TSL_CPUS <= 2 * AREA_TAGS, "a tag stands for two CPUs at most");
 
-/* Levels of a search tree: with 32-bit words 2^23 areas (2^32 frames) need five. */
-#define TREE_LEVELS 5u
-
 /*
  * A set of areas, as a tree of words: a bit is 1 if the word below it is not 0. Members may be out
  * of date in one direction only: an area that must be found is in the set. Who finds one that does
  * not belong there any more removes it, and looks again.
  */
 struct area_tree {
-    tsl_word *level[TREE_LEVELS]; /* level[0]: one bit an area */
-    tsl_word bits[TREE_LEVELS];
-    unsigned levels;
+    tsl_word *words; /* one bit an area; behind them one bit for each of these words; and so on */
+    tsl_word areas;
 };
+
+/* The words of a level of so many bits, which are the bits of the level above. */
+static inline tsl_word tree_words(tsl_word bits)
+{
+    return (bits - 1) / TSL_WORD_BITS + 1;
+}
 
 /* A run of usable frames: numbers first .. end - 1. */
 struct frames_span {
@@ -297,7 +299,7 @@ static inline tsl_word *area_words(const struct tsl_frames *self, tsl_word area)
 
 static inline bool tree_has(const struct area_tree *tree, tsl_word area)
 {
-    return tsl_atomic_load(&tree->level[0][area / TSL_WORD_BITS]) >> (area % TSL_WORD_BITS) & 1;
+    return tsl_atomic_load(&tree->words[area / TSL_WORD_BITS]) >> (area % TSL_WORD_BITS) & 1;
 }
 
 static inline unsigned node_count(const struct tsl_frames *self)
@@ -591,9 +593,9 @@ static inline void state_decide_huge(struct tsl_frames *self, tsl_word area)
 static inline bool is_whole_known(const struct tsl_frames *self, tsl_word area)
 {
     tsl_word word = area / TSL_WORD_BITS;
-    tsl_word all = tsl_atomic_load(&self->any.level[0][word]) &
-                   tsl_atomic_load(&self->roomy.level[0][word]) &
-                   tsl_atomic_load(&self->whole.level[0][word]);
+    tsl_word all = tsl_atomic_load(&self->any.words[word]) &
+                   tsl_atomic_load(&self->roomy.words[word]) &
+                   tsl_atomic_load(&self->whole.words[word]);
     return (all >> (area % TSL_WORD_BITS) & 1) != 0;
 }
 

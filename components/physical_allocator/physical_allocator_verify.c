@@ -138,10 +138,13 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
 /* Rule 9: a word that is not 0 has its bit in the level above. */
 static struct tsl_defect check_tree(const struct area_tree *tree, unsigned which)
 {
-    for (unsigned level = 1; level < tree->levels; level++) {
-        for (tsl_word i = 0; i < tree->bits[level]; i++)
-            if (tree->level[level - 1][i] != 0 && !tsl_bits_test(tree->level[level], i))
+    const tsl_word *below = tree->words;
+    for (tsl_word bits = tree->areas; bits > TSL_WORD_BITS; bits = tree_words(bits)) {
+        const tsl_word *above = below + tree_words(bits);
+        for (tsl_word i = 0; i < tree_words(bits); i++)
+            if (below[i] != 0 && !tsl_bits_test(above, i))
                 return broken(9, which, "a search tree shows every word that is not 0");
+        below = above;
     }
     return TSL_NO_DEFECT;
 }

@@ -320,6 +320,17 @@ static void metadata_keeps_its_bound(void)
     }
 }
 
+/* What the README promises of 4 GiB, in whole pages. */
+static void the_fixed_part_is_small(void)
+{
+    const struct world_range ranges[] = {{4 * GIB, 4 * GIB, TSL_MEMORY_USABLE}};
+    if (!IS_64 || TSL_NODES > 1)
+        SKIP("the figure is that of 64 bits and one node");
+    tsl_word bytes = metadata_of(ranges, 1);
+    CHECK(bytes > 0);
+    CHECK(bytes <= tsl_align_up(4 * 34816 + TSL_CPUS * 256, TSL_PAGE_BYTES));
+}
+
 static void what_is_not_ram_costs_nothing(void)
 {
     const struct world_range plain[] = {{16 * MIB, 48 * MIB, TSL_MEMORY_USABLE}};
@@ -352,4 +363,5 @@ TAP_SUITE(frames_map, TAP_TEST(zones_lie_between_their_limits),
           TAP_TEST(the_highest_ram_that_a_map_holds_works), TAP_TEST(maps_without_room_are_refused),
           TAP_TEST(every_small_machine_works_or_says_why),
           TAP_TEST(metadata_lies_at_the_top_of_what_is_reachable),
-          TAP_TEST(metadata_keeps_its_bound), TAP_TEST(what_is_not_ram_costs_nothing));
+          TAP_TEST(metadata_keeps_its_bound), TAP_TEST(the_fixed_part_is_small),
+          TAP_TEST(what_is_not_ram_costs_nothing));

@@ -114,14 +114,15 @@ static void clear_window(enum tsl_layout_use use)
 }
 
 /*
- * Tables that map_page() made may lie above what the boot tables reach; they go while ours are
- * still in force. What tsl_table_build_kernel() made lies below reach_end and can be freed
+ * Tables that map_page() and the ranges made may lie above what the boot tables reach; they go
+ * while ours are still in force, also those that were kept for the next page. What tsl_table_build_kernel() made lies below reach_end and can be freed
  * afterwards.
  */
 static enum tsl_status stop_tables(void)
 {
     clear_window(TSL_LAYOUT_USER);
     clear_window(TSL_LAYOUT_DEVICES);
+    tsl_table_trim(&tsl_facade.table);
     tsl_arch_switch_root(tsl_facade.boot_root);
     tsl_table_left(&tsl_facade.table);
     enum tsl_status status = tsl_table_fini(&tsl_facade.table);

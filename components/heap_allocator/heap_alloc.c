@@ -149,11 +149,14 @@ static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t byt
 void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     /* Also keeps the sums below from wrapping. */
-    if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
+    if ((flags & TSL_HEAP_NO_WAIT) != 0 || bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
         return NULL;
     /* A power of two for which the list of classes has no aligned class. */
     if (bytes <= HEAP_CLASS_LAST && bytes > align && tsl_is_power_of_two(bytes))
         align = bytes;
+    /* Its last page loses its access. */
+    if (TSL_HEAP_ARRAYS && HEAP_GUARDED && tsl_heap_has_guard_pages(self))
+        flags |= HEAP_SOURCE_ONLY;
     struct heap_run *run =
         tsl_heap_run_new(self, tsl_pages_of(bytes + (bytes == 0)), tsl_pages_of(align), flags);
     if (run == NULL)
@@ -189,7 +192,7 @@ static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, un
     void *block = allocate_once(self, bytes, align, flags);
 
     if (block != NULL || (flags & TSL_HEAP_NO_WAIT) != 0 ||
-        bytes > self->ceiling_pages << TSL_PAGE_SHIFT)
+        bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
         return block;
     for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, round); round++)
         block = allocate_once(self, bytes, align, flags);
@@ -239,7 +242,7 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t ceiling = self->ceiling_pages << TSL_PAGE_SHIFT;
+    size_t ceiling = heap_ceiling_pages(self) << TSL_PAGE_SHIFT;
     size_t taken = self->taken_pages << TSL_PAGE_SHIFT;
     enum tsl_status status = TSL_NO_MEMORY;
 

@@ -114,7 +114,7 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
         .live_blocks = self->large_count,
         .taken_bytes = self->taken_pages << TSL_PAGE_SHIFT,
         .peak_taken_bytes = self->peak_taken_pages << TSL_PAGE_SHIFT,
-        .ceiling_bytes = self->ceiling_pages << TSL_PAGE_SHIFT,
+        .ceiling_bytes = heap_ceiling_pages(self) << TSL_PAGE_SHIFT,
         .bookkeeping_bytes = (own_pages << TSL_PAGE_SHIFT) + self->head_bytes,
         .empty_bytes = self->parked_pages << TSL_PAGE_SHIFT,
         .allocs = self->large_allocs,

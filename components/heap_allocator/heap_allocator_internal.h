@@ -9,8 +9,8 @@
  * Callers: files of this component and its tests only.
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
- * (page -> run), heap_slab.c (pools of slabs), heap_owner.c (slabs that belong to a CPU),
- * heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
+ * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
+ * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
  * heap_class.c (geometry), heap_create.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
@@ -116,8 +116,8 @@ struct heap_pool {
     uint64_t allocs;
     uint64_t requested_bytes;
     uint64_t frees;
-    uint32_t block_bytes; /* constant, as cpu */
-    uint32_t cpu;         /* whose, or HEAP_CENTRE */
+    uint32_t block_bytes;         /* constant, as cpu */
+    uint32_t cpu;                 /* whose, or HEAP_CENTRE */
     uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
     struct heap_run *current;
     struct tsl_list slabs; /* partial ones in front, empty ones behind */
@@ -163,15 +163,22 @@ struct heap_outgoing {
     size_t pages; /* 0: none */
 };
 
+/* Memory added at run time. */
+struct heap_arrays {
+    struct heap_array *first; /* atomic to look */
+    size_t pages;             /* of all; the ceiling contains them */
+    size_t taken_pages;       /* of them */
+};
+
 struct tsl_heap {
-    struct tsl_page_source source;        /* constant, as the next eight */
+    struct tsl_page_source source;        /* constant, as the next eight, ceiling aside */
     uint16_t pool_of[HEAP_TABLE_ENTRIES]; /* size in 16-byte units -> offset of its pool */
-    size_t ceiling_pages;
-    size_t reserve_pages; /* of them, for TSL_HEAP_EMERGENCY only */
-    size_t head_pages;    /* out of the source, for this struct; 0: the caller's array */
-    size_t head_bytes;    /* this struct and what follows it: map root, flat map */
-    size_t map_leaves;    /* entries of map_root */
-    bool is_map_flat;     /* all leaves follow the root: none is taken from the source */
+    tsl_word ceiling_pages;               /* atomic: arrays come and go */
+    size_t reserve_pages;                 /* of them, for TSL_HEAP_EMERGENCY only */
+    size_t head_pages; /* out of the source, for this struct; 0: the caller's array */
+    size_t head_bytes; /* this struct and what follows it: map root, flat map */
+    size_t map_leaves; /* entries of map_root */
+    bool is_map_flat;  /* all leaves follow the root: none is taken from the source */
     struct heap_class classes[HEAP_CLASSES];
 
     struct tsl_lock lock;
@@ -213,6 +220,7 @@ struct tsl_heap {
     uint64_t source_failures;
     struct tsl_refusals refusals; /* atomic, no lock needed */
 
+    struct heap_arrays arrays[TSL_HEAP_ARRAYS];
     bool panics; /* misuse stops the kernel */
     struct heap_guard guard[HEAP_GUARDED];
 
@@ -237,7 +245,7 @@ struct tsl_heap_cache {
 void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pages, unsigned flags);
 /* As take, for one page of alignment, but gives up at once and leaves the reserve alone. */
 void *tsl_heap_source_try(struct tsl_heap *self, size_t pages);
-/* Gives pages in flight back to the source. */
+/* Gives pages in flight back to where they came from. */
 void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages);
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing);
 /* Counts `pages` more as taken, in flight; false if the ceiling forbids it. */
@@ -246,11 +254,17 @@ bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages, unsigned flags
 void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages);
 /* => locked. Notes new peaks after pages came in. */
 void tsl_heap_source_came(struct tsl_heap *self);
+/* Takes all access to pages of a run away; false: not possible. */
+bool tsl_heap_source_protect(struct tsl_heap *self, void *start, size_t pages);
 
 /* heap_record.c */
 
 /* A record on no list, HEAP_FLIGHT, all zero but its state; NULL: no page for it. Lock not held. */
 struct heap_run *tsl_heap_record_new(struct tsl_heap *self, unsigned flags);
+/* => locked. As new, out of the record pages in an array (NULL: out of the source); NULL: none. */
+struct heap_run *tsl_heap_record_take(struct tsl_heap *self, const struct heap_array *home);
+/* => locked. A page that is taken becomes one of free records. */
+void tsl_heap_record_page_add(struct tsl_heap *self, struct heap_record_page *page);
 /* => locked. Frees a record. Its page stays until a trim. */
 void tsl_heap_record_drop(struct tsl_heap *self, struct heap_run *run);
 /* Gives record pages without a used record back. Lock not held. Result: pages. */
@@ -272,6 +286,9 @@ void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, stru
 bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages);
 /* Makes each entry say "never ours". */
 void tsl_heap_map_wipe(struct heap_run **entries, size_t count);
+
+/* Flag of tsl_heap_run_new: no memory that was added. */
+#define HEAP_SOURCE_ONLY 0x100u
 
 /* heap_slab.c: pools. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
 
@@ -386,6 +403,21 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
 /* => locked. Unhooks a live large block. */
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
                             struct heap_outgoing *outgoing);
+
+/* heap_array.c: only with TSL_HEAP_ARRAYS. */
+struct heap_array;
+/* => pinned. The array whose pages hold an address; NULL: none. */
+struct heap_array *tsl_heap_array_of(const struct tsl_heap *self, uintptr_t address);
+/* => pinned. What the map says of an address in an array. */
+struct heap_run **tsl_heap_array_entry(struct heap_array *array, uintptr_t address);
+/* A run as tsl_heap_run_new makes it, out of an array; NULL: none has room. Lock not held. */
+struct heap_run *tsl_heap_array_run(struct tsl_heap *self, size_t pages, size_t align_pages);
+/* Pages in flight go back to their array; false: they come from none. Lock not held. */
+bool tsl_heap_array_give(struct tsl_heap *self, const void *start, size_t pages);
+/* Takes the pages behind a busy run in an array, in flight; false: they are not free. */
+bool tsl_heap_array_extend(struct tsl_heap *self, const struct heap_run *run, size_t more);
+/* => locked. Rule 12. *named grows by the pages of arrays that the map names runs for. */
+struct tsl_defect tsl_heap_arrays_check(const struct tsl_heap *self, size_t *named);
 
 /* heap_fixed.c: a page source over pages of an array. */
 struct heap_fixed;
@@ -517,9 +549,18 @@ static inline void *heap_pool_take(struct heap_pool *pool, tsl_word bits)
     return (void *)(pool->base + index * pool->block_bytes);
 }
 
-/* => pinned. What the map says of an address: &tsl_heap_nowhere: never ours; &tsl_heap_returned:
- * was ours and went back to the source; else the run. */
-static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
+static inline size_t heap_ceiling_pages(const struct tsl_heap *self)
+{
+    return tsl_atomic_load(&self->ceiling_pages);
+}
+
+static inline bool heap_is_in_window(const struct tsl_heap *self, uintptr_t address)
+{
+    return address - self->source.start < self->source.bytes;
+}
+
+/* => pinned. As heap_map_at, but knows no arrays. */
+static inline struct heap_run *heap_map_near(const struct tsl_heap *self, uintptr_t address)
 {
     uintptr_t offset = address - self->source.start;
     if (TSL_UNLIKELY(offset >= self->source.bytes))
@@ -529,6 +570,18 @@ static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_
     if (TSL_UNLIKELY(leaf == NULL))
         return &tsl_heap_nowhere;
     return TSL_ATOMIC_LOAD_POINTER(&leaf[(offset >> TSL_PAGE_SHIFT) % HEAP_LEAF_ENTRIES]);
+}
+
+/* => pinned. What the map says of an address: &tsl_heap_nowhere: never ours; &tsl_heap_returned:
+ * was ours and went back to the source; else the run. */
+static inline struct heap_run *heap_map_at(const struct tsl_heap *self, uintptr_t address)
+{
+    if (TSL_HEAP_ARRAYS && TSL_UNLIKELY(!heap_is_in_window(self, address))) {
+        struct heap_array *array = tsl_heap_array_of(self, address);
+        return array == NULL ? &tsl_heap_nowhere
+                             : TSL_ATOMIC_LOAD_POINTER(tsl_heap_array_entry(array, address));
+    }
+    return heap_map_near(self, address);
 }
 
 #endif

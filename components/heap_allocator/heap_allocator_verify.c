@@ -345,7 +345,7 @@ static struct tsl_defect check_records(const struct tsl_heap *self, const struct
     return TSL_NO_DEFECT;
 }
 
-/* Rule 8, the other way round: the map names nothing but runs. */
+/* Rule 8, the other way round: the map names nothing but runs. Rule 12. */
 static struct tsl_defect check_map(const struct tsl_heap *self, const struct tally *tally)
 {
     size_t window_pages = self->source.bytes >> TSL_PAGE_SHIFT;
@@ -357,6 +357,11 @@ static struct tsl_defect check_map(const struct tsl_heap *self, const struct tal
         leaves += leaf != NULL;
         for (size_t j = 0; leaf != NULL && j < HEAP_LEAF_ENTRIES && j < rest; j++)
             named += leaf[j] != &tsl_heap_nowhere && leaf[j] != &tsl_heap_returned;
+    }
+    if (TSL_HEAP_ARRAYS) {
+        struct tsl_defect defect = tsl_heap_arrays_check(self, &named);
+        if (defect.rule != 0)
+            return defect;
     }
     if (named != tally->mapped)
         return broken(8, named, "the map names no page that belongs to no run");
@@ -374,7 +379,9 @@ static struct tsl_defect check_totals(const struct tsl_heap *self, const struct 
 
     if (pages != self->taken_pages)
         return broken(1, self->taken_pages, "each page taken from the source is accounted for");
-    if (self->taken_pages > self->ceiling_pages)
+    if (self->taken_pages > heap_ceiling_pages(self) ||
+        (TSL_HEAP_ARRAYS &&
+         self->taken_pages - self->arrays->taken_pages > heap_ceiling_pages(self) - self->arrays->pages))
         return broken(1, self->taken_pages, "no more is taken than the ceiling allows");
     if (self->large_allocs - self->large_frees != self->large_count)
         return broken(11, self->large_count, "large allocations and frees are counted right");

@@ -115,7 +115,7 @@ enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
     self->construct = config->construct;
     self->context = config->context;
     tsl_heap_class_shape(&self->class, (uint32_t)tsl_align_up(config->object_bytes, align),
-                         heap->ceiling_pages);
+                         heap_ceiling_pages(heap));
     tsl_heap_pool_init(&self->pool, self->class.block_bytes, HEAP_CENTRE);
     tsl_pin pin = tsl_lock_acquire(&heap->lock);
     heap->trim_caches = trim_caches;

@@ -152,12 +152,14 @@ void tsl_heap_guard_slab(struct tsl_heap *self, uintptr_t start, size_t block_by
     }
 }
 
+bool tsl_heap_has_guard_pages(const struct tsl_heap *self)
+{
+    return self->guard->tier >= TSL_HEAP_TIER_FULL && self->source.protect != NULL;
+}
+
 size_t tsl_heap_room(const struct tsl_heap *self, bool is_large, size_t granted)
 {
-    bool ends_at_guard =
-        is_large && self->guard->tier >= TSL_HEAP_TIER_FULL && self->source.protect != NULL;
-
-    return ends_at_guard ? granted - TSL_PAGE_BYTES : granted;
+    return is_large && tsl_heap_has_guard_pages(self) ? granted - TSL_PAGE_BYTES : granted;
 }
 
 /* Whole pages, and one more behind them that takes no access. */
@@ -172,7 +174,7 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     block = tsl_heap_allocate_large(self, (pages << TSL_PAGE_SHIFT) + guard, align, flags);
     if (block == NULL || guard == 0)
         return block;
-    if (self->source.protect(self->source.context, block + (pages << TSL_PAGE_SHIFT), 1))
+    if (tsl_heap_source_protect(self, block + (pages << TSL_PAGE_SHIFT), 1))
         return block;
     enum tsl_status status = tsl_heap_core_free(self, block, false);
     TSL_ASSERT(status == TSL_OK);

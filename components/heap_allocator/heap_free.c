@@ -218,6 +218,10 @@ static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block
 
     if (block == NULL)
         return TSL_OK;
+    /* The short way knows no arrays. */
+    if (TSL_HEAP_ARRAYS && HEAP_HAS_OWNERS &&
+        TSL_ATOMIC_LOAD_POINTER(&self->arrays->first) != NULL && free_own(self, block, is_kept))
+        return TSL_OK;
     /* The slab may change hands while we look; then again. */
     for (;;) {
         if (HEAP_HAS_OWNERS && free_remote(self, block, &status))
@@ -235,7 +239,7 @@ TSL_ALWAYS_INLINE static inline enum tsl_status free_block(struct tsl_heap *self
 {
     size_t index;
     tsl_pin pin = tsl_cpu_pin();
-    struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    struct heap_run *run = heap_map_near(self, (uintptr_t)block);
     uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
 
     if (TSL_UNLIKELY(!heap_split(run->reciprocal, offset, &index) || index >= run->blocks))

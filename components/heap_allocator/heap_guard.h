@@ -134,6 +134,8 @@ void tsl_heap_fill(const struct tsl_heap *self, uintptr_t start, size_t bytes);
 size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t bytes);
 /* Marks the blocks of a new slab as free. No lock held; the slab is in no list yet. */
 void tsl_heap_guard_slab(struct tsl_heap *self, uintptr_t start, size_t block_bytes, size_t blocks);
+/* Large blocks end at a page without access. */
+bool tsl_heap_has_guard_pages(const struct tsl_heap *self);
 /* The room of a block that the core found live: without the page behind a large one. */
 size_t tsl_heap_room(const struct tsl_heap *self, bool is_large, size_t granted);
 

@@ -63,6 +63,12 @@ void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, stru
 {
     size_t index = page_index(self, start);
 
+    if (TSL_HEAP_ARRAYS && !heap_is_in_window(self, start)) {
+        struct heap_run **entry = tsl_heap_array_entry(tsl_heap_array_of(self, start), start);
+        for (size_t i = 0; i < pages; i++)
+            TSL_ATOMIC_STORE_POINTER(&entry[i], run);
+        return;
+    }
     for (size_t end = index + pages; index < end; index++) {
         struct heap_run **leaf = self->map_root[index / HEAP_LEAF_ENTRIES];
         TSL_ATOMIC_STORE_POINTER(&leaf[index % HEAP_LEAF_ENTRIES], run);

@@ -191,7 +191,7 @@ void tsl_heap_centre_receive(struct tsl_heap *self)
 static bool is_worthwhile(const struct tsl_heap *self)
 {
     size_t cpus = tsl_cpu_set_count(tsl_cpus_online());
-    return cpus * CPU_PAGES * CPU_SHARE <= self->ceiling_pages;
+    return cpus * CPU_PAGES * CPU_SHARE <= heap_ceiling_pages(self);
 }
 
 static struct heap_cpu *cpu_new(struct tsl_heap *self, unsigned number)

@@ -23,12 +23,12 @@ static bool has_room(struct tsl_heap *self)
     size_t taken = self->taken_pages;
 
     tsl_lock_release(&self->lock, pin);
-    return taken < self->ceiling_pages - self->ceiling_pages / 4;
+    return taken < heap_ceiling_pages(self) - heap_ceiling_pages(self) / 4;
 }
 
 static bool close_pages(struct tsl_heap *self, uintptr_t start, size_t pages)
 {
-    return self->source.protect(self->source.context, (void *)start, pages);
+    return tsl_heap_source_protect(self, (void *)start, pages);
 }
 
 static uintptr_t inner_end(const struct heap_entry *entry)
@@ -43,7 +43,7 @@ void *tsl_heap_pages_alloc(struct tsl_heap *self, struct heap_entry *entry, size
 
     if (self->guard->tier < TSL_HEAP_TIER_DEBUG || self->source.protect == NULL ||
         (flags & TSL_HEAP_NO_WAIT) != 0 || align > TSL_PAGE_BYTES ||
-        bytes > self->ceiling_pages << TSL_PAGE_SHIFT || !has_room(self))
+        bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT || !has_room(self))
         return NULL;
     size_t span = tsl_align_up(bytes, align), pages = tsl_pages_of(span) + 2;
     void *base = tsl_heap_allocate_large(self, pages << TSL_PAGE_SHIFT, TSL_PAGE_BYTES, 0);

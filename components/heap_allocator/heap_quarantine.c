@@ -70,7 +70,7 @@ static bool is_heavy(struct tsl_heap *self)
     size_t waiting = self->guard->large_waiting;
 
     tsl_lock_release(&self->guard->lock, pin);
-    return waiting > (self->ceiling_pages << TSL_PAGE_SHIFT) >> LARGE_SHARE;
+    return waiting > (heap_ceiling_pages(self) << TSL_PAGE_SHIFT) >> LARGE_SHARE;
 }
 
 /* The oldest block of the first ring from `first_ring` on that has one; 0: none waits. */
@@ -141,8 +141,8 @@ static void enter(struct tsl_heap *self, void *block, struct heap_entry *entry,
 
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && has_pages)
         tsl_heap_pages_close(self, entry);
-    else if (is_large && self->source.protect != NULL)
-        (void)self->source.protect(self->source.context, block, bytes >> TSL_PAGE_SHIFT);
+    else if (is_large)
+        (void)tsl_heap_source_protect(self, block, bytes >> TSL_PAGE_SHIFT);
     uintptr_t out = put(self, ring, (uintptr_t)block, bytes, flags);
     if (out == (uintptr_t)block)
         tsl_heap_let_go(self, block, entry, flags); /* There is no ring. */

@@ -41,12 +41,33 @@ static void large_shrink(struct tsl_heap *self, struct heap_run *run, size_t pag
     large_resize(self, run, pages);
 }
 
+/* The pages behind a run, in flight up to now, are its own. Always true. */
+static bool large_came(struct tsl_heap *self, struct heap_run *run, size_t pages)
+{
+    size_t more = pages - run->pages;
+    uintptr_t tail = run->start + heap_run_bytes(run);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    TSL_ASSERT(tsl_heap_map_is_clear(self, tail, more));
+    tsl_heap_map_set(self, tail, more, run);
+    self->flight_pages -= more;
+    if (heap_is_in_window(self, tail))
+        self->source_gets++;
+    large_resize(self, run, pages);
+    tsl_heap_source_came(self);
+    tsl_lock_release(&self->lock, pin);
+    return true;
+}
+
 /* The source puts `pages` - run->pages more behind the run, which is busy; false: it stays as it
  * is. */
 static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pages)
 {
     size_t more = pages - run->pages;
     uintptr_t tail = run->start + heap_run_bytes(run);
+
+    if (TSL_HEAP_ARRAYS && !heap_is_in_window(self, run->start))
+        return tsl_heap_array_extend(self, run, more) && large_came(self, run, pages);
     size_t room = (self->source.bytes - (tail - self->source.start)) >> TSL_PAGE_SHIFT;
 
     if (self->source.remap == NULL || more > room || !tsl_heap_map_prepare(self, tail, more, 0) ||
@@ -56,15 +77,7 @@ static bool large_extend(struct tsl_heap *self, struct heap_run *run, size_t pag
         tsl_heap_source_cancel(self, more);
         return false;
     }
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    TSL_ASSERT(tsl_heap_map_is_clear(self, tail, more));
-    tsl_heap_map_set(self, tail, more, run);
-    self->flight_pages -= more;
-    self->source_gets++;
-    large_resize(self, run, pages);
-    tsl_heap_source_came(self);
-    tsl_lock_release(&self->lock, pin);
-    return true;
+    return large_came(self, run, pages);
 }
 
 /* => locked. A large block: shrinks at once, else is marked busy. */

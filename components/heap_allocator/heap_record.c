@@ -45,10 +45,24 @@ static void record_clear(struct heap_run *run)
     run->class_index = HEAP_FLIGHT;
 }
 
-/* => locked */
-static struct heap_run *record_take(struct tsl_heap *self)
+/* => locked. A page with a free record, from the source or an array; NULL: none. */
+static struct tsl_list *page_from(struct tsl_heap *self, const struct heap_array *home)
 {
-    struct tsl_list *link = tsl_list_first(&self->record_pages[0]);
+    struct tsl_list *link;
+
+    if (!TSL_HEAP_ARRAYS || self->arrays->first == NULL)
+        return tsl_list_first(&self->record_pages[0]);
+    TSL_LIST_EACH(link, &self->record_pages[0])
+    {
+        if (tsl_heap_array_of(self, (uintptr_t)link) == home)
+            return link;
+    }
+    return NULL;
+}
+
+struct heap_run *tsl_heap_record_take(struct tsl_heap *self, const struct heap_array *home)
+{
+    struct tsl_list *link = page_from(self, home);
     if (link == NULL)
         return NULL;
     struct heap_record_page *page = page_of(link);
@@ -67,17 +81,19 @@ static struct heap_run *record_take(struct tsl_heap *self)
     return record_at(page, index);
 }
 
-static void page_init(struct heap_record_page *page)
+void tsl_heap_record_page_add(struct tsl_heap *self, struct heap_record_page *page)
 {
     memset(page, 0, TSL_PAGE_BYTES);
-    tsl_list_init(&page->link);
     tsl_bits_set_range(page->free, 0, HEAP_RECORDS_A_PAGE);
+    tsl_list_push_front(&self->record_pages[0], &page->link);
+    self->record_page_count++;
+    self->record_spare_count++;
 }
 
 struct heap_run *tsl_heap_record_new(struct tsl_heap *self, unsigned flags)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    struct heap_run *run = record_take(self);
+    struct heap_run *run = tsl_heap_record_take(self, NULL);
     tsl_lock_release(&self->lock, pin);
     if (run != NULL)
         return run;
@@ -85,13 +101,10 @@ struct heap_run *tsl_heap_record_new(struct tsl_heap *self, unsigned flags)
     struct heap_record_page *page = tsl_heap_source_take(self, 1, 1, flags);
     if (page == NULL)
         return NULL;
-    page_init(page);
     pin = tsl_lock_acquire(&self->lock);
-    tsl_list_push_front(&self->record_pages[0], &page->link);
-    self->record_page_count++;
-    self->record_spare_count++;
+    tsl_heap_record_page_add(self, page);
     self->flight_pages--;
-    run = record_take(self);
+    run = tsl_heap_record_take(self, NULL);
     tsl_lock_release(&self->lock, pin);
     return run;
 }

@@ -22,7 +22,13 @@ static tsl_word no_bits;
 struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages,
                                   unsigned flags)
 {
-    struct heap_run *run = tsl_heap_record_new(self, flags);
+    struct heap_run *run = NULL;
+
+    if (TSL_HEAP_ARRAYS && (flags & HEAP_SOURCE_ONLY) == 0)
+        run = tsl_heap_array_run(self, pages, align_pages);
+    if (run != NULL)
+        return run;
+    run = tsl_heap_record_new(self, flags);
     if (run == NULL)
         return NULL;
     void *start = tsl_heap_source_take(self, pages, align_pages, flags);

@@ -13,7 +13,10 @@ bool tsl_heap_source_reserve(struct tsl_heap *self, size_t pages, unsigned flags
 {
     size_t kept = (flags & TSL_HEAP_EMERGENCY) != 0 ? 0 : self->reserve_pages;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t room = self->ceiling_pages - self->taken_pages;
+    size_t room = heap_ceiling_pages(self) - self->taken_pages;
+    /* What arrays have free is no room of the source's. */
+    if (TSL_HEAP_ARRAYS)
+        room -= self->arrays->pages - self->arrays->taken_pages;
     bool fits = room >= kept && pages <= room - kept;
 
     if (fits) {
@@ -116,6 +119,8 @@ void *tsl_heap_source_take(struct tsl_heap *self, size_t pages, size_t align_pag
 
 void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages)
 {
+    if (TSL_HEAP_ARRAYS && tsl_heap_array_give(self, start, pages))
+        return;
     self->source.put(self->source.context, start, pages);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -123,6 +128,12 @@ void tsl_heap_source_give(struct tsl_heap *self, void *start, size_t pages)
     self->flight_pages -= pages;
     self->source_puts++;
     tsl_lock_release(&self->lock, pin);
+}
+
+bool tsl_heap_source_protect(struct tsl_heap *self, void *start, size_t pages)
+{
+    return self->source.protect != NULL && heap_is_in_window(self, (uintptr_t)start) &&
+           self->source.protect(self->source.context, start, pages);
 }
 
 void tsl_heap_source_give_all(struct tsl_heap *self, const struct heap_outgoing *outgoing)

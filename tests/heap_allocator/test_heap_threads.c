@@ -14,6 +14,7 @@
 #include <tesela/atomic.h>
 #include <tesela/config.h>
 #include <tesela/cpu.h>
+#include <tesela/heap_array.h>
 
 #include "host_port.h"
 #include "rng.h"
@@ -29,6 +30,11 @@ static struct tsl_heap *heap;
 static tsl_word boxes[BOXES];
 /* Nobody works before each thread has said which CPU it is: at first all are CPU 0. */
 static uint32_t started;
+
+/* An array that comes and goes meanwhile: the arena's last pages, which the source has not. */
+#define ARRAY_PAGES 40u
+static char *const array = heap_test_arena + (ARENA_PAGES - ARRAY_PAGES) * TSL_PAGE_BYTES;
+static bool has_array, is_array_there;
 
 /* CPUs are online, and so own slabs; else all go through the lock. */
 static bool are_owners;
@@ -96,6 +102,23 @@ static unsigned char *resized(struct worker *self, unsigned char *block)
     return moved;
 }
 
+/* Removed, the array is somebody else's. */
+static void array_comes_or_goes(struct worker *self)
+{
+    const size_t bytes = ARRAY_PAGES * TSL_PAGE_BYTES;
+
+    if (!is_array_there) {
+        self->wrong += tsl_heap_add_array(heap, array, bytes) != TSL_OK;
+        is_array_there = true;
+        return;
+    }
+    enum tsl_status status = tsl_heap_remove_array(heap, array);
+    self->wrong += status != TSL_OK && status != TSL_BUSY;
+    is_array_there = status != TSL_OK;
+    if (!is_array_there)
+        memset(array, 0x11, bytes);
+}
+
 static void step(struct worker *self)
 {
     unsigned slot = rng_below(&self->chance, OWN), box = rng_below(&self->chance, BOXES);
@@ -112,6 +135,8 @@ static void step(struct worker *self)
         self->own[slot] = NULL;
         break;
     case 4:
+        if (TSL_HEAP_ARRAYS && has_array && self->cpu == 0 && rng_once_in(&self->chance, 8))
+            array_comes_or_goes(self);
         if (rng_once_in(&self->chance, 64)) {
             (void)tsl_heap_trim(heap);
             self->wrong += tsl_heap_verify(heap).rule != 0;
@@ -148,13 +173,25 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* Its window leaves the array's pages out. */
+static struct tsl_heap *narrow_heap(void)
+{
+    struct tsl_heap_config config = {
+        .source = test_source_init(&source, 0, ARENA_PAGES - ARRAY_PAGES, 0, 0)};
+    struct tsl_heap *made = NULL;
+
+    CHECK_STATUS(tsl_heap_create(&config, &made), TSL_OK);
+    test_heap_soften(made);
+    return made;
+}
+
 static void run_threads(size_t ceiling_pages)
 {
     static struct worker workers[THREADS];
     size_t wrong = 0;
 
     host_port_set_kicks(HOST_PORT_KICKS_WAIT);
-    heap = test_heap(&source, ceiling_pages);
+    heap = has_array ? narrow_heap() : test_heap(&source, ceiling_pages);
     REQUIRE(heap != NULL);
     tsl_atomic_store_u32(&started, 0);
     for (unsigned i = 0; i < THREADS; i++) {
@@ -187,6 +224,16 @@ static void threads_own_slabs(void)
     are_owners = true;
     run_threads(0);
     are_owners = false;
+}
+
+static void an_array_comes_and_goes(void)
+{
+    if (!TSL_HEAP_ARRAYS)
+        SKIP("no HEAP_ARRAYS");
+    are_owners = has_array = true;
+    is_array_there = false;
+    run_threads(0);
+    are_owners = has_array = false;
 }
 
 /* Each CPU runs into the ceiling again and again, and asks the others for what they keep. */
@@ -263,5 +310,5 @@ static void one_cpu_produces_and_others_consume(void)
 
 TAP_SUITE(heap_threads, TAP_TEST(threads_share_a_heap),
           TAP_TEST(threads_share_a_heap_at_its_ceiling), TAP_TEST(threads_own_slabs),
-          TAP_TEST(threads_own_slabs_at_the_ceiling),
+          TAP_TEST(threads_own_slabs_at_the_ceiling), TAP_TEST(an_array_comes_and_goes),
           TAP_TEST(one_cpu_produces_and_others_consume));

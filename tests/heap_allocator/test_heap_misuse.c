@@ -141,10 +141,20 @@ static void behind_the_last_block_of_a_slab(void)
         size_t used = pool.slab_blocks * pool.block_bytes;
         if (used == pool.slab_pages * TSL_PAGE_BYTES)
             continue;
-        /* The first block of a class is the first of its slab. */
-        unsigned char *block = tsl_heap_alloc(heap, pool.block_bytes);
-        CHECK_STATUS(tsl_heap_free(heap, block + used), TSL_INVALID);
-        CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+        /* As many as a slab has: the lowest one is its first, in whichever order they came. */
+        unsigned char *lowest = NULL;
+        void *chain = NULL;
+        for (size_t j = 0; j < pool.slab_blocks; j++) {
+            void **block = tsl_heap_alloc(heap, pool.block_bytes);
+            lowest = lowest == NULL || (unsigned char *)block < lowest ? (void *)block : lowest;
+            *block = chain;
+            chain = block;
+        }
+        CHECK_STATUS(tsl_heap_free(heap, lowest + used), TSL_INVALID);
+        for (void *next; chain != NULL; chain = next) {
+            next = *(void **)chain;
+            CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+        }
     }
     test_heap_end(heap, &source);
 }

@@ -106,10 +106,14 @@ def cross_options(arch, compiler="gcc"):
             "-Dport_inline=platform/pc/port_inline"]
 
 
-def kernel_build(profile, arch, compiler="gcc"):
-    """The build directory in which ./run builds; ./check uses the same ones."""
+def kernel_build(profile, arch, compiler="gcc", fragment=None):
+    """The build directory in which ./run builds; ./check uses the same ones, and others with the
+    configuration of a file laid over the profile."""
     name = f"{arch}-{profile}" + ("" if compiler == "gcc" else f"-{compiler}")
-    return Build(name, [*cross_options(arch, compiler), f"-Dprofile={profile}"])
+    options = [*cross_options(arch, compiler), f"-Dprofile={profile}"]
+    if fragment is None:
+        return Build(name, options)
+    return Build(f"{name}-{Path(fragment).stem}", [*options, f"-Dconfig_fragments={fragment}"])
 
 
 class Build:

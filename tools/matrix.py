@@ -136,6 +136,17 @@ def full():
                             boots=boots_of(profile, arch,
                                            machine_variants(profile, arch, compiler)),
                             patience=3))
+    return groups + hardened_kernels()
+
+
+def hardened_kernels():
+    """Kernels whose heap has the strongest tiers: the suites in a kernel, the heap, the tour. On
+    one CPU: with several, debug asks all of them to flush at each call, minutes in emulation."""
+    groups = []
+    for arch, tier in (("x86_64", "debug"), ("x86_32", "full")):
+        build = kernel_build("desktop", arch, fragment=f"tests/kernel/heap_{tier}.config")
+        boots = [Boot(build.name, "desktop", arch, ["--smp", "1"])]
+        groups.append(Group(build.name, build, ("one-cpu",), boots=boots, patience=3))
     return groups
 
 

@@ -355,6 +355,8 @@ void tsl_heap_wait_for_readers(void);
 
 /* The class of a size with an alignment, HEAP_LARGE if none. Cost: one load unless aligned. */
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
+/* One more flag of tsl_heap_allocate: shrinkers are not asked. */
+#define HEAP_NO_RELIEF 0x100u
 /* A block; NULL is not yet counted or logged. align: a power of two >= TSL_HEAP_ALIGN. */
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* As allocate, but always pages of its own. */

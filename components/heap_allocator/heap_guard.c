@@ -96,15 +96,31 @@ static void *attempt(struct tsl_heap *self, size_t bytes, size_t align, unsigned
     return block;
 }
 
+/* Frees what waits, then asks those who can give memory back, whose blocks would wait too. */
+static void *attempt_again(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                           uintptr_t site)
+{
+    void *block = NULL;
+
+    if (tsl_heap_end_quarantine(self) > 0)
+        block = attempt(self, bytes, align, flags, site);
+    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, round); round++) {
+        (void)tsl_heap_end_quarantine(self);
+        block = attempt(self, bytes, align, flags, site);
+    }
+    return block;
+}
+
 void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
                              uintptr_t site)
 {
     uint64_t begin = heap_clock(self->guard);
 
     align = natural_align(bytes, align);
-    void *block = attempt(self, bytes, align, flags, site);
-    if (block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 && tsl_heap_end_quarantine(self) > 0)
-        block = attempt(self, bytes, align, flags, site);
+    void *block = attempt(self, bytes, align, flags | HEAP_NO_RELIEF, site);
+    if (block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 &&
+        bytes <= heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
+        block = attempt_again(self, bytes, align, flags | HEAP_NO_RELIEF, site);
     if (TSL_HEAP_PROFILE)
         tsl_heap_time(self, self->guard->profile->allocs, begin);
     return block != NULL ? block : tsl_heap_fail(self, bytes);
@@ -359,6 +375,4 @@ void tsl_heap_guard_init(struct tsl_heap *self)
 void tsl_heap_guard_fini(struct tsl_heap *self)
 {
     (void)tsl_heap_end_quarantine(self);
-    if (HEAP_HAS_QUARANTINE)
-        tsl_heap_quarantine_fini(self);
 }

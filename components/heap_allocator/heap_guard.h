@@ -148,10 +148,8 @@ void tsl_heap_quarantine_enter(struct tsl_heap *self, void *block, struct heap_e
 void tsl_heap_quarantine_resume(struct tsl_heap *self);
 /* This large block waits. */
 bool tsl_heap_quarantine_has_large(struct tsl_heap *self, uintptr_t block);
-/* Lets all go. Result: blocks. */
+/* Lets all go, and the memory of the rings. Result: blocks. */
 size_t tsl_heap_quarantine_end(struct tsl_heap *self);
-/* Frees the memory of the rings, which are empty. */
-void tsl_heap_quarantine_fini(struct tsl_heap *self);
 
 /* heap_pages.c */
 

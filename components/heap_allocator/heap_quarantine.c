@@ -57,8 +57,12 @@ static uintptr_t put(struct tsl_heap *self, unsigned index, uintptr_t block, siz
     tsl_pin pin = tsl_lock_acquire(&guard->lock);
     if (ring->count == RING_SLOTS)
         out = pop(ring);
-    ring->blocks[(ring->first + ring->count++) % RING_SLOTS] = block;
-    guard->large_waiting += large_bytes;
+    if (ring->blocks == NULL) { /* somebody ended the quarantine meanwhile */
+        out = block;
+    } else {
+        ring->blocks[(ring->first + ring->count++) % RING_SLOTS] = block;
+        guard->large_waiting += large_bytes;
+    }
     tsl_lock_release(&guard->lock, pin);
     return out;
 }
@@ -193,6 +197,21 @@ void tsl_heap_quarantine_resume(struct tsl_heap *self)
     }
 }
 
+/* The memory of a ring in which no block waits. */
+static void drop_if_empty(struct tsl_heap *self, struct heap_ring *ring)
+{
+    uintptr_t *blocks = NULL;
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    if (ring->count == 0) {
+        blocks = ring->blocks;
+        *ring = (struct heap_ring){0};
+    }
+    tsl_lock_release(&self->guard->lock, pin);
+    if (blocks != NULL)
+        tsl_heap_guard_drop(self, blocks);
+}
+
 size_t tsl_heap_quarantine_end(struct tsl_heap *self)
 {
     size_t blocks = 0;
@@ -203,15 +222,7 @@ size_t tsl_heap_quarantine_end(struct tsl_heap *self)
         leave(self, block, 0);
         blocks++;
     }
+    for (unsigned i = 0; i < HEAP_RINGS; i++)
+        drop_if_empty(self, &self->guard->rings[i]);
     return blocks;
-}
-
-void tsl_heap_quarantine_fini(struct tsl_heap *self)
-{
-    for (unsigned i = 0; i < HEAP_RINGS; i++) {
-        struct heap_ring *ring = &self->guard->rings[i];
-        if (ring->blocks != NULL)
-            tsl_heap_guard_drop(self, ring->blocks);
-        *ring = (struct heap_ring){0};
-    }
 }

@@ -9,6 +9,7 @@
 #include "monitor.h"
 
 #include <tesela/heap_allocator.h>
+#include <tesela/heap_hardening.h>
 #include <tesela/heap_report.h>
 #include <tesela/physical_allocator.h>
 #include <tesela/port.h>
@@ -316,6 +317,7 @@ static bool misuse(void)
  * given. */
 static tsl_word free_frames(void)
 {
+    (void)tsl_heap_end_quarantine(tsl_system()->heap);
     (void)tsl_heap_trim(tsl_system()->heap);
     tsl_table_trim(tsl_system()->table);
     return tsl_frames_free_count(tsl_system()->frames) + tsl_system()->record_frames;

@@ -66,6 +66,7 @@ static bool try_array(size_t offset, size_t bytes)
         CHECK(heap == NULL && is_untouched(0, sizeof storage));
         return false;
     }
+    test_heap_soften(heap);
     CHECK((unsigned char *)heap >= array && (unsigned char *)heap < array + bytes);
     size_t small = fill_and_drain(heap, array, bytes, 16);
     CHECK(small >= 64);

@@ -14,7 +14,10 @@
 #include "tap.h"
 
 #include <tesela/atomic.h>
+#include <tesela/config.h>
+#include <tesela/flush.h>
 #include <tesela/heap_allocator.h>
+#include <tesela/heap_hardening.h>
 #include <tesela/heap_report.h>
 #include <tesela/memory.h>
 #include <tesela/port.h>
@@ -26,11 +29,14 @@
 
 enum {
     LIMIT_US = 60000000,
-    ROUNDS = 1500,
+    /* With pages of its own for each block, a call is three or four flushes of all CPUs. */
+    HAS_PAGES = TSL_HEAP_HARDENING == TSL_HEAP_TIER_DEBUG,
+    ROUNDS = HAS_PAGES ? 60 : 1500,
     HELD = 60,
     RING = 16,
     TICK_BLOCKS = 3,
-    TICK_PERIOD = 400000, /* of the APIC's clock: QEMU's runs at 1 GHz */
+    /* Of the APIC's clock: QEMU's runs at 1 GHz. Ticks must leave time for something else. */
+    TICK_PERIOD = HAS_PAGES ? 40000000 : 400000,
     OWNER_RING = 100,
     OWNER_TICK = 200,
 };
@@ -170,6 +176,7 @@ static void work(void *argument)
 static size_t live_blocks(void)
 {
     struct tsl_heap_stats stats;
+    (void)tsl_heap_end_quarantine(heap());
     tsl_heap_drain(heap());
     tsl_heap_stats(heap(), &stats);
     return stats.live_blocks;
@@ -221,6 +228,8 @@ static void work_under_ticks(void *argument)
     if (!platform_timer(tick, TICK_PERIOD))
         return;
     work(argument);
+    while (*(volatile uint32_t *)&self->ticks == 0)
+        tsl_flush_receive();
     (void)platform_timer(NULL, 0);
     for (unsigned i = 0; i < TICK_BLOCKS; i++) {
         if (self->tick_block[i] != NULL)

@@ -172,7 +172,8 @@ static void moderate_write_after_free(void)
     CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
     poke(block, 33, 1);
     work(&m, 300);
-    check_line("free block %p of 320 bytes was written at byte 33", (void *)block);
+    check_line("free block %p of ", (void *)block); /* the class's size: the profile's choice */
+    CHECK(host_port_log_has("bytes was written at byte 33"));
     CHECK_EQ(refusals(heap, TSL_CORRUPT), 1);
     bool is_back = false;
     for (int i = 0; i < 100; i++)

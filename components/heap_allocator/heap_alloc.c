@@ -110,15 +110,21 @@ static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes
 }
 
 /* No slab can be had any more: a greater class may have a free block, and the caller gets more than
- * it asked for. */
+ * it asked for. The slab remembers that, for a free that tells the size. */
 static void *larger_try(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align)
 {
-    void *block = NULL;
+    size_t natural = bytes > align && tsl_is_power_of_two(bytes) ? bytes : align;
 
-    for (; class_index < HEAP_CLASSES && block == NULL; class_index++)
-        if (self->classes[class_index].align >= align)
-            block = class_try(self, class_index, bytes, shift_of(align));
-    return block;
+    for (; class_index < HEAP_CLASSES; class_index++) {
+        if (self->classes[class_index].align < natural)
+            continue;
+        void *block = class_try(self, class_index, bytes, shift_of(align));
+        if (block == NULL)
+            continue;
+        heap_map_at(self, (uintptr_t)block)->is_lent = 1;
+        return block;
+    }
+    return NULL;
 }
 
 static void *class_alloc(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align,
@@ -219,13 +225,12 @@ TSL_ALWAYS_INLINE static inline void *allocate_short(struct tsl_heap *self, size
     return block;
 }
 
-/* What a block that was just allocated may use. */
-static size_t granted(const struct tsl_heap *self, size_t bytes, size_t align)
+/* What a block that was just allocated may use: of a greater class it is more than of its own. */
+static size_t granted(const struct tsl_heap *self, const void *block)
 {
-    unsigned class_index = tsl_heap_class_for(self, bytes, align);
+    const struct heap_run *run = heap_map_at(self, (uintptr_t)block);
 
-    return class_index == HEAP_LARGE ? tsl_pages_of(bytes) << TSL_PAGE_SHIFT
-                                     : self->classes[class_index].block_bytes;
+    return heap_is_slab(run) ? self->classes[run->class_index].block_bytes : heap_run_bytes(run);
 }
 
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
@@ -235,7 +240,7 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
     if (block == NULL)
         block = allocate_long(self, bytes, align, flags);
     if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL)
-        memset(block, 0, granted(self, bytes, align));
+        memset(block, 0, granted(self, block));
     return block;
 }
 

@@ -150,6 +150,7 @@ static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned use
     run->place = HEAP_PLACE_EMPTY;
     run->slack = INT16_MAX;
     run->align_shift = 0;
+    run->is_lent = 0;
     tsl_list_push_back(&pool->slabs, &run->link);
     pool->empty_count++;
     return pool_has_enough_empty(pool);

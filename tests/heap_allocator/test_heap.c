@@ -450,6 +450,45 @@ static void sized_free_checks_the_size(void)
     test_heap_end(heap, &source);
 }
 
+/* Without pages for a slab of its own, a request gets a block of a greater class: it is aligned as
+ * one of the request's own class, and a free that tells the size asked for is right. */
+static void a_greater_class_keeps_all_promises(void)
+{
+    static void *blocks[4096];
+    struct tsl_heap *heap = test_heap(&source, 24);
+    size_t count = 0, lent = 0;
+
+    while (count < TSL_COUNT_OF(blocks) && (blocks[count] = tsl_heap_alloc(heap, 112)) != NULL)
+        count++;
+    /* Every other one, so that no slab becomes empty. */
+    for (size_t i = 0; i < count; i += 2) {
+        memset(blocks[i], 0xA5, 112);
+        CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+    }
+    for (size_t i = 0; i < count; i += 2) {
+        blocks[i] = tsl_heap_alloc(heap, 64);
+        CHECK_EQ((uintptr_t)blocks[i] % 64, 0);
+    }
+    for (size_t i = 0; i < count; i += 2)
+        CHECK_STATUS(tsl_heap_free_sized(heap, blocks[i], 64), TSL_OK);
+    for (size_t i = 0; i < count; i += 2) {
+        unsigned char *block = tsl_heap_alloc_flags(heap, 72, TSL_HEAP_ZERO);
+        size_t usable = tsl_heap_usable(heap, block);
+        blocks[i] = block;
+        lent += usable > 80;
+        for (size_t byte = 0; byte < usable; byte++)
+            if (block[byte] != 0)
+                CHECK_EQ(byte, usable);
+    }
+    CHECK(lent > 0);
+    for (size_t i = 0; i < count; i++)
+        if (i % 2 == 0 && blocks[i] != NULL)
+            CHECK_STATUS(tsl_heap_free_sized(heap, blocks[i], 72), TSL_OK);
+        else
+            CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
 static void the_reserve_is_for_emergencies(void)
 {
     struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0),
@@ -716,7 +755,8 @@ TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(no_wait_never_calls_the_source), TAP_TEST(no_wait_frees_keep_empty_slabs),
           TAP_TEST(a_slab_forgets_alignment_when_it_is_empty),
           TAP_TEST(resize_to_another_alignment), TAP_TEST(sized_free_checks_the_size),
-          TAP_TEST(the_reserve_is_for_emergencies), TAP_TEST(shrinkers_are_asked_before_a_failure),
+          TAP_TEST(a_greater_class_keeps_all_promises), TAP_TEST(the_reserve_is_for_emergencies),
+          TAP_TEST(shrinkers_are_asked_before_a_failure),
           TAP_TEST(several_heaps_refuse_each_others_blocks),
           TAP_TEST(bad_configurations_are_refused), TAP_TEST(a_source_that_lies_is_not_believed),
           TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use));

@@ -498,6 +498,7 @@ static void the_reserve_is_for_emergencies(void)
     void *chain = NULL;
 
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
     CHECK(fill(heap, 3000, &chain) > 30);
     CHECK(source.out <= 52 && source.out >= 48);
     CHECK(tsl_heap_alloc(heap, 4 * TSL_PAGE_BYTES) == NULL);

@@ -9,6 +9,12 @@
  */
 #include "facade_internal.h"
 
+#include <tesela/config.h>
+#include <tesela/heap_leaks.h>
+
+/* Reports name the kernel's line, not ours. */
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
 enum { RIGHTS = VM_READ | VM_WRITE | VM_EXEC, FLAGS = RIGHTS | TSL_ALLOW_WX | TSL_CACHE_MASK };
 
 uintptr_t allocate_physical_page(void)
@@ -58,17 +64,24 @@ void *kmalloc(size_t bytes)
         (void)!tsl_facade_too_early("kmalloc");
         return NULL;
     }
+    if (TSL_HEAP_SITES)
+        return tsl_heap_alloc_tagged(tsl_facade.system.heap, bytes, 0, CALLER);
     return tsl_heap_alloc(tsl_facade.system.heap, bytes);
+}
+
+static enum tsl_status free_object(void *object, uintptr_t site)
+{
+    if (tsl_facade.system.stage < TSL_STAGE_HEAP)
+        return tsl_facade_too_early("kfree");
+    if (TSL_HEAP_SITES)
+        return tsl_heap_free_tagged(tsl_facade.system.heap, object, site);
+    return tsl_heap_free(tsl_facade.system.heap, object);
 }
 
 void kfree(void *object)
 {
-    if (!object)
-        return;
-    enum tsl_status status = tsl_facade.system.stage < TSL_STAGE_HEAP
-                                 ? tsl_facade_too_early("kfree")
-                                 : tsl_heap_free(tsl_facade.system.heap, object);
-    (void)status; /* counted and logged where it was found */
+    if (object)
+        (void)!free_object(object, CALLER); /* counted and logged where it was found */
 }
 
 void *valloc(size_t bytes, unsigned flags)

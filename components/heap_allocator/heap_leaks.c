@@ -21,6 +21,13 @@ void *tsl_heap_alloc_tagged(struct tsl_heap *self, size_t bytes, unsigned flags,
     return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, flags, site);
 }
 
+enum tsl_status tsl_heap_free_tagged(struct tsl_heap *self, void *block, uintptr_t site)
+{
+    if (!heap_is_guarded(self) || block == NULL)
+        return tsl_heap_free(self, block);
+    return tsl_heap_guarded_free(self, block, 0, site);
+}
+
 size_t tsl_heap_mark(const struct tsl_heap *self)
 {
     struct tsl_lock *lock = (struct tsl_lock *)(uintptr_t)&self->guard->lock;

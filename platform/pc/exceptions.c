@@ -20,6 +20,7 @@ int try_enter(void (*function)(void *argument), void *argument);
 extern const char try_resume[];
 
 static void (*fatal_hook)(const struct platform_fault *fault);
+static void (*explainer)(tsl_vaddr address);
 
 static const char *vector_name(uintptr_t vector)
 {
@@ -137,6 +138,8 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
                       (unsigned long)x86_read_cr2());
         }
     }
+    if (frame->vector == PLATFORM_VECTOR_PAGE_FAULT && explainer != NULL)
+        explainer(fault.address);
     print_registers(frame, sp);
     backtrace(frame->bp);
     if (fatal_hook != NULL)
@@ -233,6 +236,11 @@ bool platform_try_write(tsl_vaddr address, uint8_t value, struct platform_fault 
 bool platform_try_execute(tsl_vaddr address, struct platform_fault *out)
 {
     return platform_try(execute_it, &(struct access){.address = address}, out);
+}
+
+void platform_explain_faults(void (*hook)(tsl_vaddr address))
+{
+    explainer = hook;
 }
 
 void platform_on_fatal(void (*hook)(const struct platform_fault *fault))

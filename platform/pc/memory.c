@@ -9,10 +9,12 @@
 #include <platform/memory.h>
 
 #include <tesela/arch.h>
+#include <tesela/heap_hardening.h>
 #include <tesela/memory_nodes.h>
 #include <platform/acpi.h>
 #include <platform/boot.h>
 #include <platform/cpu.h>
+#include <platform/fault.h>
 
 /* 312 entries have been seen on a real machine; a kernel's own reservations come on top. */
 enum { MAP_RANGES = 400, MOST_DEVICES = 8 };
@@ -152,11 +154,19 @@ enum tsl_status platform_memory_guard_stacks(void)
     return TSL_OK;
 }
 
+/* What the heap knows of an address that nobody could access. */
+static void explain_fault(tsl_vaddr address)
+{
+    if (tsl_system()->heap != NULL)
+        (void)tsl_heap_explain(tsl_system()->heap, (uintptr_t)address);
+}
+
 enum tsl_status platform_memory_start(void)
 {
     struct tsl_start_options options;
     enum tsl_status status = platform_memory_options(&options);
     if (status == TSL_OK)
         status = tsl_start(&options);
+    platform_explain_faults(explain_fault);
     return status == TSL_OK ? platform_memory_guard_stacks() : status;
 }

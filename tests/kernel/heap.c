@@ -18,12 +18,15 @@
 #include <tesela/flush.h>
 #include <tesela/heap_allocator.h>
 #include <tesela/heap_hardening.h>
+#include <tesela/heap_leaks.h>
 #include <tesela/heap_report.h>
 #include <tesela/memory.h>
 #include <tesela/port.h>
 #include <platform/boot.h>
 #include <platform/console.h>
 #include <platform/cpu.h>
+#include <platform/fault.h>
+#include <platform/machine.h>
 #include <platform/memory.h>
 #include <x86/instructions.h>
 
@@ -250,7 +253,57 @@ static void interrupts_may_allocate_too(void)
     check_nothing_went_wrong(before);
 }
 
-TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too));
+static TSL_NOINLINE void *take_and_free(void *other)
+{
+    void *block = kmalloc(77);
+    kfree(other);
+    return block;
+}
+
+/* An address in that function, or the little of the one behind it. */
+static bool is_in_take_and_free(uintptr_t site)
+{
+    return site - (uintptr_t)take_and_free < 256;
+}
+
+static void call_sites_are_the_kernels(void)
+{
+    struct tsl_heap_site row = {0};
+
+    if (!TSL_HEAP_SITES)
+        SKIP("built without HEAP_SITES");
+    size_t mark = tsl_heap_mark(heap());
+    void *block = take_and_free(kmalloc(1));
+    CHECK_EQ(tsl_heap_since(heap(), mark, &row, 1, NULL), 1);
+    CHECK(is_in_take_and_free(row.site));
+    CHECK_EQ(row.bytes, 77);
+    kfree(block);
+}
+
+/* With pages of its own a freed block has no access; the fault's report counts as a refusal. */
+static void end_after_fault(const struct platform_fault *fault)
+{
+    struct tsl_heap_stats stats;
+    bool is_good = fault->vector == PLATFORM_VECTOR_PAGE_FAULT;
+
+    tsl_heap_stats(heap(), &stats);
+    is_good = is_good && stats.refusals.by_status[TSL_DENIED] == 1;
+    tsl_print(platform_console(), "1..1\n%sok 1 - heap.fault_is_explained\n",
+              is_good ? "" : "not ");
+    platform_exit(is_good);
+}
+
+static void use_after_free(void)
+{
+    char *volatile block = kmalloc(100);
+
+    kfree(block);
+    platform_on_fatal(end_after_fault);
+    *(volatile char *)block = 1;
+}
+
+TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
+          TAP_TEST(call_sites_are_the_kernels));
 
 bool kernel_main(const struct platform_boot *boot)
 {
@@ -262,6 +315,9 @@ bool kernel_main(const struct platform_boot *boot)
                   tsl_status_name(status));
         return false;
     }
+    char option[2];
+    if (platform_option("fault", option, sizeof option))
+        use_after_free();
     x86_interrupts_on();
     tap_note("%u CPUs", platform_start_cpus());
     return tap_run(suites, NULL, platform_console()).failed == 0;

@@ -21,6 +21,10 @@
 TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_tagged(struct tsl_heap *self, size_t bytes,
                                                               unsigned flags, uintptr_t site);
 
+/* As tsl_heap_free; it is call site `site` that freed the block. */
+TSL_MUST_CHECK enum tsl_status tsl_heap_free_tagged(struct tsl_heap *self, void *block,
+                                                    uintptr_t site);
+
 /* A moment in the life of a heap: blocks taken later are `since` it. */
 size_t tsl_heap_mark(const struct tsl_heap *self);
 

@@ -54,6 +54,10 @@ bool platform_try_read(tsl_vaddr address, struct platform_fault *out);
 bool platform_try_write(tsl_vaddr address, uint8_t value, struct platform_fault *out);
 bool platform_try_execute(tsl_vaddr address, struct platform_fault *out);
 
+/* Who is asked, between cause and registers of a page fault that nobody caught, what lies at the
+ * address; NULL: nobody. It runs in the exception's context, other CPUs stand still. */
+void platform_explain_faults(void (*hook)(tsl_vaddr address));
+
 /*
  * What to do after the dump of an exception that nobody caught, instead of ending the run as
  * failed. `hook` must not return; NULL takes it back. It runs in the exception's context: for a

@@ -141,6 +141,8 @@ static bool take_one(struct search *search)
 {
     struct tsl_frames *self = search->self;
     struct frames_slot *slot = &search->cpu->slot[search->zone];
+    if (!TSL_FRAME_CLAIMS)
+        return take_unclaimed(search);
     bool may_claim = tsl_frames_may_claim(self);
     if (take_in_slot(search, slot, may_claim))
         return true;
@@ -213,7 +215,7 @@ static tsl_word find_whole(struct search *search, tsl_word from)
 static bool take_block(struct search *search)
 {
     struct frames_slot *slot = &search->cpu->slot[search->zone];
-    if (slot->area >= search->first_area && slot->area < search->end_area) {
+    if (TSL_FRAME_CLAIMS && slot->area >= search->first_area && slot->area < search->end_area) {
         search->number = search->order <= WORD_ORDER ? take_claimed(slot, search->order) : 0;
         if (search->number != 0 || take_in_area(search, slot->area))
             return true;
@@ -309,7 +311,7 @@ static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned fl
     tsl_pin pin = tsl_cpu_pin();
     struct search search = {.self = self, .cpu = this_cpu(self), .order = order, .flags = flags};
     bool is_found = take_on_route(&search);
-    if (order != 0)
+    if (order != 0 || !TSL_FRAME_CLAIMS)
         tsl_frames_note_peak(self);
     tsl_cpu_unpin(pin);
     return is_found ? search.number : 0;
@@ -427,6 +429,8 @@ TSL_NOINLINE static enum tsl_status alloc_huge(struct tsl_frames *self, unsigned
 enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
                                  struct tsl_frame *out)
 {
+    if (!TSL_FRAME_CLAIMS)
+        return alloc_long(self, order, flags, out);
     if (TSL_LIKELY(order == 0 && is_plain(self, flags))) {
         tsl_pin pin = tsl_cpu_pin();
         struct frames_slot *slot = hot_slot(self);
@@ -454,7 +458,7 @@ tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct t
         if (tsl_frames_alloc(self, 0, flags, &out[taken]) != TSL_OK)
             return taken;
         taken++;
-        if (!is_plain(self, flags))
+        if (!TSL_FRAME_CLAIMS || !is_plain(self, flags))
             continue;
         tsl_pin pin = tsl_cpu_pin();
         struct frames_slot *slot = hot_slot(self);

@@ -215,10 +215,10 @@ bool tsl_frames_bits_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     tsl_word *place = &area_words(self, area)[word];
     unsigned count = tsl_bits_count(mask);
     struct frames_slot *slot = &cpu->slot[zone_of(self, area)];
-    if (slot->area == area && slot->word == place)
+    if (TSL_FRAME_CLAIMS && slot->area == area && slot->word == place)
         return slot_give(slot, mask);
     tsl_word value = tsl_atomic_load(place);
-    if ((tsl_frames_claimed(self, area, place) & mask) != 0)
+    if (TSL_FRAME_CLAIMS && (tsl_frames_claimed(self, area, place) & mask) != 0)
         return false;
     unsigned hint = hint_add(self, area, count);
     do {

@@ -56,7 +56,8 @@ bool tsl_frames_is_plenty(const struct tsl_frames *self)
 
 bool tsl_frames_may_claim(struct tsl_frames *self)
 {
-    if (!tsl_cpu_is_online() || (tsl_atomic_load(&self->rules) & FRAMES_RULES_NO_CLAIMS) != 0)
+    if (!TSL_FRAME_CLAIMS || !tsl_cpu_is_online() ||
+        (tsl_atomic_load(&self->rules) & FRAMES_RULES_NO_CLAIMS) != 0)
         return false;
     uint32_t tight = tsl_atomic_load_u32(&self->tight);
     if (TSL_LIKELY(tight == 0))
@@ -198,6 +199,8 @@ void tsl_frames_drain_cpu(void *frames)
 
 void tsl_frames_drain(struct tsl_frames *self)
 {
+    if (!TSL_FRAME_CLAIMS)
+        return;
     tsl_pin pin = tsl_cpu_pin();
     tsl_frames_drain_cpu(self);
     tsl_cpu_unpin(pin);
@@ -257,6 +260,8 @@ static void find_owners(const struct tsl_frames *self, tsl_word count, unsigned 
 bool tsl_frames_revoke(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
     struct tsl_cpu_set owners = {{0}};
+    if (!TSL_FRAME_CLAIMS)
+        return false;
     /* What the caller found empty comes before the look at who has it. */
     if (TSL_CPUS > 1)
         tsl_atomic_fence();

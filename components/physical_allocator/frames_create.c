@@ -349,8 +349,10 @@ static void build(struct tsl_frames *self, const struct plan *plan)
         self->numa->split_areas = plan->split_areas;
         tsl_frames_numa_init(self, config->nodes);
     }
-    self->hook = (struct tsl_cpu_hook){.leave = tsl_frames_drain_cpu, .context = self};
-    tsl_cpu_hook_add(&self->hook);
+    if (TSL_FRAME_CLAIMS) {
+        self->hook = (struct tsl_cpu_hook){.leave = tsl_frames_drain_cpu, .context = self};
+        tsl_cpu_hook_add(&self->hook);
+    }
     self->magic = FRAMES_MAGIC;
 }
 
@@ -511,6 +513,7 @@ enum tsl_status tsl_frames_destroy(struct tsl_frames *self)
 void tsl_frames_abandon(struct tsl_frames *self)
 {
     TSL_ASSERT(self->magic == FRAMES_MAGIC);
-    tsl_cpu_hook_remove(&self->hook);
+    if (TSL_FRAME_CLAIMS)
+        tsl_cpu_hook_remove(&self->hook);
     self->magic = 0;
 }

@@ -94,7 +94,7 @@ static bool is_aligned(tsl_word number, unsigned order)
 /* A block that lies in the claimed word. Before: pinned, order > 0. */
 static bool give_block(struct tsl_frames *self, tsl_word number, unsigned order)
 {
-    return order <= WORD_ORDER && is_aligned(number, order) &&
+    return TSL_FRAME_CLAIMS && order <= WORD_ORDER && is_aligned(number, order) &&
            give_claimed(hot_slot(self), number, (tsl_word)1 << order);
 }
 
@@ -157,6 +157,8 @@ TSL_NOINLINE static enum tsl_status free_huge(struct tsl_frames *self, struct ts
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     tsl_pin pin = tsl_cpu_pin();
+    if (!TSL_FRAME_CLAIMS)
+        return free_other(self, frame, order, pin);
     if (TSL_LIKELY(order == 0)) {
         struct frames_slot *slot = hot_slot(self);
         tsl_word offset = frame.number - slot->number;
@@ -262,6 +264,6 @@ bool tsl_frames_is_free(const struct tsl_frames *self, struct tsl_frame frame)
     tsl_word index = frame.number - span->shift;
     tsl_word area = index / AREA_FRAMES;
     const tsl_word *word = &self->words[index / TSL_WORD_BITS];
-    tsl_word free = tsl_atomic_load(word) | tsl_frames_claimed(self, area, word);
+    tsl_word free = word_free_now(self, area, word);
     return !state_is_huge(area_state(self, area)) && (free >> (index % TSL_WORD_BITS) & 1) != 0;
 }

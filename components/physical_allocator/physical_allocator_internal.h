@@ -665,7 +665,8 @@ tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const 
 static inline tsl_word word_free_now(const struct tsl_frames *self, tsl_word area,
                                      const tsl_word *word)
 {
-    return tsl_atomic_load(word) | tsl_frames_claimed(self, area, word);
+    tsl_word claimed = TSL_FRAME_CLAIMS ? tsl_frames_claimed(self, area, word) : 0;
+    return tsl_atomic_load(word) | claimed;
 }
 
 /* Asks all CPUs that own areas to give them back, if that may help a request with these flags for

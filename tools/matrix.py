@@ -114,6 +114,11 @@ def quick():
     return groups
 
 
+def fuzzing(seconds):
+    return host_group("fuzz-64", "clang", 64, "address,undefined", suites=(), fuzz_seconds=seconds,
+                      options=("-Dkernel_c_args=-fsanitize=fuzzer-no-link",))
+
+
 def full():
     long_runs = {"TSL_ROUNDS": LONG_ROUNDS}
     groups = [
@@ -125,6 +130,7 @@ def full():
         host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=10),
         host_group("release-64", "gcc", 64, options=("--buildtype=release",), env=long_runs),
         host_group("small-32", "clang", 32, options=("--buildtype=minsize",), env=long_runs),
+        fuzzing(20),
     ]
     for profile in ("server", "iot", "embedded"):
         groups.append(host_group(f"{profile}-64", "gcc", 64, "undefined", profile=profile))
@@ -167,8 +173,7 @@ def machine_variants(profile, arch, compiler):
 def deep():
     """One round of the endless level: the sanitizer hosts at length, with a seed of their own."""
     return [
-        host_group("fuzz-64", "clang", 64, "address,undefined", suites=(), fuzz_seconds=300,
-                   options=("-Dkernel_c_args=-fsanitize=fuzzer-no-link",)),
+        fuzzing(300),
         host_group("gcc-64", "gcc", 64, "address,undefined", patience=50),
         host_group("clang-32", "clang", 32, "address,undefined", patience=50),
         host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=50),

@@ -121,7 +121,9 @@ static void *larger_try(struct tsl_heap *self, unsigned class_index, size_t byte
         void *block = class_try(self, class_index, bytes, shift_of(align));
         if (block == NULL)
             continue;
+        tsl_pin pin = tsl_cpu_pin();
         heap_map_at(self, (uintptr_t)block)->is_lent = 1;
+        tsl_cpu_unpin(pin);
         return block;
     }
     return NULL;
@@ -228,9 +230,10 @@ TSL_ALWAYS_INLINE static inline void *allocate_short(struct tsl_heap *self, size
 /* What a block that was just allocated may use: of a greater class it is more than of its own. */
 static size_t granted(const struct tsl_heap *self, const void *block)
 {
-    const struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    struct heap_spot spot;
 
-    return heap_is_slab(run) ? self->classes[run->class_index].block_bytes : heap_run_bytes(run);
+    (void)tsl_heap_locate(self, block, &spot);
+    return spot.granted;
 }
 
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)

@@ -60,9 +60,18 @@ static bool is_run(const struct heap_run *run)
     return run != &tsl_heap_nowhere && run != &tsl_heap_returned;
 }
 
+static const struct heap_run *run_at(const struct tsl_heap *self, uintptr_t address)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    const struct heap_run *run = heap_map_at(self, address);
+
+    tsl_cpu_unpin(pin);
+    return run;
+}
+
 bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
 {
-    const struct heap_run *here = heap_map_at(self, address), *run = &tsl_heap_nowhere;
+    const struct heap_run *here = run_at(self, address), *run = &tsl_heap_nowhere;
     enum tsl_status status;
 
     if (TSL_HEAP_SITES && explain_entry(self, address))
@@ -72,7 +81,7 @@ bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
         return HEAP_GUARDED && here->class_index == HEAP_LARGE &&
                explain_large(self, address, here->start, here->pages);
     for (uintptr_t pages = 1; pages <= PAGES_LOOKED_BACK && !is_run(run); pages++)
-        run = heap_map_at(self, address - (pages << TSL_PAGE_SHIFT));
+        run = run_at(self, address - (pages << TSL_PAGE_SHIFT));
     if (here == &tsl_heap_returned)
         status = tsl_heap_accuse(self, TSL_DENIED, NULL, "access to %p, in pages that were freed",
                                  (void *)address);

@@ -8,6 +8,9 @@
  */
 #include "monitor.h"
 
+#include <tesela/config.h>
+#include <tesela/heap_leaks.h>
+#include <tesela/heap_profile.h>
 #include <tesela/heap_report.h>
 #include <tesela/physical_allocator.h>
 #include <tesela/vallocator.h>
@@ -24,6 +27,35 @@ static void show_zones(void)
 static void show_heap(void)
 {
     tsl_heap_dump(tsl_system()->heap, console());
+}
+
+/* Blocks taken after it are what `leaks` shows. */
+static size_t heap_mark;
+
+static void mark(void)
+{
+    if (!TSL_HEAP_SITES) {
+        tsl_print(console(), "built without HEAP_SITES\n");
+        return;
+    }
+    heap_mark = tsl_heap_mark(tsl_system()->heap);
+    tsl_print(console(), "%zu allocations so far\n", heap_mark);
+}
+
+static void leaks(void)
+{
+    if (TSL_HEAP_SITES)
+        tsl_heap_print_since(tsl_system()->heap, heap_mark, console());
+    else
+        tsl_print(console(), "built without HEAP_SITES\n");
+}
+
+static void profile(void)
+{
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_print_profile(tsl_system()->heap, console());
+    else
+        tsl_print(console(), "built without HEAP_PROFILE\n");
 }
 
 static void show_ranges(void)
@@ -50,6 +82,9 @@ static const struct {
     {"mem", "everything on one page", report},
     {"zones", "frames by zone, and a map of what is free", show_zones},
     {"heap", "the kernel heap by size class", show_heap},
+    {"mark", "from here on `leaks` counts", mark},
+    {"leaks", "blocks of the heap taken since the mark, by call site", leaks},
+    {"profile", "how long the heap takes, and how well it uses its memory", profile},
     {"ranges", "what valloc() and map_page() handed out", show_ranges},
     {"tables", "ADDRESS (hex): how the page tables translate it; without: all of them", NULL},
     {"verify", "check every rule of every component", verify},

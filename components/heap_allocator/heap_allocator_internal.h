@@ -345,8 +345,10 @@ void tsl_heap_centre_receive(struct tsl_heap *self);
 /* => pinned. A loose slab goes to the centre, without the lock. */
 void tsl_heap_give_to_centre(struct tsl_heap *self, struct heap_run *run);
 /* => pinned. Frees a block of a slab that another CPU owns: TSL_OK or TSL_DOUBLE_FREE. */
-enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, struct heap_run *run,
-                                     struct heap_pool *owner, size_t index);
+enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, const void *block,
+                                     struct heap_run *run, struct heap_pool *owner, size_t index);
+/* Empties the stacks of all CPUs and of the centre. Lock not held. */
+void tsl_heap_receive_all(struct tsl_heap *self);
 /* No CPU owns anything or will again: the heap ends. Lock not held. */
 void tsl_heap_owners_end(struct tsl_heap *self);
 /* Waits until no CPU online is inside of anything that it began pinned before. Lock not held. */

@@ -140,7 +140,7 @@ static bool free_remote(struct tsl_heap *self, void *block, enum tsl_status *out
         struct heap_pool *owner = heap_owner_of(place.run);
         is_remote = owner->cpu != HEAP_CENTRE && owner->cpu != tsl_cpu_this();
         if (is_remote)
-            *out = tsl_heap_free_remote(self, place.run, owner, place.index);
+            *out = tsl_heap_free_remote(self, block, place.run, owner, place.index);
     }
     tsl_cpu_unpin(pin);
     if (is_remote && *out != TSL_OK)

@@ -71,7 +71,7 @@ static void pass_on(struct tsl_heap *self, struct heap_run *run, const struct he
 {
     if (TSL_UNLIKELY(owner == NULL)) {
         /* Somebody freed a block twice while its slab went back: nothing to look at. */
-        (void)tsl_atomic_and(&run->state, ~(HEAP_HELD - 1));
+        (void)tsl_atomic_and(&run->state, ~HEAP_QUEUED);
         return;
     }
     struct heap_cpu *to = cpu_of(self, owner);
@@ -87,18 +87,20 @@ static void queue(struct tsl_heap *self, struct heap_run *run, const struct heap
         pass_on(self, run, owner);
 }
 
-enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, struct heap_run *run,
+enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, const void *block, struct heap_run *run,
                                      struct heap_pool *owner, size_t index)
 {
     tsl_word *remote = &run->remote[index / HEAP_WORD_BITS];
     tsl_word bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
+    struct heap_place_of again;
 
-    if ((heap_free_bits(run, index / HEAP_WORD_BITS) & bit) != 0)
-        return TSL_DOUBLE_FREE;
     tsl_word old = tsl_atomic_load(&run->state);
     while (!tsl_atomic_compare_exchange(&run->state, &old, (old + HEAP_ANNOUNCED) | HEAP_QUEUED)) {
     }
-    bool is_twice = (tsl_atomic_or(remote, bit) & bit) != 0;
+    /* Announced, the slab stays. But was the block still live when it was? Who frees it at the same
+     * time, by mistake, may have sent the slab back. */
+    bool is_twice = tsl_heap_find(self, block, &again) != TSL_OK || again.run != run ||
+                    (tsl_atomic_or(remote, bit) & bit) != 0;
     if (is_twice)
         (void)tsl_atomic_sub(&run->state, HEAP_ANNOUNCED);
     if ((old & HEAP_QUEUED) == 0)
@@ -175,6 +177,11 @@ void tsl_heap_centre_receive(struct tsl_heap *self)
         next = run->next;
         if (owner == NULL || owner->cpu != HEAP_CENTRE) {
             pass_on(self, run, owner);
+            continue;
+        }
+        /* Freed twice while it went back: the record is nobody's. */
+        if (TSL_UNLIKELY(heap_map_at(self, run->start) != run)) {
+            (void)tsl_atomic_and(&run->state, ~HEAP_QUEUED);
             continue;
         }
         bool is_superfluous = merge(self, owner, run);
@@ -326,15 +333,21 @@ static void pass_on_all(struct tsl_heap *self)
     }
 }
 
+void tsl_heap_receive_all(struct tsl_heap *self)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    pass_on_all(self);
+    tsl_heap_centre_receive(self);
+    tsl_lock_release(&self->lock, pin);
+}
+
 void tsl_heap_drain(struct tsl_heap *self)
 {
     if (!HEAP_HAS_OWNERS)
         return;
     tsl_cpu_call(tsl_cpus_online(), give_up_here, self);
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    pass_on_all(self);
-    tsl_heap_centre_receive(self);
-    tsl_lock_release(&self->lock, pin);
+    tsl_heap_receive_all(self);
 }
 
 static void cpu_leave(void *context)

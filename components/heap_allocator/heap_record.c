@@ -35,13 +35,10 @@ static size_t index_of(struct heap_record_page *page, const struct heap_run *run
 /* All zero but the state: somebody may hold the record for a moment longer. */
 static void record_clear(struct heap_run *run)
 {
-    tsl_word state = tsl_atomic_load(&run->state);
-
     memset(run, 0, offsetof(struct heap_run, link));
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < HEAP_SLAB_WORDS; i++)
         tsl_atomic_store(&run->remote[i], 0);
     tsl_list_init(&run->link);
-    TSL_ASSERT(state % HEAP_HELD == 0);
     run->class_index = HEAP_FLIGHT;
 }
 
@@ -152,8 +149,11 @@ size_t tsl_heap_record_trim(struct tsl_heap *self)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t pages = take_spare(self, &spare);
     tsl_lock_release(&self->lock, pin);
-    if (HEAP_HAS_OWNERS && pages > 0)
+    if (HEAP_HAS_OWNERS && pages > 0) {
         tsl_heap_wait_for_readers();
+        /* Nor is a record of these pages on a stack then (see heap_owner.c: freed twice). */
+        tsl_heap_receive_all(self);
+    }
     while ((link = tsl_list_pop_front(&spare)) != NULL)
         tsl_heap_source_give(self, page_of(link), 1);
     return pages;

@@ -208,7 +208,7 @@ static void a_late_push_is_not_lost(void)
     tsl_cpu_leave();
     on(0);
     /* As a CPU that looked for the owner just before that one left. */
-    CHECK_STATUS(tsl_heap_free_remote(heap, run_at(blocks[0]), owner, index), TSL_OK);
+    CHECK_STATUS(tsl_heap_free_remote(heap, blocks[0], run_at(blocks[0]), owner, index), TSL_OK);
     CHECK_EQ(heap->cpus[1]->stack, 0);
     CHECK(heap->centre.stack != 0);
     (void)tsl_heap_trim(heap);

@@ -11,7 +11,7 @@
  * then from any area with a free frame. So areas fill up from below and empty ones stay empty. What
  * is not found at last is asked back from the CPUs that own areas.
  */
-#include "physical_allocator_internal.h"
+#include "frames_guard.h"
 
 /* Partly used areas that a block of order 1..8 tries before a whole area is broken up for it. */
 #define BLOCK_TRIES 32u
@@ -426,8 +426,8 @@ TSL_NOINLINE static enum tsl_status alloc_huge(struct tsl_frames *self, unsigned
 }
 
 /* The rest is out of line, so that the common case needs no registers saved. */
-enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
-                                 struct tsl_frame *out)
+TSL_ALWAYS_INLINE static inline enum tsl_status alloc_block(struct tsl_frames *self, unsigned order,
+                                                            unsigned flags, struct tsl_frame *out)
 {
     if (!TSL_FRAME_CLAIMS)
         return alloc_long(self, order, flags, out);
@@ -449,9 +449,48 @@ enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsign
                : alloc_long(self, order, flags, out);
 }
 
+/* As alloc_block, but only what the guard has nothing against. */
+static enum tsl_status alloc_guarded(struct tsl_frames *self, unsigned flags,
+                                     const struct frames_taker *taker, struct tsl_frame *out)
+{
+    struct tsl_frame frame = {0};
+    enum tsl_status status;
+    do {
+        status = alloc_block(self, taker->order, guard_flags(flags), &frame);
+        if (status != TSL_OK)
+            return status;
+    } while (!tsl_frames_guard_took(self, frame.number, (tsl_word)1 << taker->order, flags, taker));
+    *out = frame;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                                 struct tsl_frame *out)
+{
+    if (!FRAMES_GUARDED)
+        return alloc_block(self, order, flags, out);
+    const struct frames_taker taker = FRAMES_TAKER(TSL_FRAMES_BY_BLOCK, order);
+    return alloc_guarded(self, flags, &taker, out);
+}
+
+/* As tsl_frames_alloc_bulk, for one taker. */
+static tsl_word alloc_bulk_guarded(struct tsl_frames *self, unsigned flags,
+                                   const struct frames_taker *taker, struct tsl_frame *out,
+                                   tsl_word count)
+{
+    for (tsl_word taken = 0; taken < count; taken++)
+        if (alloc_guarded(self, flags, taker, &out[taken]) != TSL_OK)
+            return taken;
+    return count;
+}
+
 tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct tsl_frame *out,
                                tsl_word count)
 {
+    if (FRAMES_GUARDED) {
+        const struct frames_taker taker = FRAMES_TAKER(TSL_FRAMES_BY_BULK, 0);
+        return alloc_bulk_guarded(self, flags, &taker, out, count);
+    }
     tsl_word taken = 0;
     while (taken < count) {
         /* The first of a word may need the search, the others are in the claimed word then. */

@@ -11,7 +11,7 @@
  * RAM appears nowhere, so a reserved entry costs nothing, however high it lies. With several nodes
  * the second pass goes over the map once a node, so that each node is one stretch of the row.
  */
-#include "physical_allocator_internal.h"
+#include "frames_guard.h"
 
 #include <tesela/checked.h>
 #include <tesela/frames_hotplug.h>
@@ -146,6 +146,18 @@ static void carve_tree(struct carver *carver, struct area_tree *tree, tsl_word a
     tree->words = carve(carver, words * sizeof(tsl_word), sizeof(tsl_word));
 }
 
+static void carve_guard(struct carver *carver, tsl_word frames, struct tsl_frames *self)
+{
+    struct frames_guard measure;
+    self->guard = carve(carver, sizeof(struct frames_guard), 64);
+    struct frames_guard *guard = carver->base == NULL ? &measure : self->guard;
+    if (TSL_FRAME_OWNERS) {
+        guard->sites = carve(carver, frames * sizeof(tsl_word), sizeof(tsl_word));
+        guard->marks = carve(carver, frames, 1);
+    }
+    guard->contents = carve(carver, frames, 1);
+}
+
 /* Lays the metadata out: the same steps measure it and place it. */
 static void carve_all(struct carver *carver, const struct plan *plan, struct tsl_frames *self)
 {
@@ -158,6 +170,8 @@ static void carve_all(struct carver *carver, const struct plan *plan, struct tsl
     if (TSL_FRAME_DESCRIPTORS && plan->config->descriptors)
         self->descriptors =
             carve(carver, plan->areas * AREA_FRAMES * sizeof(struct tsl_frame_descriptor), 64);
+    if (FRAMES_GUARDED)
+        carve_guard(carver, plan->areas * AREA_FRAMES, self);
     carve_tree(carver, &self->any, plan->areas);
     carve_tree(carver, &self->roomy, plan->areas);
     carve_tree(carver, &self->whole, plan->areas);
@@ -502,6 +516,8 @@ enum tsl_status tsl_frames_destroy(struct tsl_frames *self)
 {
     struct tsl_frames_stats stats;
     tsl_frames_stats(self, &stats);
+    if (FRAMES_GUARDED)
+        stats.used -= tsl_atomic_load(&self->guard->kept); /* nobody can give them back */
     if (stats.used != 0) {
         return tsl_refuse(&self->refusals, TSL_BUSY, "frames: %lu frames are still allocated",
                           (unsigned long)stats.used);

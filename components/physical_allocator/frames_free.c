@@ -6,7 +6,7 @@
  * Needs:   frames_area.c, frames_range.c, frames_place.c.
  * Callers: the public tsl_frames_free, _free_bulk, _free_run, _split, and the questions about one frame.
  */
-#include "physical_allocator_internal.h"
+#include "frames_guard.h"
 
 /* What a caller says it gives back, and where it lies. */
 struct claim {
@@ -153,9 +153,26 @@ TSL_NOINLINE static enum tsl_status free_huge(struct tsl_frames *self, struct ts
     return TSL_OK;
 }
 
+/* Nobody was given such a frame, so it is as if it were not managed. */
+TSL_COLD static enum tsl_status refuse_kept(struct tsl_frames *self, tsl_word number,
+                                            tsl_word count)
+{
+    const struct claim claim = {.number = number, .count = count, .what = "free of kept ones"};
+    return refuse(self, &claim, TSL_FOREIGN);
+}
+
+/* False if the guard is against it; that order and place are wrong is for others to say. */
+static bool guard_gives(struct tsl_frames *self, tsl_word number, unsigned order)
+{
+    return order > TSL_FRAMES_MAX_ORDER || !is_aligned(number, order) ||
+           tsl_frames_guard_gives(self, number, (tsl_word)1 << order);
+}
+
 /* While memory is short nobody claims, so that what goes into a claimed word need not be watched. */
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
+    if (FRAMES_GUARDED && !guard_gives(self, frame.number, order))
+        return refuse_kept(self, frame.number, (tsl_word)1 << order);
     tsl_pin pin = tsl_cpu_pin();
     if (!TSL_FRAME_CLAIMS)
         return free_other(self, frame, order, pin);
@@ -205,7 +222,7 @@ enum tsl_status tsl_frames_free_bulk(struct tsl_frames *self, const struct tsl_f
     enum tsl_status status = TSL_OK;
     tsl_word freed = 0;
     while (freed < count && status == TSL_OK) {
-        tsl_word done = free_word(self, &frames[freed], count - freed);
+        tsl_word done = FRAMES_GUARDED ? 0 : free_word(self, &frames[freed], count - freed);
         if (done == 0) {
             status = tsl_frames_free(self, frames[freed], 0);
             done = status == TSL_OK ? 1 : 0;
@@ -223,6 +240,8 @@ enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame fi
         return refuse(self, &claim, TSL_INVALID);
     if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
+    if (FRAMES_GUARDED && !tsl_frames_guard_gives(self, first.number, count))
+        return refuse_kept(self, first.number, count);
     return give_checked(self, &claim);
 }
 
@@ -248,6 +267,8 @@ enum tsl_status tsl_frames_split(struct tsl_frames *self, struct tsl_frame frame
     for (tsl_word done = 0; status == TSL_OK && done < claim.count; done += AREA_FRAMES)
         if (!split_area(self, (claim.index + done) / AREA_FRAMES))
             status = TSL_DOUBLE_FREE; /* another CPU was faster */
+    if (FRAMES_GUARDED && status == TSL_OK)
+        tsl_frames_owners_split(self, claim.index, claim.count);
     return status == TSL_OK ? TSL_OK : refuse(self, &claim, status);
 }
 

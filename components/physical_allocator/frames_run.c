@@ -10,7 +10,7 @@
  * starts in the highest zone that the request admits and goes down, so that the low zones, which
  * others cannot do without, are used last. A run never crosses from one node to another.
  */
-#include "physical_allocator_internal.h"
+#include "frames_guard.h"
 
 #include <tesela/checked.h>
 
@@ -141,8 +141,8 @@ static bool take_run_or_ask(struct tsl_frames *self, const struct tsl_frames_run
     return false;
 }
 
-enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
-                                     struct tsl_frame *out)
+static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
+                                 struct tsl_frame *out)
 {
     if (run->count == 0)
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: a run of no frames");
@@ -169,6 +169,32 @@ enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_f
         tsl_frames_fill_zero(frame, run->count);
     *out = frame;
     return TSL_OK;
+}
+
+/* As alloc_run, but only what the guard has nothing against. */
+static enum tsl_status alloc_run_guarded(struct tsl_frames *self, const struct tsl_frames_run *run,
+                                         const struct frames_taker *taker, struct tsl_frame *out)
+{
+    struct tsl_frames_run bare = *run;
+    bare.flags = guard_flags(run->flags);
+    struct tsl_frame frame = {0};
+    enum tsl_status status;
+    do {
+        status = alloc_run(self, &bare, &frame);
+        if (status != TSL_OK)
+            return status;
+    } while (!tsl_frames_guard_took(self, frame.number, run->count, run->flags, taker));
+    *out = frame;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_frames_alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
+                                     struct tsl_frame *out)
+{
+    if (!FRAMES_GUARDED)
+        return alloc_run(self, run, out);
+    const struct frames_taker taker = FRAMES_TAKER(TSL_FRAMES_BY_RUN, 0);
+    return alloc_run_guarded(self, run, &taker, out);
 }
 
 /* A range of addresses as frame numbers, rounded outwards. */
@@ -231,7 +257,18 @@ static enum tsl_status reserve_window(struct tsl_frames *self, const struct wind
     return total == 0 ? TSL_NOT_FOUND : TSL_OK;
 }
 
-enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+static void guard_window(struct tsl_frames *self, const struct window *window, tsl_word site)
+{
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        tsl_word index, count;
+        if (clip(&self->spans[i], window, &index, &count))
+            tsl_frames_guard_reserved(self, index, count, site);
+    }
+}
+
+/* site: who wants them; 0: we ourselves. */
+static enum tsl_status take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
+                                   tsl_word site)
 {
     struct window window = {0, 0};
     tsl_word count = 0;
@@ -245,12 +282,19 @@ enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start,
     }
     if (status == TSL_OK)
         (void)tsl_atomic_add(&self->reserved, count);
+    if (FRAMES_GUARDED && status == TSL_OK)
+        guard_window(self, &window, site);
     return status;
+}
+
+enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    return take_window(self, start, bytes, 0);
 }
 
 enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    enum tsl_status status = tsl_frames_take_window(self, start, bytes);
+    enum tsl_status status = take_window(self, start, bytes, (tsl_word)TSL_RETURN_ADDRESS());
     if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
         return status; /* told already */
     if (status != TSL_OK) {
@@ -281,7 +325,9 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
     return total == 0 ? TSL_NOT_FOUND : TSL_OK;
 }
 
-enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+/* fills: the frames' contents were somebody's. */
+static enum tsl_status give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
+                                   bool fills)
 {
     struct window window = {0, 0};
     tsl_word count = 0;
@@ -291,17 +337,25 @@ enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start,
     status = check_release(self, &window, &count);
     for (tsl_word i = 0; status == TSL_OK && i < self->span_count; i++) {
         tsl_word index, part;
-        if (clip(&self->spans[i], &window, &index, &part))
-            status = tsl_frames_range_give(self, index, part, RANGE_BITS);
+        if (!clip(&self->spans[i], &window, &index, &part))
+            continue;
+        if (FRAMES_GUARDED)
+            tsl_frames_guard_released(self, index, part, fills);
+        status = tsl_frames_range_give(self, index, part, RANGE_BITS);
     }
     if (status == TSL_OK)
         (void)tsl_atomic_sub(&self->reserved, count);
     return status;
 }
 
+enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    return give_window(self, start, bytes, false);
+}
+
 enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    enum tsl_status status = tsl_frames_give_window(self, start, bytes);
+    enum tsl_status status = give_window(self, start, bytes, true);
     if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
         return status; /* told already */
     if (status != TSL_OK) {

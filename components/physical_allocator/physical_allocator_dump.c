@@ -9,6 +9,7 @@
 #include "physical_allocator_internal.h"
 
 #include <tesela/frames_blocks.h>
+#include <tesela/frames_guard.h>
 
 #define LINE_LETTERS 64u
 #define MAP_LINES                                                                                  \
@@ -135,4 +136,12 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
         dump_node(self, sink, node);
     for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         dump_zone(self, sink, zone);
+    if (TSL_FRAME_POISON) {
+        struct tsl_frames_guard_stats guard;
+        tsl_frames_guard_stats(self, &guard);
+        tsl_print(sink, "written to while free: %lu frames, %lu kept aside\n",
+                  (unsigned long)guard.overwritten, (unsigned long)guard.kept_aside);
+    }
+    if (TSL_FRAME_OWNERS)
+        tsl_frames_owners_dump(self, sink);
 }

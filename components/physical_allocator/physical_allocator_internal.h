@@ -34,6 +34,9 @@
 #define AREA_WORDS   (TSL_FRAMES_PER_AREA / TSL_WORD_BITS)
 #define WORD_FULL    (~(tsl_word)0)
 
+/* Whether free frames are filled or owners written down: frames_guard.h. */
+#define FRAMES_GUARDED (TSL_FRAME_POISON || TSL_FRAME_ZERO_ON_FREE || TSL_FRAME_OWNERS)
+
 /* The largest order whose blocks lie in one word. */
 #define WORD_ORDER (sizeof(tsl_word) == 8 ? 6u : 5u)
 
@@ -226,6 +229,7 @@ struct tsl_frames {
                              or from a taker that stepped back */
     struct tsl_refusals refusals;
     struct tsl_cpu_hook hook;
+    struct frames_guard *guard; /* NULL unless FRAMES_GUARDED */
 };
 
 /* ---- Steps on shared words. Before: pinned when TSL_CPUS is 1. ---- */

@@ -6,7 +6,7 @@
  * Needs:   the internal header.
  * Callers: the public tsl_frames_verify: tests, the monitor, a debugger.
  */
-#include "physical_allocator_internal.h"
+#include "frames_guard.h"
 
 static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sentence)
 {
@@ -275,6 +275,8 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self)
         defect = check_descriptors(self);
     if (TSL_FRAME_HOTPLUG && defect.rule == 0)
         defect = tsl_frames_absent_verify(self);
+    if (FRAMES_GUARDED && defect.rule == 0)
+        defect = tsl_frames_guard_verify(self);
     if (TSL_FRAME_BANKS && defect.rule == 0)
         defect = tsl_frames_banks_verify(self);
     return defect.rule == 0 ? check_totals(self) : defect;

@@ -16,7 +16,7 @@
 /* The debug tier's pages belong to a block, freed or live. */
 static bool explain_entry(struct tsl_heap *self, uintptr_t address)
 {
-    const struct heap_entry *entry = tsl_heap_ledger_around(self, address);
+    const struct heap_entry *entry = TSL_HEAP_SITES ? tsl_heap_ledger_around(self, address) : NULL;
     enum tsl_status status;
 
     if (entry == NULL || entry->pages == 0)
@@ -39,7 +39,7 @@ static bool explain_entry(struct tsl_heap *self, uintptr_t address)
 /* The full tier's large blocks: without access when freed, and the page behind them always. */
 static bool explain_large(struct tsl_heap *self, uintptr_t address, uintptr_t start, size_t pages)
 {
-    size_t room = tsl_heap_room(self, true, pages << TSL_PAGE_SHIFT);
+    size_t room = HEAP_GUARDED ? tsl_heap_room(self, true, pages << TSL_PAGE_SHIFT) : 0;
     enum tsl_status status;
 
     if (self->guard->tier < TSL_HEAP_TIER_FULL || self->source.protect == NULL)
@@ -76,8 +76,8 @@ bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
 
     if (TSL_HEAP_SITES && explain_entry(self, address))
         return true;
-    if (is_run(
-            here)) /* The pages are there: it was about something else, unless they are closed. */
+    /* The pages are there: it was about something else, unless they are closed. */
+    if (is_run(here))
         return HEAP_GUARDED && here->class_index == HEAP_LARGE &&
                explain_large(self, address, here->start, here->pages);
     for (uintptr_t pages = 1; pages <= PAGES_LOOKED_BACK && !is_run(run); pages++)

@@ -208,13 +208,13 @@ struct tsl_frames {
     struct area_tree whole; /* open areas with all 512 */
     struct frames_zone zone[FRAMES_ZONES];
     struct frames_node node[TSL_NODES];
-    unsigned node_count;
     struct frames_numa *numa; /* NULL when TSL_NODES is 1 */
     tsl_paddr direct_end;
     struct frames_marks marks;
     struct frames_banks banks;
     struct frames_range absent[TSL_FRAME_HOTPLUG ? FRAMES_MOST_ABSENT : 1];
     unsigned absent_count;
+    unsigned node_count;
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;

@@ -472,7 +472,8 @@ static void a_greater_class_keeps_all_promises(void)
     for (size_t i = 0; i < count; i += 2)
         CHECK_STATUS(tsl_heap_free_sized(heap, blocks[i], 64), TSL_OK);
     for (size_t i = 0; i < count; i += 2) {
-        unsigned char *block = tsl_heap_alloc_flags(heap, 72, TSL_HEAP_ZERO);
+        /* Volatile: compilers know that 72 were asked for, and would refuse to look further. */
+        unsigned char *volatile block = tsl_heap_alloc_flags(heap, 72, TSL_HEAP_ZERO);
         size_t usable = tsl_heap_usable(heap, block);
         blocks[i] = block;
         lent += usable > 80;

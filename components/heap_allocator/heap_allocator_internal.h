@@ -30,7 +30,7 @@
 #include <tesela/lock.h>
 #include <tesela/port_inline.h>
 
-#include "heap_guard.h"
+#include "hardening/heap_guard.h"
 
 #define HEAP_WORD_BITS (CHAR_BIT * sizeof(tsl_word))
 

@@ -23,6 +23,8 @@ NEEDS = {
     "page_table": ["base", "kernel_layout", "physical_allocator"],
     "vallocator": ["base", "kernel_layout", "physical_allocator", "page_table", "heap_allocator"],
 }
+# Folders of a component that are on the path of those who need it.
+NOT_PRIVATE = ["include", "port_default"]
 # These open whatever is compiled in.
 SEES_ALL = ["report", "facade"]
 
@@ -49,6 +51,16 @@ def commands(build):
     return found
 
 
+def private_headers(folder):
+    """Headers of a component and of its layers, as they are included."""
+    layers = [name for name in sorted(os.listdir(folder)) if name not in NOT_PRIVATE
+              and os.path.isdir(os.path.join(folder, name))]
+    for layer in [""] + layers:
+        for name in sorted(os.listdir(os.path.join(folder, layer))):
+            if name.endswith(".h"):
+                yield os.path.join(layer, name)
+
+
 def headers(source):
     """(owner, text of the include line) for every header that a component has."""
     root = os.path.join(source, "components")
@@ -57,9 +69,8 @@ def headers(source):
         if os.path.isdir(public):
             for name in sorted(os.listdir(public)):
                 yield owner, True, "<tesela/%s>" % name
-            for name in sorted(os.listdir(os.path.join(root, owner))):
-                if name.endswith(".h"):
-                    yield owner, False, '"%s"' % name
+            for name in private_headers(os.path.join(root, owner)):
+                yield owner, False, '"%s"' % name
 
 
 def compiles(directory, command, include):

@@ -58,10 +58,21 @@ void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
         put_in(&self->whole, area);
 }
 
+/*
+ * For a moment this may hide an area that has free frames: this one, if some came back after the look
+ * that found none, or one whose bit shares a word with this one's at a level above. Whoever searches
+ * at that moment and finds nothing must not believe it, hence FRAMES_WITHDRAWING. Nobody depends on
+ * `roomy`: what is not found there is found in `any`.
+ */
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
 {
+    bool is_believed = TSL_CPUS > 1 && tree != &self->roomy;
+    if (is_believed)
+        word_add(&self->returns, FRAMES_WITHDRAWING);
     tsl_frames_tree_remove(tree, area);
     tsl_frames_publish(self, area);
+    if (is_believed)
+        word_add(&self->returns, FRAMES_RETURN - FRAMES_WITHDRAWING);
 }
 
 void tsl_frames_note_peak(struct tsl_frames *self)
@@ -193,7 +204,7 @@ bool tsl_frames_bits_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
     if (TSL_UNLIKELY(!may_keep(self, area))) {
         word_or(place, mask);
         tsl_frames_publish(self, area);
-        word_add(&self->returns, 1);
+        word_add(&self->returns, FRAMES_RETURN);
         return false;
     }
     unsigned count = tsl_bits_count(mask);
@@ -254,7 +265,7 @@ static void bits_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_wor
     if (TSL_CPUS > 1)
         tsl_atomic_fence();
     tsl_frames_publish(self, area);
-    word_add(&self->returns, 1);
+    word_add(&self->returns, FRAMES_RETURN);
 }
 
 void tsl_frames_part_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,

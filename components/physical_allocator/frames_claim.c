@@ -156,7 +156,7 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
     tsl_frames_publish(self, area);
     /* Only now: who sees no owner any more finds the frames, or sees that some came back. */
     if (is_given_back)
-        word_add(&self->returns, 1);
+        word_add(&self->returns, FRAMES_RETURN);
     tsl_atomic_store_release(&slot->area, FRAMES_NONE);
 }
 

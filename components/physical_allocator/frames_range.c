@@ -58,7 +58,7 @@ static void return_part(struct tsl_frames *self, const struct part *part, enum r
     if (!is_huge_part(part, huge))
         tsl_frames_part_return(self, cpu, part->area, part->from, part->count);
     else if (tsl_frames_huge_give(self, cpu, part->area))
-        word_add(&self->returns, 1);
+        word_add(&self->returns, FRAMES_RETURN);
     tsl_cpu_unpin(pin);
 }
 

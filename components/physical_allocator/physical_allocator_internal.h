@@ -28,6 +28,10 @@
 #include <tesela/physical_allocator.h>
 #include <tesela/port_inline.h>
 
+/* The two counts in `returns`. */
+#define FRAMES_WITHDRAWING ((tsl_word)1)
+#define FRAMES_RETURN      ((tsl_word)1 << 9)
+
 #define FRAMES_MAGIC ((tsl_word)0x54736c46u) /* "TslF" */
 #define FRAMES_NONE  (~(tsl_word)0)          /* no area, no index */
 #define AREA_FRAMES  ((tsl_word)TSL_FRAMES_PER_AREA)
@@ -67,6 +71,7 @@
 
 _Static_assert(AREA_WORDS % 8 == 0, "an area is looked through by eight words at a time");
 _Static_assert(TSL_CPUS <= 2 * AREA_TAGS, "a tag stands for two CPUs at most");
+_Static_assert(TSL_CPUS < FRAMES_RETURN / FRAMES_WITHDRAWING, "all CPUs may withdraw at once");
 
 /*
  * A set of areas, as a tree of words: a bit is 1 if the word below it is not 0. Members may be out
@@ -226,7 +231,9 @@ struct tsl_frames {
     tsl_word run_failures;
     tsl_word revocations; /* times that CPUs were asked to give back */
     tsl_word returns; /* times that frames came back to where everybody finds them: from a claim,
-                             or from a taker that stepped back */
+                             from a taker that stepped back, or into a tree after a look; counted
+                             in FRAMES_RETURN. Below: CPUs that are just taking an area out of a tree
+                             that others believe */
     struct tsl_refusals refusals;
     struct tsl_cpu_hook hook;
     struct frames_guard *guard; /* NULL unless FRAMES_GUARDED */
@@ -684,11 +691,13 @@ static inline tsl_word frames_returns(const struct tsl_frames *self)
     return TSL_CPUS == 1 ? 0 : tsl_atomic_load_acquire(&self->returns);
 }
 /* After a search for `count` frames that found nothing: whether another may find something, because
- * CPUs were asked to give back, or something came back since `seen`. */
+ * CPUs were asked to give back, something came back since `seen`, or somebody was and is just
+ * taking an area out of a tree. */
 static inline bool frames_ask(struct tsl_frames *self, tsl_word count, unsigned flags,
                               tsl_word seen)
 {
-    return tsl_frames_revoke(self, count, flags) || frames_returns(self) != seen;
+    return tsl_frames_revoke(self, count, flags) || frames_returns(self) != seen ||
+           seen % FRAMES_RETURN != 0;
 }
 /* How often a request for several neighbours asks: there may always be somebody. */
 #define FRAMES_REQUESTS 4u

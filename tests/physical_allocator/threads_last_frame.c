@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define THREADS (TSL_CPUS < 4 ? TSL_CPUS : 4)
-#define ROUNDS  tap_rounds(150)
+#define ROUNDS  tap_rounds(600)
 #define RAM     (4 * MIB)
 
 struct cpu {

@@ -58,6 +58,8 @@ enum tsl_status tsl_table_check_range(struct tsl_table *self, const char *verb, 
     else if (self->fixed_first <= self->fixed_last && start <= self->fixed_last &&
              end >= self->fixed_first)
         status = TSL_DENIED;
+    else if (tsl_table_is_shown_at(self, end))
+        status = TSL_DENIED; /* the kernel's, through its own table */
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "tables: %s of %zx bytes at %zx", verb, bytes,
                           (size_t)start);

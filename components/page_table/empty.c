@@ -86,6 +86,7 @@ static void unhook(struct tsl_table *self, struct tsl_walk *walk, struct tsl_gat
     if (walk->level == 0 && tsl_table_is_kept(self, walk->at))
         remove_kept(self, kept_index(self, walk->at));
     self->counters.tables--;
+    tsl_root_changed(self, above, walk->at, 1);
     walk->level = above; /* what is below is no longer on any path */
     /* The page in the request makes CPUs forget their cached upper levels too. */
     tsl_gather_pages(gather, walk->at, 1, 0);

@@ -110,6 +110,7 @@ static void install(struct tsl_table *self, struct job job, struct tsl_spare *sp
         unsigned index = tsl_walk_index(walk);
         for (unsigned i = 0; i < count; i++)
             tsl_entry_publish(format, memory, index + i, raw + i * bytes);
+        tsl_root_changed(self, level, job.at, count);
         self->counters.pages[level] += count;
     } while (advance(self, &job, level, count));
     TSL_ASSERT(spare->count == 0);

@@ -198,6 +198,41 @@ void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, uns
 /* Free `count` single frames from `first` on, once the flush is done. */
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count);
 
+/* --- kernel_half.c: tables of spaces show the kernel's half -------------------------------- */
+
+/* Its first root entry: the one behind the entry that leads to the last user address. */
+static inline unsigned tsl_kernel_half_index(const struct tsl_table_format *format)
+{
+    return tsl_table_format_index(format, format->levels - 1u, format->user_last) + 1u;
+}
+
+/* Its first address. */
+tsl_vaddr tsl_kernel_half_start(const struct tsl_table_format *format);
+
+/* Begins and ends to show it. No lock held; the kernel's is taken. */
+void tsl_kernel_half_join(struct tsl_table *self, struct tsl_table *kernel);
+void tsl_kernel_half_leave(struct tsl_table *self);
+
+/* Copies `count` root entries of a kernel's table from the one of `va` on to all that show them. */
+void tsl_kernel_half_changed(struct tsl_table *self, tsl_vaddr va, unsigned count);
+
+/* Whether all that show this half have its entries; else *index is one that differs. */
+bool tsl_kernel_half_agrees(struct tsl_table *self, unsigned *index);
+
+/* To be called behind every change of entries of `level`, before anything is flushed. */
+static inline void tsl_root_changed(struct tsl_table *self, unsigned level, tsl_vaddr va,
+                                    unsigned count)
+{
+    if (TSL_SPACES && self->kernel && level == self->format->levels - 1u &&
+        !self->format->fixed_top)
+        tsl_kernel_half_changed(self, va, count);
+}
+
+static inline bool tsl_table_is_shown_at(const struct tsl_table *self, tsl_vaddr va)
+{
+    return TSL_SPACES && self->shown != NULL && va >= tsl_kernel_half_start(self->format);
+}
+
 /* --- check.c: callers' mistakes ------------------------------------------------------------ */
 
 /* A non-empty, aligned, canonical range outside page 0 and the fixed range. */

@@ -23,6 +23,7 @@ enum rule {
     RULE_NO_GUARD_PAGE,
     RULE_FIXED_TABLES,
     RULE_KEPT_TABLES,
+    RULE_KERNEL_HALF,
 };
 
 static const char *const sentence[] = {
@@ -40,6 +41,7 @@ static const char *const sentence[] = {
     [RULE_NO_GUARD_PAGE] = "page 0 and the page under the hole are not mapped",
     [RULE_FIXED_TABLES] = "the tables of the fixed range are there",
     [RULE_KEPT_TABLES] = "what is noted as kept is a table of 4 KiB pages, noted once",
+    [RULE_KERNEL_HALF] = "a table that shows the kernel's half has its root entries",
 };
 
 /* A depth-first visit without recursion: one table and one index a level. */
@@ -132,7 +134,10 @@ static struct tsl_defect check_entry(struct visit *self)
     uint64_t raw = tsl_entry_load(table->format, self->memory[level], self->index[level]);
     struct tsl_table_entry entry;
     struct tsl_defect defect = TSL_NO_DEFECT;
-    if (raw == 0) {
+    /* A half that is shown is looked at where it belongs. */
+    bool is_shown = level == tsl_table_top(table) && table->shown != NULL &&
+                    self->index[level] >= tsl_kernel_half_index(table->format);
+    if (raw == 0 || is_shown) {
         self->index[level]++;
         return defect;
     }
@@ -205,6 +210,13 @@ static struct tsl_defect check_kept(struct tsl_table *self)
     return TSL_NO_DEFECT;
 }
 
+/* Before: the kernel table's lock is held. */
+static struct tsl_defect check_showing(struct tsl_table *kernel)
+{
+    unsigned index = 0;
+    return tsl_kernel_half_agrees(kernel, &index) ? TSL_NO_DEFECT : broken(RULE_KERNEL_HALF, index);
+}
+
 static struct tsl_defect check_counts(const struct visit *self)
 {
     const struct tsl_table_counters *counted = &self->table->counters;
@@ -238,6 +250,8 @@ static struct tsl_defect verify_locked(struct tsl_table *self)
         defect = check_fixed(self);
     if (defect.rule == 0)
         defect = check_kept(self);
+    if (defect.rule == 0 && TSL_SPACES && self->kernel)
+        defect = check_showing(self);
     return defect;
 }
 
@@ -246,5 +260,10 @@ struct tsl_defect tsl_table_verify(struct tsl_table *self)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct tsl_defect defect = verify_locked(self);
     tsl_lock_release(&self->lock, pin);
+    if (defect.rule == 0 && TSL_SPACES && self->shown) {
+        pin = tsl_lock_acquire(&self->shown->lock);
+        defect = check_showing(self->shown);
+        tsl_lock_release(&self->shown->lock, pin);
+    }
     return defect;
 }

@@ -63,6 +63,7 @@ void tsl_spare_hook(struct tsl_spare *self, struct tsl_table *table, struct tsl_
     bool user = tsl_table_in_user_half(format, walk->level, walk->at);
     uint64_t raw = format->encode_table(walk->level, address, user);
     tsl_entry_publish(format, walk->memory[walk->level], tsl_walk_index(walk), raw);
+    tsl_root_changed(table, walk->level, walk->at, 1);
     table->counters.tables++;
 
     walk->level--;

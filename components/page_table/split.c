@@ -86,6 +86,7 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
         fill_pieces(self, &old, level - 1u, memory);
     } while (!tsl_entry_change(format, walk->memory[level], tsl_walk_index(walk), &seen, table));
 
+    tsl_root_changed(self, level, walk->at, 1);
     self->counters.tables++;
     self->counters.splits++;
     self->counters.pages[level]--;

@@ -32,10 +32,12 @@ static void free_top(struct tsl_table *self)
     TSL_ASSERT(tsl_frames_free(self->frames, tsl_frame_of(self->root), 0) == TSL_OK);
 }
 
-/* Hook all tables under a root whose entries may not change later. */
-static enum tsl_status make_fixed_top(struct tsl_table *self)
+/* Hook all tables under a root whose entries may not change later; a kernel half that is shown has
+ * its own. */
+static enum tsl_status make_fixed_top(struct tsl_table *self, bool has_own_half)
 {
-    unsigned entries = tsl_table_entries(self->format, tsl_table_top(self));
+    unsigned entries = has_own_half ? tsl_table_entries(self->format, tsl_table_top(self))
+                                    : tsl_kernel_half_index(self->format);
     struct tsl_spare spare;
     struct tsl_walk walk;
     enum tsl_status status = tsl_spare_fill(&spare, self, entries);
@@ -54,6 +56,9 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
     const struct tsl_table_format *format = config->format;
     if (!cpu_can(format, &config->features))
         return tsl_refuse(NULL, TSL_UNSUPPORTED, "tables: this CPU has no %s", format->name);
+    struct tsl_table *shown = TSL_SPACES ? config->shown : NULL;
+    if (shown && (!shown->kernel || shown->format != format || config->kernel))
+        return tsl_refuse(NULL, TSL_INVALID, "tables: no kernel half of format %s", format->name);
 
     struct tsl_frame root;
     unsigned low = TSL_FRAMES_LOW | TSL_FRAMES_DMA32 | TSL_FRAMES_ZERO; /* 32 bits of CR3 */
@@ -74,20 +79,26 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
     made.counters.tables = 1;
     tsl_lock_init(&made.lock, TSL_RANK_TABLES);
     if (format->fixed_top)
-        status = make_fixed_top(&made);
+        status = make_fixed_top(&made, shown == NULL);
     if (status != TSL_OK) {
         TSL_ASSERT(tsl_frames_free(made.frames, root, 0) == TSL_OK);
         return status;
     }
     *self = made;
     tsl_walk_begin(&self->path, self);
+    tsl_list_init(&self->showing);
+    if (shown)
+        tsl_kernel_half_join(self, shown);
     return TSL_OK;
 }
 
 enum tsl_status tsl_table_fini(struct tsl_table *self)
 {
-    if (!tsl_cpu_set_is_empty(&self->cpus) || self->open_gathers > 0)
+    if (!tsl_cpu_set_is_empty(&self->cpus) || self->open_gathers > 0 ||
+        (self->kernel && !tsl_list_is_empty(&self->showing)))
         return tsl_refuse(&self->refusals, TSL_BUSY, "tables: fini of a table in use");
+    if (self->shown)
+        tsl_kernel_half_leave(self);
     struct tsl_gather gather;
     tsl_gather_init(&gather, self);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -117,6 +128,8 @@ enum tsl_status tsl_table_query(struct tsl_table *self, tsl_vaddr va, struct tsl
 {
     if (!tsl_table_format_canonical(self->format, va))
         return TSL_NOT_CANONICAL;
+    if (tsl_table_is_shown_at(self, va))
+        self = self->shown;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     tsl_walk_to(&self->path, va);
     struct tsl_walk walk = self->path;
@@ -149,10 +162,21 @@ static bool next_locked(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last,
     }
 }
 
-bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last, struct tsl_mapping *out)
+static bool next_in(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last, struct tsl_mapping *out)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool found = next_locked(self, from, last, out);
     tsl_lock_release(&self->lock, pin);
     return found;
+}
+
+bool tsl_table_next(struct tsl_table *self, tsl_vaddr from, tsl_vaddr last, struct tsl_mapping *out)
+{
+    if (tsl_table_is_shown_at(self, last)) {
+        tsl_vaddr half = tsl_kernel_half_start(self->format);
+        if (from < half && next_in(self, from, half - 1u, out))
+            return true;
+        return next_in(self->shown, from < half ? half : from, last, out);
+    }
+    return next_in(self, from, last, out);
 }

@@ -92,6 +92,7 @@ static void take_large_page(struct tsl_table *self, const struct tsl_walk *walk,
     uint64_t raw = tsl_entry_take(self->format, walk->memory[walk->level], tsl_walk_index(walk));
     self->format->decode(walk->level, raw, &self->features, &old);
     self->counters.pages[walk->level]--;
+    tsl_root_changed(self, walk->level, walk->at, 1);
     tsl_gather_pages(gather, walk->at, 1, old.attributes);
     if (flags & TSL_UNMAP_FREE)
         tsl_gather_add(gather, tsl_frame_of(old.target), (tsl_word)(bytes >> TSL_PAGE_SHIFT));
@@ -229,8 +230,10 @@ static void protect_pages(struct tsl_table *self, tsl_vaddr first, tsl_vaddr las
         if (level != change.level)
             change = (struct change){.attributes = attributes, .level = level};
         for (unsigned i = 0; i < count; i++) {
-            if (change_entry(self, walk->memory[level], index + i, &change))
+            if (change_entry(self, walk->memory[level], index + i, &change)) {
+                tsl_root_changed(self, level, at, 1);
                 tsl_gather_pages(gather, at, 1, at > format->user_last ? TSL_GLOBAL : 0);
+            }
             at += tsl_table_format_page_bytes(format, level);
         }
         if (at - 1u >= last)

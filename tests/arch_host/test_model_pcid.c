@@ -27,7 +27,9 @@ static bool setup(const struct tsl_table_format *format, bool erratum)
     struct machine_config config = {.invlpg_spares_globals = erratum};
     if (!world_open(&world, format, &config))
         return false;
-    struct tsl_table_config second = {machine_format(), *machine_features(), world.frames, false};
+    struct tsl_table_config second = {.format = machine_format(),
+                                      .features = *machine_features(),
+                                      .frames = world.frames};
     user = world_start(TSL_LAYOUT_USER);
     shared = world_start(TSL_LAYOUT_VALLOC);
     bool good = tsl_table_init(&other, &second) == TSL_OK;

@@ -19,6 +19,7 @@
 #include <tesela/compiler.h>
 #include <tesela/cpu.h>
 #include <tesela/format.h>
+#include <tesela/list.h>
 #include <tesela/lock.h>
 #include <tesela/status.h>
 #include <tesela/table_format.h>
@@ -43,6 +44,9 @@ struct tsl_table_config {
     struct tsl_cpu_features features; /* a copy is kept: what the CPUs that run the table have */
     struct tsl_frames *frames;        /* where table frames come from */
     bool kernel; /* the kernel's table: every online CPU may hold its translations */
+    /* The kernel's table, of the same format, whose kernel half this one shows, now and whatever
+     * changes there later; it outlives this one. NULL: none. With TSL_SPACES only. */
+    struct tsl_table *shown;
 };
 
 struct tsl_table_counters {
@@ -76,11 +80,14 @@ struct tsl_table {
     tsl_paddr root;
     void *root_memory;
     bool kernel;
-    unsigned physical_bits;         /* the lesser of format and CPU */
-    tsl_vaddr fixed_first;          /* the window range: its tables stay, maps there are refused; */
-    tsl_vaddr fixed_last;           /* inclusive; first > last: none */
-    struct tsl_cpu_set cpus;        /* those that ran this table since its last switch away */
-    struct tsl_walk path;           /* of the last operation: the next one is often near */
+    struct tsl_table *shown; /* whose kernel half is shown here; NULL: nobody's */
+    struct tsl_list showing; /* the kernel's: those that show its half; theirs: their place in it.
+                                Guarded by the kernel's lock, as are their entries of that half */
+    unsigned physical_bits;  /* the lesser of format and CPU */
+    tsl_vaddr fixed_first;   /* the window range: its tables stay, maps there are refused; */
+    tsl_vaddr fixed_last;    /* inclusive; first > last: none */
+    struct tsl_cpu_set cpus; /* those that ran this table since its last switch away */
+    struct tsl_walk path;    /* of the last operation: the next one is often near */
     tsl_vaddr kept[TSL_TABLE_KEPT]; /* where they begin, those noted first in front */
     unsigned kept_count;
     tsl_word open_gathers; /* gathers with changes that are not flushed yet */
@@ -100,7 +107,8 @@ struct tsl_mapping {
 
 /*
  * Make `self` an empty table with its root (and the tables under it that the format fixes).
- * Errors:  TSL_NO_MEMORY; TSL_UNSUPPORTED (the CPU lacks what the format needs).
+ * Errors:  TSL_NO_MEMORY; TSL_UNSUPPORTED (the CPU lacks what the format needs); TSL_INVALID (shown
+ *          is no kernel's table or has another format).
  * Owns:    the table owns its frames until tsl_table_fini.
  * Context: takes the frames lock.
  * Cost:    constant.
@@ -111,7 +119,7 @@ TSL_MUST_CHECK enum tsl_status tsl_table_init(struct tsl_table *self,
 /*
  * Free every table frame; mapped frames are left alone (unmap with TSL_UNMAP_FREE first).
  * Before:  no CPU runs the table any more, no gather on it is open.
- * Errors:  TSL_BUSY: a CPU still runs it; nothing is freed.
+ * Errors:  TSL_BUSY: a CPU still runs it, or another table shows its half; nothing is freed.
  * Cost:    linear in the tables.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_fini(struct tsl_table *self);
@@ -136,7 +144,8 @@ void tsl_table_left(struct tsl_table *self);
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global in the user half),
  *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
  *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
- *          TSL_USER outside the user half; the window range), TSL_EXISTS (a page is present),
+ *          TSL_USER outside the user half; the window range; the kernel half of a table that shows
+ *          another's), TSL_EXISTS (a page is present),
  *          TSL_NO_MEMORY. In each case nothing has changed.
  * Context: any but NMI; takes the table lock, then frames.
  * Cost:    linear in pages mapped.
@@ -180,7 +189,7 @@ TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vad
                                                  struct tsl_gather *gather);
 
 /*
- * The page that `va` lies in.
+ * The page that `va` lies in. In a kernel half that is shown: as the kernel's table says.
  * Errors:  TSL_NOT_FOUND, TSL_NOT_CANONICAL (neither is logged).
  * Cost:    one walk.
  */

@@ -16,8 +16,10 @@
 
 static enum tsl_status make_table(struct tsl_vm *vm, struct tsl_table *table)
 {
-    struct tsl_table_config config = {
-        .format = vm->config.format, .features = vm->config.features, .frames = vm->config.frames};
+    struct tsl_table_config config = {.format = vm->config.format,
+                                      .features = vm->config.features,
+                                      .frames = vm->config.frames,
+                                      .shown = vm->config.kernel_table};
     return tsl_table_init(table, &config);
 }
 

@@ -74,7 +74,9 @@ static struct tsl_defect verify_entries(struct tsl_space *self)
 {
     struct tsl_mapping entry;
     struct tsl_defect defect = TSL_NO_DEFECT;
-    for (tsl_vaddr at = 0; !defect.rule && tsl_table_next(&self->table, at, ~(tsl_vaddr)0, &entry);
+    /* A kernel half that is shown is no space's. */
+    tsl_vaddr last = self->table.shown ? self->vm->config.format->user_last : ~(tsl_vaddr)0;
+    for (tsl_vaddr at = 0; !defect.rule && tsl_table_next(&self->table, at, last, &entry);
          at = entry.start + entry.bytes)
         defect = verify_entry(self, &entry);
     return defect;

@@ -173,6 +173,9 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
 {
     if (!config->frames || !config->heap || !config->format)
         return TSL_INVALID;
+    const struct tsl_table *kernel = config->kernel_table;
+    if (kernel && (!kernel->kernel || kernel->format != config->format))
+        return TSL_INVALID;
     struct tsl_vm *self = tsl_heap_alloc_array(config->heap, 1, sizeof(*self));
     if (!self)
         return TSL_NO_MEMORY;

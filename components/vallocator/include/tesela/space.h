@@ -99,7 +99,15 @@ TSL_MUST_CHECK enum tsl_status tsl_space_destroy(struct tsl_space *self);
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_copy(struct tsl_space *self, struct tsl_space **out);
 
-/* The tables, to run the space on a CPU (tsl_table_switch_to). */
+/*
+ * The calling CPU, which runs `from`, runs `to` from now on; NULL stands for the kernel's own table.
+ * From here on changes of `to` ask this CPU to flush, those of `from` no longer do.
+ * Before:  pinned; the vm has a kernel table, and the CPU's code and stack lie in its half.
+ * Cost:    one load of the root; two atomic changes of CPU sets.
+ */
+void tsl_space_switch(struct tsl_space *from, struct tsl_space *to);
+
+/* The tables: to ask them, or to run the space where there is no kernel table. */
 struct tsl_table *tsl_space_table(struct tsl_space *self);
 
 /*

@@ -22,6 +22,7 @@ struct tsl_vm_config {
     struct tsl_windows *windows; /* NULL: only frames that phys_to_virt reaches are used */
     const struct tsl_table_format *format; /* of every space's tables */
     struct tsl_cpu_features features;
+    struct tsl_table *kernel_table; /* every space shows its kernel half; NULL: none is shown */
     size_t commit_limit_pages; /* promises of private and shared memory; 0: overcommit, no limit */
 };
 
@@ -38,8 +39,8 @@ struct tsl_vm_stats {
 /*
  * Makes a vm without spaces.
  * Owns:    the caller ends it with tsl_vm_destroy.
- * Errors:  TSL_INVALID (frames, heap or format missing), TSL_UNSUPPORTED (the frames were made
- *          without descriptors), TSL_NO_MEMORY.
+ * Errors:  TSL_INVALID (frames, heap or format missing; kernel_table is no kernel's or of another
+ *          format), TSL_UNSUPPORTED (the frames were made without descriptors), TSL_NO_MEMORY.
  */
 TSL_MUST_CHECK enum tsl_status tsl_vm_create(const struct tsl_vm_config *config,
                                              struct tsl_vm **out);

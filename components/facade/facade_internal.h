@@ -39,6 +39,10 @@ bool tsl_handed_out_clear(struct tsl_frame page);
 bool tsl_handed_out_test(struct tsl_frame page);
 bool tsl_handed_out_any(void);
 
+/* spaces.c or spaces_off.c: the last stage. Errors: those of tsl_vm_create and tsl_vm_destroy. */
+TSL_MUST_CHECK enum tsl_status tsl_facade_start_spaces(void);
+TSL_MUST_CHECK enum tsl_status tsl_facade_stop_spaces(void);
+
 /* Refuses a call made before its stage: TSL_INVALID, counted and logged. */
 enum tsl_status tsl_facade_too_early(const char *function);
 

@@ -52,6 +52,7 @@ static enum tsl_status start_frames(void)
         .reach_end = options->reach_end ? options->reach_end : direct_map_end(),
         .direct_end = direct_map_end(),
         .ram_end = end,
+        .descriptors = TSL_SPACES,
     };
     enum tsl_status status = tsl_frames_create(&config, &tsl_facade.system.frames);
     if (status == TSL_OK)
@@ -176,8 +177,9 @@ static enum tsl_status stop_heap(void)
 }
 
 /*
- * The last stage. Only when nothing can fail any more may frames beyond the boot tables' reach be
- * used for tables: until here, every stage can be undone with the boot tables in force.
+ * From here on frames beyond the boot tables' reach may be used for tables: until here, every stage
+ * can be undone with the boot tables in force. What this stage and the next make is undone while our
+ * own tables are in force.
  */
 static enum tsl_status start_ranges(void)
 {
@@ -211,6 +213,7 @@ static const struct {
     {TSL_STAGE_TABLES, "tables", start_tables, stop_tables},
     {TSL_STAGE_HEAP, "heap", start_heap, stop_heap},
     {TSL_STAGE_RANGES, "ranges", start_ranges, stop_ranges},
+    {TSL_STAGE_SPACES, "spaces", tsl_facade_start_spaces, tsl_facade_stop_spaces},
 };
 
 static enum tsl_status check_options(const struct tsl_start_options *options)
@@ -292,7 +295,7 @@ enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum ts
 
 enum tsl_status tsl_start(const struct tsl_start_options *options)
 {
-    return tsl_start_until(options, TSL_STAGE_RANGES);
+    return tsl_start_until(options, TSL_STAGE_SPACES);
 }
 
 enum tsl_status tsl_stop(void)

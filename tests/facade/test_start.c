@@ -33,6 +33,7 @@ static void check_down(void)
     CHECK_EQ(tsl_arch_root(), boot_root);
     CHECK_SAME(tsl_system()->frames, NULL);
     CHECK_SAME(tsl_system()->heap, NULL);
+    CHECK_SAME(tsl_system()->vm, NULL);
 }
 
 static void calls_before_the_start_are_refused(void)
@@ -97,7 +98,7 @@ static void start_and_stop_and_start_again(void)
 
 static void stages_come_one_by_one(void)
 {
-    for (int stage = TSL_STAGE_NONE; stage <= TSL_STAGE_RANGES; stage++) {
+    for (int stage = TSL_STAGE_NONE; stage <= TSL_STAGE_SPACES; stage++) {
         struct tsl_start_options options = fresh_options();
         CHECK_STATUS(tsl_start_until(&options, (enum tsl_stage)stage), TSL_OK);
         CHECK_EQ(tsl_system()->stage, stage);
@@ -107,6 +108,7 @@ static void stages_come_one_by_one(void)
         CHECK_EQ(object != NULL, stage >= TSL_STAGE_HEAP);
         void *memory = valloc(16, VM_READ);
         CHECK_EQ(memory != NULL, stage >= TSL_STAGE_RANGES);
+        CHECK_EQ(tsl_system()->vm != NULL, TSL_SPACES && stage >= TSL_STAGE_SPACES);
         CHECK_SOUND(tsl_verify());
         vfree(memory);
         kfree(object);

@@ -27,6 +27,7 @@
 struct tsl_backed_range;
 struct tsl_heap;
 struct tsl_ranges;
+struct tsl_vm;
 
 /* Rights for valloc() and map_page(). TSL_ALLOW_WX and a TSL_CACHE_... type may be added. */
 enum {
@@ -42,7 +43,8 @@ enum tsl_stage {
     TSL_STAGE_TABLES, /* the kernel runs on our page table: map_page() works outside the valloc
                          window */
     TSL_STAGE_HEAP,   /* kmalloc() works */
-    TSL_STAGE_RANGES, /* valloc() works: all is up */
+    TSL_STAGE_RANGES, /* valloc() works */
+    TSL_STAGE_SPACES, /* tsl_system()->vm is there, if the configuration has spaces: all is up */
 };
 
 /* What a kernel tells Tesela at the start. All that is pointed to must stay until tsl_stop(). */
@@ -71,6 +73,9 @@ struct tsl_start_options {
     tsl_paddr reach_end;
     /* Ceiling of the heap in bytes; 0: the profile's. */
     size_t heap_bytes;
+    /* Pages that may be promised to address spaces; 0: as many as are free when they come up;
+     * SIZE_MAX: no limit (overcommit). */
+    size_t commit_limit_pages;
 };
 
 /* The parts of the running instance, for those who want more than the eight functions. NULL before
@@ -87,6 +92,7 @@ struct tsl_system {
     struct tsl_backed_range *heap_pages;
     struct tsl_heap *heap;
     struct tsl_ranges *ranges;
+    struct tsl_vm *vm; /* what address spaces share; NULL without TSL_SPACES */
 };
 
 /*
@@ -113,8 +119,9 @@ TSL_MUST_CHECK enum tsl_status tsl_start_until(const struct tsl_start_options *o
  * Undoes every stage, newest first; ranges that are left are freed, the boot tables come back into
  * force.
  * Before:  no CPU but this one runs, and nobody uses a page that we handed out any more.
- * Errors:  TSL_BUSY: heap blocks are live, or frames are allocated. The heap (or the frames) and
- *          what is below stay up; tsl_system()->stage says so. Free them and try again.
+ * Errors:  TSL_BUSY: address spaces or objects are there, heap blocks are live, or frames are
+ *          allocated. The stage in use and what is below stay up; tsl_system()->stage says so. Free
+ *          them and try again.
  */
 TSL_MUST_CHECK enum tsl_status tsl_stop(void);
 

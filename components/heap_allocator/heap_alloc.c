@@ -17,7 +17,9 @@
 
 static unsigned class_aligned(const struct tsl_heap *self, unsigned class_index, size_t align)
 {
-    for (; class_index < HEAP_CLASSES; class_index++)
+    /* An aligned object of size 0 is an ordinary block. */
+    for (class_index = TSL_HEAP_ZERO_FAULTS && class_index == HEAP_ZERO ? 0 : class_index;
+         class_index < HEAP_CLASSES; class_index++)
         if (self->classes[class_index].align >= align)
             return class_index;
     return HEAP_LARGE;
@@ -30,7 +32,7 @@ unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t al
     size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
     unsigned class_index = (unsigned)(offset / sizeof(struct heap_pool));
 
-    if (class_index == HEAP_CLASSES)
+    if (class_index == HEAP_POOLS)
         return HEAP_LARGE;
     return align <= TSL_HEAP_ALIGN ? class_index : class_aligned(self, class_index, align);
 }
@@ -109,8 +111,18 @@ static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes
     return block;
 }
 
+/* The block is one of a greater class than it would need to be. The slab remembers that, for a free
+ * that tells the size. */
+static void lend(const struct tsl_heap *self, const void *block)
+{
+    tsl_pin pin = tsl_cpu_pin();
+
+    heap_map_at(self, (uintptr_t)block)->is_lent = 1;
+    tsl_cpu_unpin(pin);
+}
+
 /* No slab can be had any more: a greater class may have a free block, and the caller gets more than
- * it asked for. The slab remembers that, for a free that tells the size. */
+ * it asked for. */
 static void *larger_try(struct tsl_heap *self, unsigned class_index, size_t bytes, size_t align)
 {
     size_t natural = bytes > align && tsl_is_power_of_two(bytes) ? bytes : align;
@@ -121,9 +133,7 @@ static void *larger_try(struct tsl_heap *self, unsigned class_index, size_t byte
         void *block = class_try(self, class_index, bytes, shift_of(align));
         if (block == NULL)
             continue;
-        tsl_pin pin = tsl_cpu_pin();
-        heap_map_at(self, (uintptr_t)block)->is_lent = 1;
-        tsl_cpu_unpin(pin);
+        lend(self, block);
         return block;
     }
     return NULL;
@@ -186,10 +196,25 @@ void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align,
     return block;
 }
 
+/* An object of size 0; a block of the smallest class if there is no other. */
+static void *zero_alloc(struct tsl_heap *self, unsigned flags)
+{
+    void *block = class_alloc(self, HEAP_ZERO, 0, TSL_HEAP_ALIGN, flags);
+
+    if (block != NULL || (flags & HEAP_ZERO_ONLY) != 0)
+        return block;
+    block = class_alloc(self, 0, 0, TSL_HEAP_ALIGN, flags);
+    if (block != NULL)
+        lend(self, block);
+    return block;
+}
+
 static void *allocate_once(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     unsigned class_index = tsl_heap_class_for(self, bytes, align);
 
+    if (TSL_HEAP_ZERO_FAULTS && class_index == HEAP_ZERO)
+        return zero_alloc(self, flags);
     return class_index == HEAP_LARGE ? tsl_heap_allocate_large(self, bytes, align, flags)
                                      : class_alloc(self, class_index, bytes, align, flags);
 }

@@ -80,7 +80,7 @@ size_t tsl_heap_live_bytes(const struct tsl_heap *self)
 
     add_caches(self, &bytes, &blocks);
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct pool_sum sum = sum_class(self, i);
         bytes += live_of(&sum) * self->classes[i].block_bytes;
     }
@@ -90,7 +90,7 @@ size_t tsl_heap_live_bytes(const struct tsl_heap *self)
 /* => locked */
 static void add_classes(const struct tsl_heap *self, struct tsl_heap_stats *out)
 {
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct pool_sum sum = sum_class(self, i);
         out->live_blocks += live_of(&sum);
         out->live_bytes += live_of(&sum) * self->classes[i].block_bytes;
@@ -222,6 +222,10 @@ void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink)
             dump_class(&pool, sink);
     tsl_pin pin = tsl_lock_acquire(lock_of(self));
     size_t count = self->large_count, pages = self->large_pages;
+    struct pool_sum zero = sum_class(self, HEAP_ZERO);
     tsl_lock_release(lock_of(self), pin);
+    if (TSL_HEAP_ZERO_FAULTS && zero.slabs > 0)
+        tsl_print(sink, "  %8s %8zu %10s %8zu %8zu %7s %10llu\n", "size 0", live_of(&zero), "-",
+                  zero.slabs, zero.empty, "-", (unsigned long long)zero.allocs);
     tsl_print(sink, "  %8s %8zu %10zu\n", "large", count, pages << TSL_PAGE_SHIFT);
 }

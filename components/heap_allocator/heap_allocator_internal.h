@@ -43,6 +43,9 @@
 #define HEAP_CLASS_LARGEST 32768u
 
 #define HEAP_CLASSES ((unsigned)TSL_HEAP_CLASSES_COUNT)
+/* The pools of an owner: one a class, and one of objects of size 0, whose slabs have no access. */
+#define HEAP_POOLS (HEAP_CLASSES + TSL_HEAP_ZERO_FAULTS)
+#define HEAP_ZERO  HEAP_CLASSES
 /* Size of the greatest class, and entries of the table from a size to its pool. */
 #define HEAP_CLASS_LAST    ((size_t)TSL_HEAP_CLASSES_LAST)
 #define HEAP_TABLE_ENTRIES (TSL_HEAP_CLASSES_LAST / TSL_HEAP_ALIGN + 1)
@@ -129,12 +132,12 @@ struct heap_pool {
 
 /* What one CPU, or the centre, has. */
 struct heap_cpu {
-    struct heap_pool pools[HEAP_CLASSES + 1]; /* the last is always empty: sizes without a class */
-    tsl_word stack;                           /* slabs to look at: pointers through run->next */
-    tsl_word is_active;                       /* its CPU is online and owns slabs */
+    struct heap_pool pools[HEAP_POOLS + 1]; /* the last is always empty: sizes without a class */
+    tsl_word stack;                         /* slabs to look at: pointers through run->next */
+    tsl_word is_active;                     /* its CPU is online and owns slabs */
 };
 
-/* The geometry of a class in one heap; constant. */
+/* The geometry of the slabs of a pool in one heap; constant. */
 struct heap_class {
     uint32_t block_bytes;
     uint32_t reciprocal; /* of block_bytes */
@@ -180,7 +183,7 @@ struct tsl_heap {
     size_t head_bytes; /* this struct and what follows it: map root, flat map */
     size_t map_leaves; /* entries of map_root */
     bool is_map_flat;  /* all leaves follow the root: none is taken from the source */
-    struct heap_class classes[HEAP_CLASSES];
+    struct heap_class classes[HEAP_POOLS];
 
     struct tsl_lock lock;
     struct heap_cpu centre;
@@ -345,8 +348,8 @@ void tsl_heap_centre_receive(struct tsl_heap *self);
 /* => pinned. A loose slab goes to the centre, without the lock. */
 void tsl_heap_give_to_centre(struct tsl_heap *self, struct heap_run *run);
 /* => pinned. Frees a block of a slab that another CPU owns: TSL_OK or TSL_DOUBLE_FREE. */
-enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, const void *block,
-                                     struct heap_run *run, struct heap_pool *owner, size_t index);
+enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, const void *block, struct heap_run *run,
+                                     struct heap_pool *owner, size_t index);
 /* Empties the stacks of all CPUs and of the centre. Lock not held. */
 void tsl_heap_receive_all(struct tsl_heap *self);
 /* No CPU owns anything or will again: the heap ends. Lock not held. */
@@ -360,6 +363,8 @@ void tsl_heap_wait_for_readers(void);
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
 /* One more flag of tsl_heap_allocate: shrinkers are not asked. */
 #define HEAP_NO_RELIEF 0x100u
+/* And another: an object of size 0 may not be a block of the smallest class. */
+#define HEAP_ZERO_ONLY 0x200u
 /* A block; NULL is not yet counted or logged. align: a power of two >= TSL_HEAP_ALIGN. */
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* As allocate, but always pages of its own. */
@@ -379,7 +384,7 @@ bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
 struct heap_place_of {
     struct heap_run *run;
     size_t index;       /* in a slab */
-    size_t block_bytes; /* usable; 0: unknown */
+    size_t block_bytes; /* usable; 0: unknown, or an object of size 0 */
 };
 
 /* => pinned; the answer about a slab of another CPU may be old. Finds the live block that starts at
@@ -396,7 +401,7 @@ enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_k
 
 /* A live block of the core, for the layer above. */
 struct heap_spot {
-    size_t granted; /* also of a block that is not live; 0: unknown */
+    size_t granted; /* also of a block that is not live; 0: unknown, or nothing */
     bool is_large;
     uint8_t class_index;
     uint8_t align_shift; /* strictest alignment that it may have to keep */
@@ -468,7 +473,19 @@ static inline size_t heap_run_bytes(const struct heap_run *run)
 
 static inline bool heap_is_slab(const struct heap_run *run)
 {
-    return run->class_index < HEAP_CLASSES;
+    return run->class_index < HEAP_POOLS;
+}
+
+/* A slab of objects of size 0. */
+static inline bool heap_is_zero(const struct heap_run *run)
+{
+    return TSL_HEAP_ZERO_FAULTS && run->class_index == HEAP_ZERO;
+}
+
+/* Whether this heap's objects of size 0 have a pool of their own. */
+static inline bool heap_has_zero(const struct tsl_heap *self)
+{
+    return TSL_HEAP_ZERO_FAULTS && self->pool_of[0] != 0;
 }
 
 static inline struct heap_pool *heap_owner_of(const struct heap_run *run)

@@ -241,7 +241,7 @@ static struct tsl_defect check_pool(const struct heap_pool *pool, const struct h
 /* The pools of the centre and of this CPU, and that together they have all slabs counted. */
 static struct tsl_defect check_pools(const struct tsl_heap *self, struct tally *tally)
 {
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct tsl_defect defect = check_pool(&self->centre.pools[i], &self->classes[i], tally);
         if (defect.rule == 0 && HEAP_HAS_OWNERS && self->cpus[tally->cpu] != &tsl_heap_nobody)
             defect = check_pool(&self->cpus[tally->cpu]->pools[i], &self->classes[i], tally);
@@ -269,7 +269,8 @@ static struct tsl_defect check_table(const struct tsl_heap *self)
         size_t align = tsl_is_power_of_two(bytes) ? bytes : TSL_HEAP_ALIGN;
         unsigned index = self->pool_of[unit] / (unsigned)sizeof(struct heap_pool);
 
-        if (self->pool_of[unit] % sizeof(struct heap_pool) != 0 || index > HEAP_CLASSES)
+        if (self->pool_of[unit] % sizeof(struct heap_pool) != 0 || index > HEAP_POOLS ||
+            (TSL_HEAP_ZERO_FAULTS && index == HEAP_ZERO))
             return broken(2, bytes, "the table names pools");
         for (unsigned i = 0; i < HEAP_CLASSES && i <= index; i++) {
             const struct heap_class *class = &self->classes[i];
@@ -278,6 +279,10 @@ static struct tsl_defect check_table(const struct tsl_heap *self)
                 return broken(2, bytes, "the class of a size is the smallest that holds it");
         }
     }
+    if (self->pool_of[0] != (TSL_HEAP_ZERO_FAULTS && self->source.protect != NULL
+                                 ? HEAP_ZERO * sizeof(struct heap_pool)
+                                 : 0))
+        return broken(2, 0, "objects of size 0 have their own pool if the source can protect");
     return TSL_NO_DEFECT;
 }
 
@@ -380,8 +385,8 @@ static struct tsl_defect check_totals(const struct tsl_heap *self, const struct 
     if (pages != self->taken_pages)
         return broken(1, self->taken_pages, "each page taken from the source is accounted for");
     if (self->taken_pages > heap_ceiling_pages(self) ||
-        (TSL_HEAP_ARRAYS &&
-         self->taken_pages - self->arrays->taken_pages > heap_ceiling_pages(self) - self->arrays->pages))
+        (TSL_HEAP_ARRAYS && self->taken_pages - self->arrays->taken_pages >
+                                heap_ceiling_pages(self) - self->arrays->pages))
         return broken(1, self->taken_pages, "no more is taken than the ceiling allows");
     if (self->large_allocs - self->large_frees != self->large_count)
         return broken(11, self->large_count, "large allocations and frees are counted right");

@@ -89,13 +89,20 @@ static void table_init(struct tsl_heap *self)
         while (i < HEAP_CLASSES &&
                (self->classes[i].block_bytes < bytes || self->classes[i].align < align))
             i++;
-        self->pool_of[unit] = (uint16_t)(i * sizeof(struct heap_pool));
+        self->pool_of[unit] =
+            (uint16_t)((i < HEAP_CLASSES ? i : HEAP_POOLS) * sizeof(struct heap_pool));
     }
+    if (TSL_HEAP_ZERO_FAULTS && self->source.protect != NULL)
+        self->pool_of[0] = (uint16_t)(HEAP_ZERO * sizeof(struct heap_pool));
 }
 
 void tsl_heap_classes_init(struct tsl_heap *self, size_t ceiling_pages)
 {
     for (unsigned i = 0; i < HEAP_CLASSES; i++)
         tsl_heap_class_shape(&self->classes[i], tsl_heap_class_sizes[i], ceiling_pages);
+    if (TSL_HEAP_ZERO_FAULTS) {
+        /* Addresses only: a page of them, whatever the size of the heap. */
+        tsl_heap_class_shape(&self->classes[HEAP_POOLS - 1], TSL_HEAP_ALIGN, 0);
+    }
     table_init(self);
 }

@@ -56,9 +56,9 @@ static void owners_init(struct tsl_heap *self)
 {
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
         self->cpus[i] = &tsl_heap_nobody;
-    for (unsigned i = 0; i <= HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i <= HEAP_POOLS; i++) {
         tsl_heap_pool_init(&self->centre.pools[i],
-                           i < HEAP_CLASSES ? self->classes[i].block_bytes : 0, HEAP_CENTRE);
+                           i < HEAP_POOLS ? self->classes[i].block_bytes : 0, HEAP_CENTRE);
     }
 }
 

@@ -27,6 +27,12 @@ static enum tsl_status find_in_slab(struct heap_run *run, size_t block_bytes, si
     return TSL_OK;
 }
 
+/* What a block of a slab may be used for. */
+static size_t usable_of(const struct tsl_heap *self, const struct heap_run *run)
+{
+    return heap_is_zero(run) ? 0 : self->classes[run->class_index].block_bytes;
+}
+
 enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
                               struct heap_place_of *out)
 {
@@ -40,10 +46,8 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
         return TSL_MISALIGNED;
     if (run == &tsl_heap_returned)
         return TSL_DOUBLE_FREE;
-    if (heap_is_slab(run)) {
-        return find_in_slab(run, self->classes[run->class_index].block_bytes, address - run->start,
-                            out);
-    }
+    if (heap_is_slab(run))
+        return find_in_slab(run, usable_of(self, run), address - run->start, out);
     out->run = run;
     out->index = 0;
     out->block_bytes = heap_run_bytes(run);

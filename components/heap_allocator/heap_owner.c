@@ -31,7 +31,7 @@
 static tsl_word nobodys_bits;
 
 struct heap_cpu tsl_heap_nobody = {
-    .pools = {[0 ... HEAP_CLASSES] = {.word = &nobodys_bits, .cpu = HEAP_CENTRE}}};
+    .pools = {[0 ... HEAP_POOLS] = {.word = &nobodys_bits, .cpu = HEAP_CENTRE}}};
 
 static struct heap_cpu *cpu_of(struct tsl_heap *self, const struct heap_pool *pool)
 {
@@ -207,8 +207,8 @@ static struct heap_cpu *cpu_new(struct tsl_heap *self, unsigned number)
     if (cpu == NULL)
         return NULL;
     memset(cpu, 0, sizeof(*cpu));
-    for (unsigned i = 0; i <= HEAP_CLASSES; i++) {
-        tsl_heap_pool_init(&cpu->pools[i], i < HEAP_CLASSES ? self->classes[i].block_bytes : 0,
+    for (unsigned i = 0; i <= HEAP_POOLS; i++) {
+        tsl_heap_pool_init(&cpu->pools[i], i < HEAP_POOLS ? self->classes[i].block_bytes : 0,
                            number);
     }
     return cpu;
@@ -291,7 +291,7 @@ void tsl_heap_cpu_start(struct tsl_heap *self)
 static void give_up(struct tsl_heap *self, struct heap_cpu *cpu)
 {
     tsl_heap_cpu_receive(self, cpu);
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct tsl_list *after = NULL;
         struct heap_run *run;
         while ((run = tsl_heap_pool_next_offer(&cpu->pools[i], &after)) != NULL) {

@@ -19,6 +19,16 @@
 /* Where the current word of a pool without a current slab points. */
 static tsl_word no_bits;
 
+/* The record of a run that did not come to be. */
+static void record_undo(struct tsl_heap *self, struct heap_run *run)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    self->flight_records--;
+    tsl_heap_record_drop(self, run);
+    tsl_lock_release(&self->lock, pin);
+}
+
 struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages,
                                   unsigned flags)
 {
@@ -42,11 +52,8 @@ struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t al
 
 fail_map:
     tsl_heap_source_give(self, start, pages);
-fail_pages:;
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    self->flight_records--;
-    tsl_heap_record_drop(self, run);
-    tsl_lock_release(&self->lock, pin);
+fail_pages:
+    record_undo(self, run);
     return NULL;
 }
 
@@ -281,15 +288,27 @@ static void slab_init(const struct tsl_heap *self, struct heap_run *run, unsigne
     tsl_bits_set_range(run->free, 0, class->slab_blocks);
 }
 
+/* A slab of objects of size 0 has no access; false: not possible, the run is gone. */
+static bool zero_close(struct tsl_heap *self, struct heap_run *run)
+{
+    if (tsl_heap_source_protect(self, (void *)run->start, run->pages))
+        return true;
+    tsl_heap_source_give(self, (void *)run->start, run->pages);
+    record_undo(self, run);
+    return false;
+}
+
 bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags)
 {
     const struct heap_class *class = &self->classes[class_index];
     size_t align_pages = tsl_is_power_of_two(class->block_bytes) ? tsl_pages_of(class->align) : 1;
-    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages, flags);
-    if (run == NULL)
+    bool is_zero = TSL_HEAP_ZERO_FAULTS && class_index == HEAP_ZERO;
+    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages,
+                                            is_zero ? flags | HEAP_SOURCE_ONLY : flags);
+    if (run == NULL || (is_zero && !zero_close(self, run)))
         return false;
     slab_init(self, run, class_index);
-    if (HEAP_GUARDED)
+    if (HEAP_GUARDED && !is_zero)
         tsl_heap_guard_slab(self, run->start, class->block_bytes, class->slab_blocks);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -347,7 +366,7 @@ static size_t shed(struct tsl_heap *self, bool all)
 {
     size_t pages = 0;
 
-    for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+    for (unsigned i = 0; i < HEAP_POOLS; i++) {
         for (bool is_found = true; is_found;) {
             struct heap_pool *pool = &self->centre.pools[i];
             struct heap_outgoing outgoing = {0};
@@ -393,7 +412,7 @@ void tsl_heap_recall(struct tsl_heap *self)
     if (HEAP_HAS_OWNERS)
         tsl_heap_drain(self);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    for (unsigned i = 0; i < HEAP_CLASSES; i++)
+    for (unsigned i = 0; i < HEAP_POOLS; i++)
         centre_offer(self, &self->centre.pools[i]);
     tsl_lock_release(&self->lock, pin);
 }

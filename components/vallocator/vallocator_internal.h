@@ -33,7 +33,7 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr 
                                              size_t pages);
 
 /* Whether pages may be closed: only a heap that hardens asks for it. */
-#define BACKED_CAN_CLOSE (TSL_HEAP_HARDENING >= 3)
+#define BACKED_CAN_CLOSE (TSL_HEAP_HARDENING >= 3 || TSL_HEAP_ZERO_FAULTS)
 
 /* A window whose pages are two bits each, or three; backed_range.c has the theory. */
 struct tsl_backed_range {

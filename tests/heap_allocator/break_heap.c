@@ -120,6 +120,7 @@ static void rule_2_class_table(void)
     BREAK(heap->pool_of[1], sizeof(struct heap_pool), 2);
     BREAK(heap->pool_of[4], saved_ - sizeof(struct heap_pool), 2);
     BREAK(heap->pool_of[4], saved_ + 1, 2);
+    BREAK(heap->pool_of[0], saved_ + sizeof(struct heap_pool), 2);
     BREAK(heap->pool_of[HEAP_TABLE_ENTRIES - 1], HEAP_CLASSES * sizeof(struct heap_pool), 2);
 }
 

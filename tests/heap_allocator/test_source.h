@@ -34,12 +34,15 @@ struct test_source {
     char *start;
     size_t pages;
     bool is_out[ARENA_PAGES];
+    bool is_closed[ARENA_PAGES];
+    bool refuses_to_close;
     size_t out;
     size_t peak;
     size_t calls;     /* of get and remap */
     size_t fail_at;   /* number of the call that fails, 0: none */
     bool fail_onward; /* and all later ones */
-    size_t errors;    /* pages put that were not out, runs outside of the arena */
+    size_t errors;    /* pages put that were not out, runs outside of the arena, closed pages that
+                       * were written */
 };
 
 static inline bool test_source_fails(struct test_source *self)
@@ -86,6 +89,17 @@ static inline void *test_source_get(void *context, size_t pages)
     return result;
 }
 
+/* Nobody has written to a page since it was closed. */
+static inline bool test_source_is_as_closed(const struct test_source *self, size_t page)
+{
+    const char *bytes = self->start + page * TSL_PAGE_BYTES;
+
+    for (size_t i = 0; i < TSL_PAGE_BYTES; i++)
+        if (bytes[i] != 0x3C)
+            return false;
+    return true;
+}
+
 static inline void test_source_put(void *context, void *start, size_t pages)
 {
     struct test_source *self = context;
@@ -95,10 +109,12 @@ static inline void test_source_put(void *context, void *start, size_t pages)
         self->errors++;
         return;
     }
-    memset(start, 0x5A, pages * TSL_PAGE_BYTES);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     for (size_t i = first; i < first + pages; i++) {
-        self->errors += !self->is_out[i];
+        self->errors +=
+            !self->is_out[i] || (self->is_closed[i] && !test_source_is_as_closed(self, i));
+        self->is_closed[i] = false;
+        memset(self->start + i * TSL_PAGE_BYTES, 0x5A, TSL_PAGE_BYTES);
         self->is_out[i] = false;
     }
     self->out -= pages;
@@ -116,6 +132,23 @@ static inline bool test_source_remap(void *context, void *start, size_t pages, s
         test_source_mark(self, tail, new_pages - pages);
     tsl_lock_release(&self->lock, pin);
     return fits;
+}
+
+/* For tests that set source.protect to it. What a kernel would not let through is found by put. */
+static inline bool test_source_protect(void *context, void *start, size_t pages)
+{
+    struct test_source *self = context;
+    size_t first = (size_t)((char *)start - self->start) / TSL_PAGE_BYTES;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool is_possible = !self->refuses_to_close;
+
+    for (size_t i = first; i < first + pages && is_possible; i++) {
+        self->errors += i >= self->pages || !self->is_out[i];
+        self->is_closed[i] = true;
+        memset(self->start + i * TSL_PAGE_BYTES, 0x3C, TSL_PAGE_BYTES);
+    }
+    tsl_lock_release(&self->lock, pin);
+    return is_possible;
 }
 
 /* Makes a source over part of the arena. before, behind: pages by which the window is larger than

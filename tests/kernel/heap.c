@@ -280,7 +280,7 @@ static void call_sites_are_the_kernels(void)
     kfree(block);
 }
 
-/* With pages of its own a freed block has no access; the fault's report counts as a refusal. */
+/* The fault's report counts as a refusal. */
 static void end_after_fault(const struct platform_fault *fault)
 {
     struct tsl_heap_stats stats;
@@ -293,6 +293,24 @@ static void end_after_fault(const struct platform_fault *fault)
     platform_exit(is_good);
 }
 
+/* Nothing happened. */
+TSL_NORETURN static void end_without_fault(void)
+{
+    tsl_print(platform_console(), "1..1\nnot ok 1 - heap.fault_is_explained\n");
+    platform_exit(false);
+}
+
+/* Nobody can read an object of size 0. */
+static void use_of_zero(void)
+{
+    char *volatile object = kmalloc(0);
+
+    platform_on_fatal(end_after_fault);
+    (void)*(volatile char *)object;
+    end_without_fault();
+}
+
+/* With pages of its own a freed block has no access. */
 static void use_after_free(void)
 {
     char *volatile block = kmalloc(100);
@@ -300,6 +318,7 @@ static void use_after_free(void)
     kfree(block);
     platform_on_fatal(end_after_fault);
     *(volatile char *)block = 1;
+    end_without_fault();
 }
 
 TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
@@ -318,6 +337,8 @@ bool kernel_main(const struct platform_boot *boot)
     char option[2];
     if (platform_option("fault", option, sizeof option))
         use_after_free();
+    if (platform_option("zero", option, sizeof option))
+        use_of_zero();
     x86_interrupts_on();
     tap_note("%u CPUs", platform_start_cpus());
     return tap_run(suites, NULL, platform_console()).failed == 0;

@@ -21,7 +21,10 @@ static bool explain_entry(struct tsl_heap *self, uintptr_t address)
 
     if (entry == NULL || entry->pages == 0)
         return false;
-    if (entry->state != HEAP_ENTRY_LIVE)
+    if (entry->state == HEAP_ENTRY_LIVE && entry->bytes == 0)
+        status = tsl_heap_accuse(self, TSL_DENIED, entry, "access to %p, an object of size 0",
+                                 (void *)address);
+    else if (entry->state != HEAP_ENTRY_LIVE)
         status = tsl_heap_accuse(self, TSL_DENIED, entry, "access to %p after it was freed",
                                  (void *)address);
     else if (address < entry->address)
@@ -55,6 +58,20 @@ static bool explain_large(struct tsl_heap *self, uintptr_t address, uintptr_t st
     return true;
 }
 
+/* An object of size 0, in pages that nobody can read or write. */
+static bool explain_zero(struct tsl_heap *self, uintptr_t address)
+{
+    uintptr_t object = address / TSL_HEAP_ALIGN * TSL_HEAP_ALIGN;
+    struct heap_entry *entry = TSL_HEAP_SITES ? tsl_heap_ledger_around(self, object) : NULL;
+    struct heap_spot spot;
+    bool is_live = tsl_heap_locate(self, (void *)object, &spot) == TSL_OK;
+    enum tsl_status status =
+        tsl_heap_accuse(self, TSL_DENIED, entry, "access to %p, %s of size 0", (void *)address,
+                        is_live ? "an object" : "where there was or will be an object");
+    (void)status;
+    return true;
+}
+
 static bool is_run(const struct heap_run *run)
 {
     return run != &tsl_heap_nowhere && run != &tsl_heap_returned;
@@ -76,6 +93,8 @@ bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
 
     if (TSL_HEAP_SITES && explain_entry(self, address))
         return true;
+    if (is_run(here) && heap_is_zero(here))
+        return explain_zero(self, address);
     /* The pages are there: it was about something else, unless they are closed. */
     if (is_run(here))
         return HEAP_GUARDED && here->class_index == HEAP_LARGE &&

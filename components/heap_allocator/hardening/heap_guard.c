@@ -21,10 +21,22 @@ static bool has_tails(const struct tsl_heap *self)
     return self->guard->tier >= TSL_HEAP_TIER_MODERATE;
 }
 
+static bool is_zero(const struct heap_spot *spot)
+{
+    return TSL_HEAP_ZERO_FAULTS && spot->class_index == HEAP_ZERO;
+}
+
 /* ---- Memory of the layer itself ---- */
 
 static void *block_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
+    /* What faults on use needs no tail. */
+    void *block = bytes == 0 && align <= TSL_HEAP_ALIGN && heap_has_zero(self)
+                      ? tsl_heap_allocate(self, 0, align, flags | HEAP_ZERO_ONLY)
+                      : NULL;
+
+    if (block != NULL)
+        return block;
     if (has_tails(self))
         return tsl_heap_canary_alloc(self, bytes, align, flags);
     return tsl_heap_allocate(self, bytes, align, flags);
@@ -174,6 +186,15 @@ static enum tsl_status end_block(struct tsl_heap *self, void *block, const struc
     return TSL_OK;
 }
 
+/* An object of size 0 has nothing that could be damaged, and need not wait: any use is a fault. */
+static enum tsl_status free_zero(struct tsl_heap *self, void *block, struct heap_entry *entry,
+                                 unsigned flags)
+{
+    if (TSL_HEAP_SITES && entry != NULL)
+        tsl_heap_ledger_remove(self, entry);
+    return tsl_heap_core_free(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
+}
+
 static enum tsl_status free_known(struct tsl_heap *self, void *block, struct heap_entry *entry,
                                   unsigned flags)
 {
@@ -187,6 +208,8 @@ static enum tsl_status free_known(struct tsl_heap *self, void *block, struct hea
         status = tsl_heap_locate(self, block, &spot);
         if (status != TSL_OK)
             return tsl_heap_refuse_block(self, status, "free", block, spot.granted);
+        if (is_zero(&spot))
+            return free_zero(self, block, entry, flags);
         if (has_tails(self))
             status = end_block(self, block, &spot, entry);
     }
@@ -254,7 +277,9 @@ static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
          tsl_heap_quarantine_has_large(self, (uintptr_t)block)))
         return false;
     size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
-    return tsl_heap_canary_look(self, block, room, bytes) == HEAP_TAIL_LIVE;
+    if (is_zero(&spot))
+        *bytes = 0;
+    return is_zero(&spot) || tsl_heap_canary_look(self, block, room, bytes) == HEAP_TAIL_LIVE;
 }
 
 bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char *verb, size_t *out)
@@ -278,7 +303,7 @@ bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char 
         tsl_heap_quarantine_has_large(self, (uintptr_t)block))
         status = TSL_DOUBLE_FREE;
     *out = spot.granted;
-    if (status == TSL_OK && has_tails(self))
+    if (status == TSL_OK && has_tails(self) && !is_zero(&spot))
         tail = tsl_heap_canary_look(self, block, room, out);
     if (tail == HEAP_TAIL_FREE)
         status = TSL_DOUBLE_FREE;
@@ -314,7 +339,7 @@ static bool resize_in_place(struct tsl_heap *self, void *block, size_t bytes, si
     if (!has_tails(self) || TSL_HEAP_SITES ||
         !tsl_is_aligned((uintptr_t)block, natural_align(bytes, align)) ||
         tsl_heap_locate(self, block, &spot) != TSL_OK || spot.is_large ||
-        bytes > SIZE_MAX - HEAP_TAIL_BYTES ||
+        bytes > SIZE_MAX - HEAP_TAIL_BYTES || (bytes == 0 && heap_has_zero(self)) ||
         tsl_heap_class_for(self, bytes + HEAP_TAIL_BYTES, align) != spot.class_index)
         return false;
     tsl_heap_canary_resize(self, block, spot.granted, bytes);

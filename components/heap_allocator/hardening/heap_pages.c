@@ -9,7 +9,8 @@
  *
  *      | no access | pattern ... | block | pattern | no access |
  *
- * What reads or writes behind the block faults; the pattern behind it is what alignment costs, less
+ * An object of size 0 is the second of two pages without access. What reads or writes behind the
+ * block faults; the pattern behind it is what alignment costs, less
  * than TSL_HEAP_ALIGN bytes unless more was asked for. Freed, all of it has no access. When three
  * quarters of the heap are taken, blocks are slots again.
  */
@@ -39,7 +40,7 @@ static uintptr_t inner_end(const struct heap_entry *entry)
 void *tsl_heap_pages_alloc(struct tsl_heap *self, struct heap_entry *entry, size_t align,
                            unsigned flags)
 {
-    size_t bytes = entry->bytes + (entry->bytes == 0);
+    size_t bytes = entry->bytes;
 
     if (self->guard->tier < TSL_HEAP_TIER_DEBUG || self->source.protect == NULL ||
         (flags & TSL_HEAP_NO_WAIT) != 0 || align > TSL_PAGE_BYTES ||
@@ -84,7 +85,8 @@ bool tsl_heap_pages_are_sound(struct tsl_heap *self, const struct heap_entry *en
 
 void tsl_heap_pages_close(struct tsl_heap *self, const struct heap_entry *entry)
 {
-    (void)close_pages(self, entry->base + TSL_PAGE_BYTES, entry->pages - 2);
+    if (entry->pages > 2)
+        (void)close_pages(self, entry->base + TSL_PAGE_BYTES, entry->pages - 2);
 }
 
 void tsl_heap_pages_free(struct tsl_heap *self, const struct heap_entry *entry)

@@ -93,8 +93,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
 
 /*
  * A block of at least `bytes` bytes, contents undefined.
- * Size 0 gives an object with an address of its own: it must not be read or written and is
- * freed like any other.
+ * Size 0 gives an object with an address of its own, freed like any other. It must not be read or
+ * written: with HEAP_ZERO_FAULTS, over a page source that has protect, that faults.
  * Errors:  NULL when memory, the ceiling or the source is exhausted, and for sizes that no heap can
  *          hold; each counted and logged.
  * Cost:    constant; a page-source call when a class has no free slot and for each large block.
@@ -154,8 +154,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block,
                                                    size_t bytes);
 
-/* Bytes that may be used at `block`, at least what was asked for; 0: not a live block of this
- * heap, counted and logged like a bad free (NULL: 0, silently). */
+/* Bytes that may be used at `block`, at least what was asked for; 0: an object of size 0, NULL, or
+ * not a live block of this heap, which is counted and logged like a bad free. */
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
 
 /* Returns every empty page to the source, also those kept for quick reuse, after asking all CPUs for

@@ -35,6 +35,9 @@ _Static_assert(offsetof(struct platform_cpu, id) == CPU_OFFSET_ID,
                "early.h says where assembly finds the number");
 _Static_assert(offsetof(struct platform_cpu, recovery) == CPU_OFFSET_RECOVERY,
                "early.h says where assembly finds the recovery point");
+_Static_assert(offsetof(struct platform_cpu, stack) == CPU_OFFSET_STACK &&
+                   offsetof(struct platform_cpu, task) == CPU_OFFSET_TASK,
+               "machine.h says where assembly finds the stack for user mode");
 _Static_assert(sizeof(struct cpu_area) == CPU_AREA_BYTES,
                "early.h says where the first stack ends");
 

@@ -30,11 +30,17 @@
 #define SELECTOR_CPU    0x18 /* x86-32: base is this CPU's struct platform_cpu */
 #define SELECTOR_TSS    0x20 /* 16 bytes wide on x86-64 */
 #define SELECTOR_DOUBLE 0x30 /* x86-32: the task that handles double faults */
-#define GDT_ENTRIES     8
+/* User mode's, with the privilege asked for; SYSRET wants them in this order, 8 apart. */
+#define SELECTOR_USER_DATA (0x38 + 3)
+#define SELECTOR_USER_CODE (0x40 + 3)
+#define GDT_ENTRIES        9
 
 #define CPU_STACK_BYTES       16384
 #define CPU_FAULT_STACK_BYTES 4096
 #define CPU_AREA_BYTES        (4096 + CPU_FAULT_STACK_BYTES + 4096 + CPU_STACK_BYTES)
+
+/* The interrupt by which programs call the kernel. */
+#define VECTOR_CALL 0x80
 
 #define TRAMPOLINE_ADDRESS 0x8000
 

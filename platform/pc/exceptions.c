@@ -19,10 +19,13 @@ enum { LAST_EXCEPTION = 31, BACKTRACE_DEPTH = 16 };
 int try_enter(void (*function)(void *argument), void *argument);
 extern const char try_resume[];
 
+bool (*user_exception)(struct interrupt_frame *frame);
+uint8_t cpu_has_smap;
+
 static void (*fatal_hook)(const struct platform_fault *fault);
 static void (*explainer)(tsl_vaddr address);
 
-static const char *vector_name(uintptr_t vector)
+const char *exception_name(uintptr_t vector)
 {
     static const char *const names[] = {"divide error",
                                         "debug",
@@ -130,7 +133,7 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
 
     platform_halt_others();
     tsl_print(platform_console(), "\n# exception on CPU %u: %s (%u)\n", platform_cpu_id(),
-              vector_name(frame->vector), fault.vector);
+              exception_name(frame->vector), fault.vector);
     print_cause(frame);
     for (unsigned i = 0; platform_guard_page(i, &guard); i++) {
         if (x86_read_cr2() - guard < TSL_PAGE_BYTES) {
@@ -184,6 +187,8 @@ void platform_interrupt(struct interrupt_frame *frame)
     }
     if (frame->vector == PLATFORM_VECTOR_NMI && cpu_is_stopped())
         cpu_halt_for_good();
+    if (frame->vector != PLATFORM_VECTOR_NMI && user_exception != NULL && user_exception(frame))
+        return;
     if (frame->vector == PLATFORM_VECTOR_NMI || !recover(frame))
         exception_fatal(frame, frame_stack_pointer(frame));
 }

@@ -20,6 +20,7 @@
 #include <platform/boot.h>
 #include <platform/cpu.h>
 #include <platform/fault.h>
+#include "early.h"
 #include "frame.h"
 #include "machine.h"
 
@@ -32,13 +33,20 @@ enum {
     VECTOR_TIMER = 0x32,
     VECTOR_SPURIOUS = 0x3F,
     VECTOR_COUNT = 0x40,
+    GATE_COUNT = VECTOR_CALL + 1,
 };
+
+struct platform_user;
+struct tsl_space;
 
 /* One for each CPU; %gs leads to the CPU's own. */
 struct platform_cpu {
-    struct platform_cpu *self; /* read by assembly, as are the next two */
+    struct platform_cpu *self; /* read by assembly, as are the next five */
     uintptr_t id;
     uintptr_t recovery; /* stack pointer of the innermost platform_try(), 0: none */
+    uintptr_t stack;    /* where the stack begins for who comes from user mode */
+    uintptr_t user_sp;  /* x86-64: the program's, for the first instructions of a call */
+    void *task;         /* the place of `stack` in the CPU's task state */
     struct platform_fault fault;
     uint32_t apic_id;
     uint32_t node;
@@ -46,7 +54,10 @@ struct platform_cpu {
     uint32_t job;    /* enum job_state, cpu.c */
     void (*job_function)(void *);
     void *job_argument;
-    void (*tick)(void); /* what the timer interrupt calls; NULL: no timer runs */
+    void (*tick)(void);         /* what the timer interrupt calls; NULL: no timer runs */
+    struct platform_user *user; /* the program that runs on this CPU; NULL: none. user.c's, and: */
+    struct tsl_space *space;    /* in which the CPU works; NULL: in the kernel's own tables */
+    bool is_ready_for_users;
 };
 
 /* Pages of the devices range (DEVICES_START). The boot tables have one page table there. */
@@ -81,8 +92,9 @@ void early_protect_image(const struct platform_image *image, bool no_execute);
 void early_map_device(tsl_vaddr at, tsl_paddr target, enum early_device kind);
 tsl_paddr early_root(void);
 
-/* descriptors.c */
+/* descriptors.c. calls_enable: from now on programs on this CPU can call, and come out there. */
 void descriptors_load(struct platform_cpu *cpu);
+void calls_enable(const void *interrupt, const void *syscall);
 
 /* console.c */
 void console_start(void);
@@ -118,5 +130,10 @@ void legacy_end_of_interrupt(unsigned line);
 void platform_interrupt(struct interrupt_frame *frame);
 TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t sp);
 void backtrace(uintptr_t bp);
+const char *exception_name(uintptr_t vector);
+/* Set by user.c: takes exceptions from user mode, and page faults of its own copies; false: not its
+ * business. */
+extern bool (*user_exception)(struct interrupt_frame *frame);
+extern uint8_t cpu_has_smap; /* read by assembly */
 
 #endif

@@ -25,6 +25,7 @@ TSL_NORETURN void platform_start(void)
     boot_read(boot_info_address);
     tsl_arch_features(&features);
     tsl_arch_enable(&features);
+    cpu_has_smap = features.smap;
     early_protect_image(&platform_boot()->image,
                         features.nx && platform_boot()->format_name[0] != '2');
     early_guard_stacks();

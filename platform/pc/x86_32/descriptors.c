@@ -13,7 +13,7 @@
 #include "../early.h"
 #include "../pc_internal.h"
 
-enum { GATE_INTERRUPT = 0x8E, GATE_TASK = 0x85, TSS_AVAILABLE = 0x89 };
+enum { GATE_INTERRUPT = 0x8E, GATE_TASK = 0x85, GATE_FOR_USERS = 0x60, TSS_AVAILABLE = 0x89 };
 
 struct task_state {
     uint32_t link;
@@ -43,18 +43,29 @@ extern const char vector_stubs[VECTOR_COUNT][16];
 static uint64_t gdts[PLATFORM_CPUS][GDT_ENTRIES];
 static struct task_state tasks[PLATFORM_CPUS];
 static struct task_state double_tasks[PLATFORM_CPUS];
-static struct gate gates[VECTOR_COUNT];
+static struct gate gates[GATE_COUNT];
 
+static struct gate gate_to(const void *entry, unsigned type)
+{
+    return (struct gate){.offset_low = (uint16_t)(uintptr_t)entry,
+                         .selector = SELECTOR_CODE,
+                         .type = (uint8_t)type,
+                         .offset_high = (uint16_t)((uintptr_t)entry >> 16)};
+}
+
+void calls_enable(const void *interrupt, const void *syscall)
+{
+    (void)syscall;
+    gates[VECTOR_CALL] = gate_to(interrupt, GATE_INTERRUPT | GATE_FOR_USERS);
+}
+
+/* INT3 and INTO are a program's to use: they are told as what they are. */
 static void build_gates(void)
 {
-    for (unsigned i = 0; i < VECTOR_COUNT; i++) {
-        uintptr_t entry = (uintptr_t)vector_stubs[i];
-
-        gates[i] = (struct gate){.offset_low = (uint16_t)entry,
-                                 .selector = SELECTOR_CODE,
-                                 .type = GATE_INTERRUPT,
-                                 .offset_high = (uint16_t)(entry >> 16)};
-    }
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        gates[i] = gate_to(vector_stubs[i], GATE_INTERRUPT);
+    gates[PLATFORM_VECTOR_BREAKPOINT].type |= GATE_FOR_USERS;
+    gates[PLATFORM_VECTOR_OVERFLOW].type |= GATE_FOR_USERS;
     gates[PLATFORM_VECTOR_DOUBLE_FAULT] =
         (struct gate){.selector = SELECTOR_DOUBLE, .type = GATE_TASK};
 }
@@ -108,6 +119,10 @@ static void build_gdt(struct platform_cpu *cpu)
     uint64_t *gdt = gdts[cpu->id];
 
     tasks[cpu->id].io_map = sizeof(struct task_state);
+    tasks[cpu->id].stacks[1] = SELECTOR_DATA;
+    cpu->task = &tasks[cpu->id].stacks[0];
+    gdt[SELECTOR_USER_DATA / 8] = 0x00CFF3000000FFFF;
+    gdt[SELECTOR_USER_CODE / 8] = 0x00CFFB000000FFFF;
     gdt[SELECTOR_CODE / 8] = 0x00CF9B000000FFFF;
     gdt[SELECTOR_DATA / 8] = 0x00CF93000000FFFF;
     gdt[SELECTOR_CPU / 8] = 0x00CF93000000FFFF | segment((uint32_t)cpu, 0, 0);

@@ -16,6 +16,11 @@
 /* struct platform_cpu, checked by _Static_assert in cpu.c. */
 #define CPU_OFFSET_ID       4
 #define CPU_OFFSET_RECOVERY 8
+#define CPU_OFFSET_STACK    12
+#define CPU_OFFSET_TASK     20
+
+/* struct interrupt_frame, checked in user.c. */
+#define FRAME_BYTES 72
 
 #define IMAGE_OFFSET            TSL_X86_32_IMAGE_OFFSET
 #define DEVICES_START           TSL_X86_32_DEVICES_START

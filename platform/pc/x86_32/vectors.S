@@ -4,8 +4,7 @@
  * two ends.
  *
  * Owns:    vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
- * Needs:   pc_internal.h has the same layout. Interrupts come from kernel mode only: there is no
- *          user mode on this port yet.
+ * Needs:   frame.h has the same layout.
  * Callers: the CPU through the IDT; exceptions.c. Double faults take the task gate instead of their
  *          stub.
  */
@@ -30,16 +29,34 @@ vector_stubs:
     .endr
     .balign 16
 
+/* The segments of user mode may be anything that user mode can load; and an NMI can come before the
+ * next instructions are through. So each interrupt loads its own. FS is not the kernel's. */
 interrupt_common:
     pushal
+    pushl %ds
+    pushl %es
+    pushl %gs
+    movl $SELECTOR_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl $SELECTOR_CPU, %eax
+    movl %eax, %gs
     cld
-    movl %esp, %eax
+    cmpb $0, cpu_has_smap
+    je 1f
+    clac                        /* a program may have set AC, which would let us reach its pages */
+1:  movl %esp, %eax
     movl %esp, %ebx
     andl $-16, %esp
     subl $12, %esp
     pushl %eax
     call platform_interrupt
     movl %ebx, %esp
+    .global interrupt_return
+interrupt_return:               /* %esp: a struct interrupt_frame */
+    popl %gs
+    popl %es
+    popl %ds
     popal
     addl $8, %esp               /* vector, error code */
     iretl

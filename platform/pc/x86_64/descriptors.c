@@ -12,7 +12,13 @@
 #include "../early.h"
 #include "../pc_internal.h"
 
-enum { GATE_INTERRUPT = 0x8E, TSS_AVAILABLE = 0x89, IST_NONE = 0, IST_FAULT = 1 };
+enum {
+    GATE_INTERRUPT = 0x8E,
+    GATE_FOR_USERS = 0x60,
+    TSS_AVAILABLE = 0x89,
+    IST_NONE = 0,
+    IST_FAULT = 1
+};
 
 struct task_state {
     uint32_t reserved0;
@@ -44,20 +50,44 @@ extern const char vector_stubs[VECTOR_COUNT][16];
 
 static uint64_t gdts[PLATFORM_CPUS][GDT_ENTRIES];
 static struct task_state tasks[PLATFORM_CPUS];
-static struct gate gates[VECTOR_COUNT];
+static struct gate gates[GATE_COUNT];
 
+static struct gate gate_to(const void *entry, unsigned type, unsigned ist)
+{
+    uint64_t address = (uintptr_t)entry;
+
+    return (struct gate){.offset_low = (uint16_t)address,
+                         .selector = SELECTOR_CODE,
+                         .ist = (uint8_t)ist,
+                         .type = (uint8_t)type,
+                         .offset_middle = (uint16_t)(address >> 16),
+                         .offset_high = (uint32_t)(address >> 32)};
+}
+
+/* SYSCALL loads CS and SS from STAR's first half, SYSRET from 16 and 8 above its second half. */
+void calls_enable(const void *interrupt, const void *syscall)
+{
+    uint64_t selectors = (uint64_t)(SELECTOR_USER_DATA - 8) << 48 | (uint64_t)SELECTOR_CODE << 32;
+
+    gates[VECTOR_CALL] = gate_to(interrupt, GATE_INTERRUPT | GATE_FOR_USERS, IST_NONE);
+    x86_write_msr(X86_MSR_STAR, selectors);
+    x86_write_msr(X86_MSR_LSTAR, (uintptr_t)syscall);
+    x86_write_msr(X86_MSR_SFMASK, X86_FLAG_TRAP | X86_FLAG_INTERRUPTS | X86_FLAG_DIRECTION |
+                                      X86_FLAG_NESTED | X86_FLAG_ALIGNMENT);
+    x86_write_msr(X86_MSR_EFER, x86_read_msr(X86_MSR_EFER) | X86_EFER_SCE);
+}
+
+/* INT3 and INTO are a program's to use: they are told as what they are. An NMI may come while a call
+ * still has the program's stack pointer, so it has a stack of its own; neither it nor a double fault
+ * ever returns. */
 static void build_gates(void)
 {
-    for (unsigned i = 0; i < VECTOR_COUNT; i++) {
-        uint64_t entry = (uintptr_t)vector_stubs[i];
-
-        gates[i] = (struct gate){.offset_low = (uint16_t)entry,
-                                 .selector = SELECTOR_CODE,
-                                 .ist = i == PLATFORM_VECTOR_DOUBLE_FAULT ? IST_FAULT : IST_NONE,
-                                 .type = GATE_INTERRUPT,
-                                 .offset_middle = (uint16_t)(entry >> 16),
-                                 .offset_high = (uint32_t)(entry >> 32)};
-    }
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        gates[i] = gate_to(vector_stubs[i], GATE_INTERRUPT, IST_NONE);
+    gates[PLATFORM_VECTOR_BREAKPOINT].type |= GATE_FOR_USERS;
+    gates[PLATFORM_VECTOR_OVERFLOW].type |= GATE_FOR_USERS;
+    gates[PLATFORM_VECTOR_NMI].ist = IST_FAULT;
+    gates[PLATFORM_VECTOR_DOUBLE_FAULT].ist = IST_FAULT;
 }
 
 static void build_gdt(unsigned cpu)
@@ -68,6 +98,9 @@ static void build_gdt(unsigned cpu)
     tasks[cpu].ist[0] = (uint32_t)fault_stack;
     tasks[cpu].ist[1] = (uint32_t)(fault_stack >> 32);
     tasks[cpu].io_map = sizeof(struct task_state);
+    platform_cpus[cpu].task = &tasks[cpu].stacks[0];
+    gdt[SELECTOR_USER_DATA / 8] = 0x00CFF3000000FFFF;
+    gdt[SELECTOR_USER_CODE / 8] = 0x00AFFB000000FFFF;
     gdt[SELECTOR_CODE / 8] = 0x00AF9B000000FFFF;
     gdt[SELECTOR_DATA / 8] = 0x00CF93000000FFFF;
     gdt[SELECTOR_TSS / 8] = (sizeof(struct task_state) - 1) | (task & 0xFFFFFF) << 16 |

@@ -9,7 +9,10 @@
 #ifndef PLATFORM_PC_FRAME_H
 #define PLATFORM_PC_FRAME_H
 
+#include <stdbool.h>
 #include <tesela/format.h>
+#include <x86/instructions.h>
+#include "../early.h"
 
 /* Lowest address first. */
 struct interrupt_frame {
@@ -17,6 +20,11 @@ struct interrupt_frame {
     uintptr_t vector, error;
     uintptr_t ip, cs, flags, sp, ss;
 };
+
+static inline bool frame_is_from_user(const struct interrupt_frame *frame)
+{
+    return (frame->cs & 3) != 0;
+}
 
 static inline uintptr_t frame_stack_pointer(const struct interrupt_frame *frame)
 {
@@ -30,6 +38,28 @@ static inline void frame_print_rest(const struct interrupt_frame *frame, const s
               (void *)frame->r10, (void *)frame->r11);
     tsl_print(out, "# r12 %p r13 %p r14 %p r15 %p\n", (void *)frame->r12, (void *)frame->r13,
               (void *)frame->r14, (void *)frame->r15);
+}
+
+/* Where and with what a program begins. */
+static inline void frame_begin(struct interrupt_frame *frame, uintptr_t ip, uintptr_t sp,
+                               const uintptr_t argument[2])
+{
+    *frame = (struct interrupt_frame){.di = argument[0],
+                                      .si = argument[1],
+                                      .ip = ip,
+                                      .cs = SELECTOR_USER_CODE,
+                                      .flags = X86_FLAG_INTERRUPTS | X86_FLAG_FIXED,
+                                      .sp = sp,
+                                      .ss = SELECTOR_USER_DATA};
+}
+
+/* What a program leaves in registers when it calls the kernel: number and arguments; the answer. */
+static inline uintptr_t frame_call(const struct interrupt_frame *frame, uintptr_t argument[3])
+{
+    argument[0] = frame->di;
+    argument[1] = frame->si;
+    argument[2] = frame->dx;
+    return frame->ax;
 }
 
 #endif

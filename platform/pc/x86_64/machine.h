@@ -16,6 +16,13 @@
 /* struct platform_cpu, checked by _Static_assert in cpu.c. */
 #define CPU_OFFSET_ID       8
 #define CPU_OFFSET_RECOVERY 16
+#define CPU_OFFSET_STACK    24
+#define CPU_OFFSET_USER_SP  32
+#define CPU_OFFSET_TASK     40
+
+/* struct interrupt_frame, checked in user.c. */
+#define FRAME_BYTES     176
+#define FRAME_OFFSET_CS 144
 
 #define IMAGE_OFFSET            TSL_X86_64_IMAGE_OFFSET
 #define DEVICES_START           TSL_X86_64_DEVICES_START

@@ -4,8 +4,7 @@
  * two ends.
  *
  * Owns:    vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
- * Needs:   pc_internal.h has the same layout. Interrupts come from kernel mode only: there is no
- *          user mode on this port yet.
+ * Needs:   frame.h has the same layout.
  * Callers: the CPU through the IDT; exceptions.c.
  */
 #include "../early.h"
@@ -25,11 +24,15 @@ vector_stubs:
     pushq $0
     .endif
     pushq $\n
+    .if \n == 2 || \n == 8
+    jmp interrupt_anywhere
+    .else
     jmp interrupt_common
+    .endif
     .endr
     .balign 16
 
-interrupt_common:
+    .macro PUSH_REGISTERS
     pushq %rax
     pushq %rbx
     pushq %rcx
@@ -45,13 +48,28 @@ interrupt_common:
     pushq %r13
     pushq %r14
     pushq %r15
+    .endm
+
+interrupt_common:
+    testb $3, 24(%rsp)          /* CS: from user mode %gs is the program's */
+    jz 1f
+    swapgs
+1:  PUSH_REGISTERS
     cld
-    movq %rsp, %rdi
+    cmpb $0, cpu_has_smap
+    je 2f
+    clac                        /* a program may have set AC, which would let us reach its pages */
+2:  movq %rsp, %rdi
     movq %rsp, %rbx
     andq $-16, %rsp
     call platform_interrupt
     movq %rbx, %rsp
-    popq %r15
+    .global interrupt_return
+interrupt_return:               /* %rsp: a struct interrupt_frame */
+    testb $3, FRAME_OFFSET_CS(%rsp)
+    jz 3f
+    swapgs
+3:  popq %r15
     popq %r14
     popq %r13
     popq %r12
@@ -68,6 +86,20 @@ interrupt_common:
     popq %rax
     addq $16, %rsp              /* vector, error code */
     iretq
+
+/* NMI and double fault may come between a change of mode and its SWAPGS. Neither returns. */
+interrupt_anywhere:
+    PUSH_REGISTERS
+    cld
+    movl $0xC0000101, %ecx      /* the base of %gs: ours is an address of the kernel's half */
+    rdmsr
+    testl %edx, %edx
+    js 1f
+    swapgs
+1:  movq %rsp, %rdi
+    andq $-16, %rsp
+    call platform_interrupt
+    ud2
 
 /* int try_enter(void (*function)(void *), void *argument): 0 when it returned, 1 when it met an
  * exception. The stack pointer in the CPU's area says where to go back to; the outer one is kept on

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 enum {
+    X86_CR0_EM = 1u << 2,
     X86_CR0_WP = 1u << 16,
     X86_CR4_PSE = 1u << 4,
     X86_CR4_PAE = 1u << 5,
@@ -23,9 +24,14 @@ enum {
     X86_CR4_LA57 = 1u << 12,
     X86_CR4_SMEP = 1u << 20,
     X86_CR4_SMAP = 1u << 21,
+    X86_FLAG_FIXED = 1u << 1, /* reads as 1 always */
+    X86_FLAG_TRAP = 1u << 8,
     X86_FLAG_INTERRUPTS = 1u << 9,
+    X86_FLAG_DIRECTION = 1u << 10,
+    X86_FLAG_NESTED = 1u << 14,
     X86_FLAG_ALIGNMENT = 1u << 18,
     X86_FLAG_ID = 1u << 21,
+    X86_EFER_SCE = 1u << 0,
     X86_EFER_LME = 1u << 8,
     X86_EFER_NXE = 1u << 11,
 };
@@ -33,6 +39,9 @@ enum {
 #define X86_MSR_APIC_BASE 0x1Bu
 #define X86_MSR_PAT       0x277u
 #define X86_MSR_EFER      0xC0000080u
+#define X86_MSR_STAR      0xC0000081u
+#define X86_MSR_LSTAR     0xC0000082u
+#define X86_MSR_SFMASK    0xC0000084u
 #define X86_MSR_GS_BASE   0xC0000101u
 
 struct x86_cpuid {

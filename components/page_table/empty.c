@@ -90,7 +90,7 @@ static void unhook(struct tsl_table *self, struct tsl_walk *walk, struct tsl_gat
     walk->level = above; /* what is below is no longer on any path */
     /* The page in the request makes CPUs forget their cached upper levels too. */
     tsl_gather_pages(gather, walk->at, 1, 0);
-    tsl_gather_frames(gather, tsl_frame_of(old.target), 1);
+    tsl_gather_table(gather, tsl_frame_of(old.target));
 }
 
 /* Unhook the tables on the walk's path that are empty, from the one it stands in upward. With more

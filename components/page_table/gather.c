@@ -15,6 +15,8 @@
 void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table)
 {
     self->table = table;
+    self->release = NULL;
+    self->context = NULL;
     self->flush.count = 0;
     self->flush.all = false;
     self->flush.global = false;
@@ -103,7 +105,9 @@ static void flush_and_free(struct tsl_gather *self)
         tsl_flush_cpus(table->kernel ? tsl_cpus_online() : &table->cpus, &self->flush);
     }
     for (unsigned i = 0; i < self->count; i++)
-        if (self->run[i].block)
+        if (self->release != NULL && !self->run[i].table)
+            self->release(self->context, self->run[i].first, self->run[i].pages);
+        else if (self->run[i].block)
             free_block(table->frames, self->run[i].first, self->run[i].pages);
         else
             free_frames(table->frames, self->run[i].first, self->run[i].pages);
@@ -122,16 +126,27 @@ static void add(struct tsl_gather *self, struct tsl_gather_run run)
 
 void tsl_gather_add(struct tsl_gather *self, struct tsl_frame first, tsl_word pages)
 {
-    add(self, (struct tsl_gather_run){first, pages, true});
+    add(self, (struct tsl_gather_run){first, pages, true, false});
+}
+
+static void add_frames(struct tsl_gather *self, struct tsl_gather_run run)
+{
+    struct tsl_gather_run *last = self->count > 0 ? &self->run[self->count - 1u] : NULL;
+    if (last != NULL && !last->block && last->table == run.table &&
+        last->first.number + last->pages == run.first.number)
+        last->pages += run.pages;
+    else
+        add(self, run);
 }
 
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count)
 {
-    struct tsl_gather_run *last = self->count > 0 ? &self->run[self->count - 1u] : NULL;
-    if (last != NULL && !last->block && last->first.number + last->pages == first.number)
-        last->pages += count;
-    else
-        add(self, (struct tsl_gather_run){first, count, false});
+    add_frames(self, (struct tsl_gather_run){first, count, false, false});
+}
+
+void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame)
+{
+    add_frames(self, (struct tsl_gather_run){frame, 1, false, true});
 }
 
 void tsl_gather_finish(struct tsl_gather *self)

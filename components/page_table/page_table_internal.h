@@ -197,6 +197,8 @@ void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, uns
 
 /* Free `count` single frames from `first` on, once the flush is done. */
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count);
+/* The same for a table, which goes to the allocator in any case. */
+void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame);
 
 /* --- kernel_half.c: tables of spaces show the kernel's half -------------------------------- */
 

@@ -3,7 +3,7 @@
  * space_copy.c: a second space with the same contents.
  *
  * Owns:    tsl_space_copy.
- * Needs:   space.c, slots.c (sharing), space_protect.c (taking the right to write).
+ * Needs:   space.c, slots.c (sharing), space_entries.c (taking the right to write).
  * Callers: the kernel (fork).
  *
  * Nothing is copied but regions: the private layer becomes a second reference to the root of the
@@ -16,17 +16,20 @@
 static void copy_regions(struct space_operation *op, struct tsl_space *copy)
 {
     struct tsl_space *self = op->space;
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, &self->table);
     for (struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node;
          node = tsl_tree_next(node)) {
         struct tsl_region *region = tsl_region_of(node);
         if (tsl_region_is_private(region) && region->rights & TSL_WRITE)
-            tsl_space_restrict(self, region, region->start, tsl_region_end(region));
+            tsl_space_restrict(self, region, region->start, tsl_region_end(region), &gather);
         struct tsl_region *twin = tsl_space_take_region(op);
         *twin = *region;
         if (twin->object)
             tsl_object_get(twin->object);
         tsl_regions_insert(&copy->regions, twin);
     }
+    tsl_gather_finish(&gather);
     tsl_slots_clone(&self->layer, &copy->layer);
     copy->committed = self->committed;
     copy->limits = self->limits;

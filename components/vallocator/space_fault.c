@@ -14,6 +14,8 @@
  */
 #include "space_internal.h"
 
+#include <tesela/arch.h>
+
 struct fault {
     struct tsl_space *space;
     struct tsl_region *region;
@@ -33,26 +35,9 @@ struct fault {
 
 /* ---- Tables. ---- */
 
-/* Makes the table show the frame with these attributes, whatever it shows now. */
-static enum tsl_status show(struct fault *fault, tsl_paddr target, unsigned attributes)
-{
-    struct tsl_table *table = &fault->space->table;
-    tsl_vaddr address = tsl_space_address(fault->page);
-    struct tsl_mapping old;
-    if (tsl_table_query(table, address, &old) == TSL_OK) {
-        if (old.target == target)
-            return tsl_table_protect(table, address, TSL_PAGE_BYTES, attributes, NULL);
-        tsl_space_unhook(fault->space, fault->page, fault->page + 1u);
-    }
-    return tsl_table_map(table, address, target, TSL_PAGE_BYTES, attributes);
-}
-
 static enum tsl_status show_frame(struct fault *fault, struct tsl_frame frame, bool may_write)
 {
-    unsigned attributes = tsl_space_attributes(fault->region);
-    if (!may_write)
-        attributes &= ~(TSL_WRITE | TSL_ALLOW_WX);
-    return show(fault, tsl_frame_address(frame), attributes);
+    return tsl_space_show(fault->space, fault->region, fault->page, frame, may_write);
 }
 
 /* ---- Getting things. ---- */
@@ -71,6 +56,7 @@ static bool has_fresh(struct fault *fault, const struct tsl_slots *slots, size_t
 static enum tsl_status install(struct fault *fault, struct tsl_slots *slots, size_t page,
                                bool may_write)
 {
+    tsl_vm_set_owner(fault->space->vm, fault->fresh, slots, page);
     enum tsl_status status = show_frame(fault, fault->fresh, may_write);
     if (status != TSL_OK)
         return status;
@@ -121,6 +107,8 @@ static enum tsl_status private_slot(struct fault *fault, tsl_slot slot)
             tsl_slots_is_exclusive(&space->layer, fault->page) && tsl_vm_is_alone(space->vm, frame);
         if (!alone && fault->access & TSL_WRITE)
             return private_copy(fault, frame);
+        if (alone) /* it may have come from a space that has shared it with this one */
+            tsl_vm_set_owner(space->vm, frame, &space->layer, fault->page);
         space->counted.reused += alone && fault->access & TSL_WRITE;
         return show_frame(fault, frame, alone);
     }
@@ -184,10 +172,9 @@ static enum tsl_status object_fault(struct fault *fault)
 {
     struct tsl_region *region = fault->region;
     struct tsl_object *object = region->object;
-    size_t page = region->object_page + (fault->page - region->start);
     if (object->config.kind == TSL_OBJECT_DEVICE)
-        return show(fault, object->config.target + ((tsl_paddr)page << TSL_PAGE_SHIFT),
-                    tsl_space_attributes(region));
+        return tsl_space_show_device(fault->space, region, fault->page);
+    size_t page = region->object_page + (fault->page - region->start);
     tsl_pin pin = tsl_lock_acquire(&object->lock);
     enum tsl_status status = object_page(fault, object, page);
     tsl_lock_release(&object->lock, pin);
@@ -362,6 +349,7 @@ enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsig
         tsl_space_unlock(&fault.op);
         if (status != TSL_BUSY)
             break;
+        tsl_arch_relax(); /* nothing to get: the page is on its way out, on another CPU */
         status = get_what_is_needed(&fault, request);
     }
     drop_pager(&fault);

@@ -85,6 +85,11 @@ struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *vm, struct t
 /* One slot names the frame, and who else has a reference has it pinned. */
 bool tsl_vm_is_alone(const struct tsl_vm *vm, struct tsl_frame frame);
 
+/* The slot of `page` in `slots` names the frame, and no other slot does: for whoever looks for its
+ * entries. The descriptor keeps 32 bits of the page's number. */
+void tsl_vm_set_owner(const struct tsl_vm *vm, struct tsl_frame frame, struct tsl_slots *slots,
+                      size_t page);
+
 /* Before: pinned. */
 void tsl_vm_clear_frame(struct tsl_vm *vm, struct tsl_frame frame);
 void tsl_vm_copy_frame(struct tsl_vm *vm, struct tsl_frame from, struct tsl_frame to);
@@ -154,8 +159,29 @@ unsigned tsl_space_attributes(const struct tsl_region *region);
 /* Unhooks, flushes, frees: everything in start .. end - 1, whose borders are cut. Lock held; the
  * reserve has what tsl_slots_clear_need said. */
 void tsl_space_remove(struct space_operation *op, size_t start, size_t end);
-/* Takes the pages' entries out of the tables, on every CPU. Lock held. */
+
+/* ---- space_entries.c: the lock is held ---- */
+
+/* Takes the pages' entries out of the tables, on every CPU. */
 void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end);
+/* The same; CPUs may use the entries until the gather, which is one for this space, is finished. */
+void tsl_space_unhook_gathered(struct tsl_space *space, size_t start, size_t end,
+                               struct tsl_gather *gather);
+/* Gives the present entries of the range the region's rights without write: faults give it back.
+ * The gather as above. */
+void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
+                        size_t end, struct tsl_gather *gather);
+/*
+ * Makes the page's entry lead to the frame, with the region's rights, and write only if may_write.
+ * Errors: TSL_NO_MEMORY (no frame for a table), TSL_BUSY (the frame is frozen). The page may have
+ *         lost its entry then.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_show(struct tsl_space *space,
+                                              const struct tsl_region *region, size_t page,
+                                              struct tsl_frame frame, bool may_write);
+/* The same with what a device's region shows at the page. */
+TSL_MUST_CHECK enum tsl_status tsl_space_show_device(struct tsl_space *space,
+                                                     const struct tsl_region *region, size_t page);
 
 /* ---- space_pin.c ---- */
 
@@ -164,11 +190,5 @@ size_t tsl_space_count_pinned(struct tsl_space *space);
 /* Gives the copy its own of each of them, out of `fresh`; what is taken becomes none there. */
 void tsl_space_copy_pinned(struct space_operation *op, struct tsl_space *copy,
                            struct tsl_frame *fresh);
-
-/* ---- space_protect.c ---- */
-
-/* Gives the present entries of the range these rights, without write: faults give it back. */
-void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
-                        size_t end);
 
 #endif

@@ -4,32 +4,10 @@
  *
  * Owns:    the rule that entries never gain the right to write here: a fault gives it, which knows
  *          whether the page is shared.
- * Needs:   space.c, page_table.
- * Callers: the kernel (tsl_space_protect), space_copy.c (tsl_space_restrict).
+ * Needs:   space.c, space_entries.c.
+ * Callers: the kernel (tsl_space_protect).
  */
 #include "space_internal.h"
-
-void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
-                        size_t end)
-{
-    unsigned attributes = tsl_space_attributes(region) & ~(TSL_WRITE | TSL_ALLOW_WX);
-    tsl_vaddr last = tsl_space_address(end) - 1u;
-    struct tsl_gather gather;
-    struct tsl_mapping page;
-    if (!(region->rights & TSL_READ)) {
-        tsl_space_unhook(space, start, end);
-        return;
-    }
-    tsl_gather_init(&gather, &space->table);
-    for (tsl_vaddr at = tsl_space_address(start);
-         at <= last && tsl_table_next(&space->table, at, last, &page);
-         at = page.start + page.bytes) {
-        enum tsl_status status =
-            tsl_table_protect(&space->table, page.start, page.bytes, attributes, &gather);
-        TSL_ASSERT(status == TSL_OK);
-    }
-    tsl_gather_finish(&gather);
-}
 
 /* Pages that the change would charge for the first time. */
 static size_t pages_to_charge(const struct tsl_space *space, size_t start, size_t end)
@@ -63,6 +41,8 @@ static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t 
 static void protect_regions(struct space_operation *op, size_t start, size_t end, unsigned rights)
 {
     struct tsl_space *space = op->space;
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, &space->table);
     tsl_space_cut(op, start);
     tsl_space_cut(op, end);
     for (struct tsl_region *region = tsl_regions_from(&space->regions, start);
@@ -70,8 +50,9 @@ static void protect_regions(struct space_operation *op, size_t start, size_t end
         region->rights = rights;
         if ((rights & TSL_WRITE) && tsl_region_is_private(region))
             region->flags |= REGION_CHARGED;
-        tsl_space_restrict(space, region, region->start, tsl_region_end(region));
+        tsl_space_restrict(space, region, region->start, tsl_region_end(region), &gather);
     }
+    tsl_gather_finish(&gather);
     tsl_space_join(op, start, end + 1u);
 }
 

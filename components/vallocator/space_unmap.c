@@ -8,14 +8,6 @@
  */
 #include "space_internal.h"
 
-void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end)
-{
-    enum tsl_status status =
-        tsl_table_unmap(&space->table, tsl_space_address(start), (end - start) << TSL_PAGE_SHIFT,
-                        TSL_UNMAP_SPARSE, NULL);
-    TSL_ASSERT(status == TSL_OK); /* the range was checked, and there are no large pages to split */
-}
-
 void tsl_space_remove(struct space_operation *op, size_t start, size_t end)
 {
     struct tsl_space *space = op->space;

@@ -6,7 +6,7 @@
  * Needs:   page_table (next), region.h, slots.h.
  * Callers: tests, the monitor.
  *
- * Numbers V1 to V6 are in README.md.
+ * Numbers V1 to V7 are in README.md.
  */
 #include "space_internal.h"
 
@@ -70,6 +70,25 @@ static struct tsl_defect verify_entry(struct tsl_space *self, const struct tsl_m
     return TSL_NO_DEFECT;
 }
 
+/* V7: the frame counts the entry; who alone writes to a page is its owner. */
+static struct tsl_defect verify_frame(struct tsl_space *self, const struct tsl_mapping *entry)
+{
+    struct tsl_frame frame = tsl_frame_of(entry->target);
+    size_t page = entry->start >> TSL_PAGE_SHIFT;
+    tsl_slot slot = tsl_slots_get(&self->layer, page);
+    struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(self->vm->config.frames, frame);
+    if (frame.number == self->vm->zero.number || !descriptor ||
+        tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
+        return TSL_NO_DEFECT;
+    bool is_own = slot == tsl_vm_slot_of(frame) && entry->attributes & TSL_WRITE;
+    if (tsl_descriptor_maps(descriptor) == 0 ||
+        (is_own && (descriptor->as.page.owner != &self->layer ||
+                    descriptor->as.page.index != (uint32_t)page)))
+        return tsl_defect_at(COMPONENT, 7, entry->start,
+                             "a frame counts the entries that lead to it, and knows its owner");
+    return TSL_NO_DEFECT;
+}
+
 static struct tsl_defect verify_entries(struct tsl_space *self)
 {
     struct tsl_mapping entry;
@@ -77,8 +96,11 @@ static struct tsl_defect verify_entries(struct tsl_space *self)
     /* A kernel half that is shown is no space's. */
     tsl_vaddr last = self->table.shown ? self->vm->config.format->user_last : ~(tsl_vaddr)0;
     for (tsl_vaddr at = 0; !defect.rule && tsl_table_next(&self->table, at, last, &entry);
-         at = entry.start + entry.bytes)
+         at = entry.start + entry.bytes) {
         defect = verify_entry(self, &entry);
+        if (!defect.rule)
+            defect = verify_frame(self, &entry);
+    }
     return defect;
 }
 

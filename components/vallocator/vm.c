@@ -86,6 +86,7 @@ void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
     struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
     if (!tsl_descriptor_put(descriptor))
         return;
+    descriptor->as.page.owner = NULL;
     bool was_page = tsl_descriptor_change(descriptor, TSL_FRAME_PAGE, TSL_FRAME_FREE);
     TSL_ASSERT(was_page);
     (void)tsl_atomic_sub(&self->frames, 1);
@@ -97,6 +98,14 @@ bool tsl_vm_is_alone(const struct tsl_vm *self, struct tsl_frame frame)
 {
     const struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
     return tsl_descriptor_references(descriptor) == 1u + tsl_descriptor_pins(descriptor);
+}
+
+void tsl_vm_set_owner(const struct tsl_vm *self, struct tsl_frame frame, struct tsl_slots *slots,
+                      size_t page)
+{
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
+    descriptor->as.page.owner = slots;
+    descriptor->as.page.index = (uint32_t)page;
 }
 
 /* ---- Frames as a store of their own: slots of type frame. ---- */

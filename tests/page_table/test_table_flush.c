@@ -135,6 +135,55 @@ static void a_gather_frees_after_the_flush(void)
     for_each_format(gather_of);
 }
 
+/* Whoever wants the frames gets them after the flush; tables go back to the allocator. */
+struct handed {
+    struct tsl_frame expected;
+    tsl_vaddr va;
+    unsigned times;
+};
+
+static void hand_over(void *context, struct tsl_frame first, tsl_word pages)
+{
+    struct handed *handed = context;
+    CHECK_EQ(pages, 1);
+    CHECK_EQ(first.number, handed->expected.number);
+    CHECK_EQ(model_store(CPU(1), handed->va, "y", 1), MODEL_NOT_PRESENT);
+    handed->times++;
+}
+
+static void hand_over_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    struct tsl_gather gather;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    struct handed handed = {tsl_frame_of(world_frame(&world, 0)), va, 0};
+    tsl_word free_frames = tsl_frames_free_count(world.frames);
+    CHECK_STATUS(tsl_table_map(&world.table, va, tsl_frame_address(handed.expected), 4096, RW),
+                 TSL_OK);
+    CHECK_EQ(model_store(CPU(1), va, "x", 1), MODEL_OK);
+    tsl_gather_init(&gather, &world.table);
+    gather.release = hand_over;
+    gather.context = &handed;
+    /* The whole table's range: it is empty then, and goes too. */
+    tsl_vaddr table = va & ~(tsl_table_format_page_bytes(format, 1) - 1u);
+    CHECK_STATUS(tsl_table_unmap(&world.table, table, tsl_table_format_page_bytes(format, 1),
+                                 TSL_UNMAP_FREE | TSL_UNMAP_SPARSE, &gather),
+                 TSL_OK);
+    CHECK_EQ(handed.times, 0);
+    tsl_gather_finish(&gather);
+    CHECK_EQ(handed.times, 1);
+    CHECK(!tsl_frames_is_free(world.frames, handed.expected));
+    CHECK_EQ(tsl_frames_free_count(world.frames), free_frames);
+    CHECK_STATUS(tsl_frames_free(world.frames, handed.expected, 0), TSL_OK);
+    world_close(&world);
+}
+
+static void a_gather_hands_frames_over(void)
+{
+    for_each_format(hand_over_of);
+}
+
 /*
  * CPU 0 has made a page read-only but not flushed yet; CPU 1 asks for the same, finds nothing to
  * change, and must not return before CPU 2 has lost its writable translation.
@@ -358,9 +407,9 @@ static void random_accesses_find_nothing_stale(void)
 }
 
 TAP_SUITE(table_flush, TAP_TEST(every_cpu_sees_each_change), TAP_TEST(global_pages_are_flushed_too),
-          TAP_TEST(a_gather_frees_after_the_flush), TAP_TEST(an_open_gather_of_another_is_flushed),
-          TAP_TEST(a_full_gather_flushes_early), TAP_TEST(no_walk_through_a_freed_table),
-          TAP_TEST(a_split_leaves_no_large_translation),
+          TAP_TEST(a_gather_frees_after_the_flush), TAP_TEST(a_gather_hands_frames_over),
+          TAP_TEST(an_open_gather_of_another_is_flushed), TAP_TEST(a_full_gather_flushes_early),
+          TAP_TEST(no_walk_through_a_freed_table), TAP_TEST(a_split_leaves_no_large_translation),
           TAP_TEST(a_table_behind_a_full_gather_is_flushed),
           TAP_TEST(only_cpus_that_run_the_table_are_asked),
           TAP_TEST(random_accesses_find_nothing_stale));

@@ -328,6 +328,8 @@ static void random_operations_agree(void)
         struct tsl_defect defect = tsl_space_verify(model.space[which]);
         CHECK_SOUND(defect);
         same = same && defect.rule == 0;
+        if (i % 16 == 0)
+            world_check_maps(model.space, SPACES);
         if (i % 64 == 0)
             for (unsigned page = 0; page < PAGES; page++)
                 check_byte(&rng, rng_below(&rng, SPACES), page);

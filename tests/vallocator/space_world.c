@@ -11,6 +11,8 @@
 #include "host_port.h"
 #include "machine.h"
 
+#include <string.h>
+
 #include <host/model_cpu.h>
 #include <tesela/port.h>
 
@@ -156,6 +158,24 @@ struct world_usage world_usage(void)
     tsl_vm_stats(world.vm, &stats);
     return (struct world_usage){tsl_frames_free_count(world.frames), stats.frames,
                                 stats.committed_pages};
+}
+
+void world_check_maps(struct tsl_space *const *spaces, size_t count)
+{
+    static uint32_t entries[WORLD_RAM / TSL_PAGE_BYTES];
+    struct tsl_mapping entry;
+    memset(entries, 0, sizeof(entries));
+    for (size_t i = 0; i < count; i++)
+        for (tsl_vaddr at = 0;
+             spaces[i] && tsl_table_next(tsl_space_table(spaces[i]), at, ~(tsl_vaddr)0, &entry);
+             at = entry.start + entry.bytes)
+            entries[entry.target / TSL_PAGE_BYTES]++;
+    for (tsl_word number = 0; number < TSL_COUNT_OF(entries); number++) {
+        struct tsl_frame_descriptor *descriptor =
+            tsl_descriptor_of(world.frames, (struct tsl_frame){number});
+        if (descriptor && tsl_descriptor_state(descriptor) == TSL_FRAME_PAGE)
+            CHECK_EQ(tsl_descriptor_maps(descriptor), entries[number]);
+    }
 }
 
 void world_leave_frames(tsl_word left)

@@ -59,6 +59,10 @@ struct world_usage {
 };
 struct world_usage world_usage(void);
 
+/* Every frame's map count is the number of entries that lead there in these spaces, which are all
+ * that there are. */
+void world_check_maps(struct tsl_space *const *spaces, size_t count);
+
 /* A number that changes with the regions, private slots, commitments and counts of a space. */
 uint64_t world_image(struct tsl_space *space);
 

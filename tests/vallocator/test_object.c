@@ -298,6 +298,12 @@ static void rules_are_checked(void)
     tsl_descriptor_get(descriptor); /* somebody else has it, and it is still writable */
     CHECK_BROKEN(tsl_space_verify(space), 5);
     CHECK(!tsl_descriptor_put(descriptor));
+    CHECK(!tsl_descriptor_unmap(descriptor) || tsl_descriptor_maps(descriptor) == 0);
+    CHECK_BROKEN(tsl_space_verify(space), 7);
+    CHECK(tsl_descriptor_map(descriptor));
+    descriptor->as.page.index++;
+    CHECK_BROKEN(tsl_space_verify(space), 7);
+    descriptor->as.page.index--;
     space->committed++;
     CHECK_BROKEN(tsl_space_verify(space), 6);
     space->committed--;

@@ -25,11 +25,16 @@ struct tsl_gather_run {
     struct tsl_frame first;
     tsl_word pages;
     bool block; /* allocated as one, a power of two of pages; else so many single frames */
+    bool table; /* tables of the page table itself */
 };
 
-/* In the caller's storage (the stack). All members are private. */
+/* In the caller's storage (the stack). All members are private but release and context: set after
+ * init, they get the frames that were mapped instead of the allocator. Called after the flush, a run at a time;
+ * the table's lock may be held. */
 struct tsl_gather {
     struct tsl_table *table;
+    void (*release)(void *context, struct tsl_frame first, tsl_word pages);
+    void *context;
     struct tsl_flush flush;
     bool open; /* counted in the table's open_gathers */
     unsigned count;

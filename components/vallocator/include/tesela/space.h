@@ -188,7 +188,7 @@ bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_in
 
 void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
 
-/* Checks the rules V1 to V6 of the README. Reads only. Before: nobody changes the space, its
+/* Checks the rules V1 to V7 of the README. Reads only. Before: nobody changes the space, its
  * objects or copies. Cost: O(regions + pages). */
 struct tsl_defect tsl_space_verify(struct tsl_space *self);
 

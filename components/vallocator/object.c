@@ -57,7 +57,7 @@ enum tsl_status tsl_object_create(struct tsl_vm *vm, const struct tsl_object_con
     if (!config->maximum && config->kind != TSL_OBJECT_DEVICE)
         self->config.maximum |= TSL_EXEC;
     if (config->kind == TSL_OBJECT_MEMORY)
-        status = tsl_vm_charge(vm, NULL, self->pages);
+        status = tsl_vm_charge(vm, NULL, self->pages, 0);
     if (status != TSL_OK) {
         enum tsl_status freed = tsl_heap_free(vm->config.heap, self);
         TSL_ASSERT(freed == TSL_OK);

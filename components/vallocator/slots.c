@@ -34,7 +34,7 @@ static size_t span_first(size_t page, unsigned level)
     return page & ~(((size_t)1 << (TSL_SLOT_NODE_BITS * (level + 1u))) - 1u);
 }
 
-static unsigned height_for(size_t page)
+unsigned tsl_slot_height_for(size_t page)
 {
     unsigned height = 1;
     while (span_last(0, height - 1u) < page)
@@ -192,7 +192,7 @@ void tsl_slots_destroy(struct tsl_slots *self)
 
 void tsl_slots_need(const struct tsl_slots *self, size_t page, struct tsl_slot_need *need)
 {
-    unsigned height = height_for(page);
+    unsigned height = tsl_slot_height_for(page);
     if (self->height < height) {
         /* New roots above the old one, and a path of its own from the topmost down. */
         need->inners += height - 1u + (self->root ? height - self->height - 1u : 0);
@@ -249,7 +249,7 @@ tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_reserve *reserve,
                        tsl_slot slot)
 {
     TSL_ASSERT(slot != 0);
-    grow(self, reserve, height_for(page));
+    grow(self, reserve, tsl_slot_height_for(page));
     struct tsl_slot_node **link = &self->root;
     struct tsl_slot_node *parent = NULL;
     for (unsigned level = self->height - 1u;; level--) {

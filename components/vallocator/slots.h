@@ -94,6 +94,15 @@ void tsl_slots_clear_need(const struct tsl_slots *self, size_t first, size_t las
 void tsl_slots_clear(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t first,
                      size_t last);
 
+/* Adds to `need` the nodes that tsl_slots_move may take. */
+void tsl_slots_move_need(const struct tsl_slots *self, size_t first, size_t last, size_t to,
+                         struct tsl_slot_need *need);
+
+/* Moves the slots first .. last, with what they name, to the pages from `to` on. Before: as set; the
+ * slots there are empty, and the two runs do not overlap. Cost: O(slots in use). */
+void tsl_slots_move(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t first,
+                    size_t last, size_t to);
+
 /* Takes a slot out without freeing what it named; the caller takes over the reference. The slot is
  * there, and its path is exclusive. */
 TSL_MUST_CHECK tsl_slot tsl_slots_take(struct tsl_slots *self, size_t page);

@@ -4,7 +4,7 @@
  *
  * Owns:    struct tsl_slot_node.
  * Needs:   slots.h.
- * Callers: slots.c, slots_reserve.c, slots_verify.c, tests/vallocator.
+ * Callers: slots.c, slots_move.c, slots_reserve.c, slots_verify.c, tests/vallocator.
  */
 #ifndef TESELA_SLOTS_INTERNAL_H
 #define TESELA_SLOTS_INTERNAL_H
@@ -24,6 +24,9 @@ struct tsl_slot_node {
 
 /* The index of the page's entry in its node of `level`. */
 unsigned tsl_slot_index(size_t page, unsigned level);
+
+/* The levels that a tree with this page has. */
+unsigned tsl_slot_height_for(size_t page);
 
 /* An empty node with one reference. Before: the reserve has one. */
 struct tsl_slot_node *tsl_slot_reserve_take(struct tsl_slot_reserve *self, bool is_leaf);

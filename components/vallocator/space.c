@@ -59,16 +59,11 @@ enum tsl_status tsl_space_destroy(struct tsl_space *self)
     /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
     tsl_space_unhook(self, self->regions.first, self->regions.end);
     tsl_slots_destroy(&self->layer);
-    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));) {
-        struct tsl_region *region = tsl_region_of(node);
-        if (region->flags & REGION_CHARGED)
-            tsl_vm_uncharge(vm, self, region->pages);
-        tsl_regions_remove(&self->regions, region);
-        tsl_space_bury(&op, region);
-    }
+    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));)
+        tsl_space_take_out(&op, tsl_region_of(node));
     tsl_space_unlock(&op);
     tsl_space_end(&op);
-    TSL_ASSERT(self->committed == 0);
+    TSL_ASSERT(self->committed == 0 && self->locked == 0);
     enum tsl_status status = tsl_table_fini(&self->table);
     TSL_ASSERT(status == TSL_OK);
     status = tsl_heap_free(vm->config.heap, self);
@@ -134,6 +129,17 @@ void tsl_space_bury(struct space_operation *op, struct tsl_region *region)
     push(&op->dead, region);
 }
 
+void tsl_space_take_out(struct space_operation *op, struct tsl_region *region)
+{
+    struct tsl_space *space = op->space;
+    if (region->flags & REGION_CHARGED)
+        tsl_vm_uncharge(space->vm, space, region->pages);
+    if (region->flags & TSL_SPACE_LOCKED)
+        space->locked -= region->pages;
+    tsl_regions_remove(&space->regions, region);
+    tsl_space_bury(op, region);
+}
+
 void tsl_space_end(struct space_operation *op)
 {
     while (op->spares > 0)
@@ -175,6 +181,21 @@ size_t tsl_space_cuts(const struct tsl_space *space, size_t start, size_t end)
     const struct tsl_region *first = tsl_regions_from(&space->regions, start);
     const struct tsl_region *last = tsl_regions_from(&space->regions, end);
     return (size_t)(first && first->start < start) + (last && last->start < end);
+}
+
+struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size_t end)
+{
+    struct space_sum sum = {0};
+    for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
+         region && region->start < end; region = tsl_regions_next(region)) {
+        size_t first = region->start > start ? region->start : start;
+        size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
+        sum.regions++;
+        sum.pages += last - first;
+        sum.charged += region->flags & REGION_CHARGED ? last - first : 0;
+        sum.locked += region->flags & TSL_SPACE_LOCKED ? last - first : 0;
+    }
+    return sum;
 }
 
 void tsl_space_cut(struct space_operation *op, size_t page)
@@ -245,33 +266,4 @@ unsigned tsl_space_attributes(const struct tsl_region *region)
     if (region->object && region->object->config.kind == TSL_OBJECT_DEVICE)
         attributes |= region->object->config.cache;
     return attributes;
-}
-
-/* ---- Questions. ---- */
-
-bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_info *out)
-{
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    const struct tsl_region *region = tsl_regions_from(&self->regions, from >> TSL_PAGE_SHIFT);
-    if (region)
-        *out = (struct tsl_region_info){.start = tsl_space_address(region->start),
-                                        .bytes = region->pages << TSL_PAGE_SHIFT,
-                                        .rights = region->rights,
-                                        .maximum = region->maximum,
-                                        .flags = region->flags & REGION_SHOWN_FLAGS,
-                                        .object = region->object,
-                                        .object_page = region->object_page};
-    tsl_lock_release(&self->lock, pin);
-    return region != NULL;
-}
-
-void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out)
-{
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    *out = self->counted;
-    out->regions = self->regions.tree.count;
-    out->pages = self->regions.pages;
-    out->committed = self->committed;
-    tsl_lock_release(&self->lock, pin);
-    out->refusals = tsl_refusals_total(&self->refusals);
 }

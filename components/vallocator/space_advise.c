@@ -2,9 +2,9 @@
  *
  * space_advise.c: what a program says about its future.
  *
- * Owns:    tsl_space_advise.
+ * Owns:    tsl_space_advise; marks that regions carry.
  * Needs:   space.c, space_unmap.c.
- * Callers: the kernel.
+ * Callers: the kernel; space_locked.c (tsl_space_mark).
  */
 #include "space_internal.h"
 
@@ -20,6 +20,8 @@ static enum tsl_status forget(struct tsl_space *self, size_t start, size_t end)
         struct tsl_slot_need need = {0};
         if (!tsl_regions_cover(&self->regions, start, end))
             status = TSL_NOT_FOUND;
+        else if (tsl_space_sum(self, start, end).locked)
+            status = TSL_DENIED;
         tsl_slots_clear_need(&self->layer, start, end - 1u, &need);
         if (status == TSL_OK)
             status = tsl_space_reserve(&op, &need, &again);
@@ -33,25 +35,33 @@ static enum tsl_status forget(struct tsl_space *self, size_t start, size_t end)
     return status;
 }
 
-static enum tsl_status mark_copy(struct tsl_space *self, size_t start, size_t end, bool leave_out)
+static enum tsl_status check_mark(struct tsl_space *self, size_t start, size_t end, bool locks)
+{
+    size_t regions = self->regions.tree.count + tsl_space_cuts(self, start, end);
+    if (!tsl_regions_cover(&self->regions, start, end))
+        return TSL_NOT_FOUND;
+    if (self->limits.regions && regions > self->limits.regions)
+        return TSL_LIMIT;
+    return locks ? tsl_space_check_lockable(self, start, end) : TSL_OK;
+}
+
+enum tsl_status tsl_space_mark(struct tsl_space *self, size_t start, size_t end, unsigned flag,
+                               bool is_set)
 {
     struct space_operation op;
     enum tsl_status status = tsl_space_begin(&op, self, 2);
     if (status != TSL_OK)
         return status;
     tsl_space_lock(&op);
-    size_t regions = self->regions.tree.count + tsl_space_cuts(self, start, end);
-    if (!tsl_regions_cover(&self->regions, start, end))
-        status = TSL_NOT_FOUND;
-    else if (self->limits.regions && regions > self->limits.regions)
-        status = TSL_LIMIT;
+    status = check_mark(self, start, end, flag == TSL_SPACE_LOCKED && is_set);
     if (status == TSL_OK) {
         tsl_space_cut(&op, start);
         tsl_space_cut(&op, end);
+        if (flag == TSL_SPACE_LOCKED)
+            self->locked += (is_set ? end - start : 0) - tsl_space_sum(self, start, end).locked;
         for (struct tsl_region *region = tsl_regions_from(&self->regions, start);
              region && region->start < end; region = tsl_regions_next(region))
-            region->flags =
-                (region->flags & ~TSL_SPACE_NO_COPY) | (leave_out ? TSL_SPACE_NO_COPY : 0);
+            region->flags = (region->flags & ~flag) | (is_set ? flag : 0);
         tsl_space_join(&op, start, end + 1u);
     }
     tsl_space_unlock(&op);
@@ -71,7 +81,7 @@ enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vaddr start, size_t
     if (advice == TSL_ADVISE_DONT_NEED)
         status = forget(self, first, end);
     else if (advice == TSL_ADVISE_NO_COPY || advice == TSL_ADVISE_COPY)
-        status = mark_copy(self, first, end, advice == TSL_ADVISE_NO_COPY);
+        status = tsl_space_mark(self, first, end, TSL_SPACE_NO_COPY, advice == TSL_ADVISE_NO_COPY);
     else
         status = TSL_INVALID;
     if (status == TSL_OK || status == TSL_NO_MEMORY)

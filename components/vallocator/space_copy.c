@@ -12,6 +12,19 @@
  */
 #include "space_internal.h"
 
+/* Regions that differed only in what the copy does not take over. */
+static void join_all(struct space_operation *op, struct tsl_space *copy)
+{
+    struct tsl_region *region = tsl_regions_from(&copy->regions, copy->regions.first);
+    while (region) {
+        struct tsl_region *gone = tsl_regions_merge(&copy->regions, region);
+        if (gone)
+            tsl_space_bury(op, gone);
+        else
+            region = tsl_regions_next(region);
+    }
+}
+
 /* Under the lock of the space that is copied. The copy is nobody else's yet. */
 static void copy_regions(struct space_operation *op, struct tsl_space *copy)
 {
@@ -25,11 +38,14 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy)
             tsl_space_restrict(self, region, region->start, tsl_region_end(region), &gather);
         struct tsl_region *twin = tsl_space_take_region(op);
         *twin = *region;
+        twin->flags &= ~TSL_SPACE_LOCKED; /* nobody has asked for that in the copy */
         if (twin->object)
             tsl_object_get(twin->object);
         tsl_regions_insert(&copy->regions, twin);
     }
     tsl_gather_finish(&gather);
+    if (self->locked > 0)
+        join_all(op, copy);
     tsl_slots_clone(&self->layer, &copy->layer);
     copy->committed = self->committed;
     copy->limits = self->limits;
@@ -121,7 +137,7 @@ enum tsl_status tsl_space_copy(struct tsl_space *self, struct tsl_space **out)
         return status;
     status = begin(&op, self, &pinned);
     if (status == TSL_OK) {
-        status = tsl_vm_charge(self->vm, NULL, self->committed);
+        status = tsl_vm_charge(self->vm, NULL, self->committed, 0);
         if (status == TSL_OK) {
             copy_regions(&op, copy);
             tsl_space_copy_pinned(&op, copy, pinned.fresh);

@@ -88,6 +88,15 @@ enum tsl_status tsl_space_show(struct tsl_space *space, const struct tsl_region 
     return show(space, page, tsl_frame_address(frame), attributes, counted(space->vm, frame));
 }
 
+enum tsl_status tsl_space_show_private(struct tsl_space *space, const struct tsl_region *region,
+                                       size_t page, struct tsl_frame frame)
+{
+    bool alone = tsl_slots_is_exclusive(&space->layer, page) && tsl_vm_is_alone(space->vm, frame);
+    if (alone) /* it may have come from another page, or from a space that has shared it */
+        tsl_vm_set_owner(space->vm, frame, &space->layer, page);
+    return tsl_space_show(space, region, page, frame, alone);
+}
+
 enum tsl_status tsl_space_show_device(struct tsl_space *space, const struct tsl_region *region,
                                       size_t page)
 {

@@ -107,10 +107,8 @@ static enum tsl_status private_slot(struct fault *fault, tsl_slot slot)
             tsl_slots_is_exclusive(&space->layer, fault->page) && tsl_vm_is_alone(space->vm, frame);
         if (!alone && fault->access & TSL_WRITE)
             return private_copy(fault, frame);
-        if (alone) /* it may have come from a space that has shared it with this one */
-            tsl_vm_set_owner(space->vm, frame, &space->layer, fault->page);
         space->counted.reused += alone && fault->access & TSL_WRITE;
-        return show_frame(fault, frame, alone);
+        return tsl_space_show_private(space, fault->region, fault->page, frame);
     }
     if (!has_fresh(fault, &space->layer, fault->page))
         return TSL_BUSY;
@@ -183,23 +181,29 @@ static enum tsl_status object_fault(struct fault *fault)
 
 /* ---- Stacks. ---- */
 
+static bool has_room(size_t limit, size_t used, size_t more)
+{
+    return !limit || (used <= limit && more <= limit - used);
+}
+
 /* The stack that may grow down to the page; `more` pages are charged for that. Its gap stays. */
 static struct tsl_region *stack_above(struct fault *fault, size_t *more, enum tsl_status *status)
 {
     struct tsl_space *space = fault->space;
     struct tsl_region *region = tsl_regions_from(&space->regions, fault->page);
-    size_t limit = space->limits.pages;
+    const struct tsl_space_limits *limits = &space->limits;
     *status = TSL_NOT_FOUND;
     if (!region || !region->most_pages)
         return NULL;
     *more = region->start - fault->page;
     *status = TSL_LIMIT;
     if (*more > region->gap_below || region->pages + *more > region->most_pages ||
-        (limit && (space->regions.pages > limit || *more > limit - space->regions.pages)))
+        !has_room(limits->pages, space->regions.pages, *more) ||
+        (region->flags & TSL_SPACE_LOCKED && !has_room(limits->locked, space->locked, *more)))
         return NULL;
     *status = TSL_OK;
     if (region->flags & REGION_CHARGED)
-        *status = tsl_vm_charge(space->vm, space, *more);
+        *status = tsl_vm_charge(space->vm, space, *more, 0);
     return *status == TSL_OK ? region : NULL;
 }
 
@@ -208,10 +212,12 @@ static void finish_growth(struct fault *fault, size_t more, bool success)
 {
     struct tsl_space *space = fault->space;
     struct tsl_region *region = fault->region;
-    if (success)
+    if (success) {
         tsl_regions_resize(&space->regions, region, fault->page, tsl_region_end(region));
-    else if (region->flags & REGION_CHARGED)
+        space->locked += region->flags & TSL_SPACE_LOCKED ? more : 0;
+    } else if (region->flags & REGION_CHARGED) {
         tsl_vm_uncharge(space->vm, space, more);
+    }
 }
 
 /* ---- The fault. ---- */

@@ -22,16 +22,18 @@
 #include "slots.h"
 
 /* Flags of a region beside the TSL_SPACE_... that stay with it. */
-#define REGION_CHARGED     (1u << 16) /* its pages are promised, now or because they once were */
-#define REGION_SHOWN_FLAGS (TSL_SPACE_SHARED | TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY)
-#define SPACE_RIGHTS       (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX)
-#define SPACE_STACK_GAP    (TSL_SPACE_STACK_GAP_BYTES / TSL_PAGE_BYTES)
+#define REGION_CHARGED (1u << 16) /* its pages are promised, now or because they once were */
+#define REGION_SHOWN_FLAGS                                                                         \
+    (TSL_SPACE_SHARED | TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY | TSL_SPACE_LOCKED)
+#define SPACE_RIGHTS    (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX)
+#define SPACE_STACK_GAP (TSL_SPACE_STACK_GAP_BYTES / TSL_PAGE_BYTES)
 
 struct tsl_vm {
     struct tsl_vm_config config;
     struct tsl_store stores[TSL_SLOT_TYPES];
     struct tsl_frame zero; /* the page of zeros, never counted, never writable */
     tsl_word committed;    /* pages */
+    tsl_word commit_limit; /* pages, 0: none */
     tsl_word frames;       /* in slots, or on their way into one */
     tsl_word spaces;
     tsl_word objects;
@@ -54,6 +56,7 @@ struct tsl_space {
     struct tsl_slots layer; /* private pages, by page number */
     struct tsl_space_limits limits;
     size_t committed;               /* pages charged to this space */
+    size_t locked;                  /* pages of locked regions */
     size_t pins;                    /* taken through this space and not undone */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
@@ -71,9 +74,10 @@ struct space_operation {
 
 /* ---- vm.c ---- */
 
-/* Promises `pages` more, in the vm and, unless NULL, in the space. Errors: TSL_LIMIT. */
+/* Promises `pages` more, in the vm and, unless NULL, in the space. The caller takes back `returned`
+ * of what is promised before it lets go of the lock: that counts already. Errors: TSL_LIMIT. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_charge(struct tsl_vm *vm, struct tsl_space *space,
-                                             size_t pages);
+                                             size_t pages, size_t returned);
 void tsl_vm_uncharge(struct tsl_vm *vm, struct tsl_space *space, size_t pages);
 
 /* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
@@ -126,10 +130,20 @@ TSL_MUST_CHECK enum tsl_status tsl_space_reserve(struct space_operation *op,
 struct tsl_region *tsl_space_take_region(struct space_operation *op);
 /* The region has left the set: it is freed, with its reference, when the lock is no longer held. */
 void tsl_space_bury(struct space_operation *op, struct tsl_region *region);
+/* Takes a region, whose entries and slots are gone, out of the set and all sums, and buries it. */
+void tsl_space_take_out(struct space_operation *op, struct tsl_region *region);
 /* Makes `page` a border between regions. Takes a spare region if it is inside of one. */
 void tsl_space_cut(struct space_operation *op, size_t page);
 /* How many borders are missing: what cut would take. */
 size_t tsl_space_cuts(const struct tsl_space *space, size_t start, size_t end);
+/* What lies in start .. end - 1: regions, also those that stick out, and pages. */
+struct space_sum {
+    size_t regions;
+    size_t pages;
+    size_t charged;
+    size_t locked;
+};
+struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size_t end);
 /* Merges what can be merged from the region before `start` to the one at `end`. */
 void tsl_space_join(struct space_operation *op, size_t start, size_t end);
 
@@ -153,6 +167,27 @@ static inline bool tsl_region_is_private(const struct tsl_region *region)
 
 /* Attributes of a table entry for this region. */
 unsigned tsl_space_attributes(const struct tsl_region *region);
+
+/* ---- space_map.c ---- */
+
+/*
+ * Whether a region of this start, length and guards can be put in, in the place of those that lie in
+ * its run (if `replace`). Errors: as map with FIXED.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_check_place(const struct tsl_space *space,
+                                                     const struct tsl_region *region, bool replace);
+
+/* ---- space_advise.c, space_locked.c ---- */
+
+/*
+ * Sets or takes away one flag of the regions of a range; NO_COPY and LOCKED. No lock held.
+ * Errors: TSL_NOT_FOUND, TSL_LIMIT, TSL_NO_MEMORY; LOCKED also TSL_BUSY (a page is not there).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_mark(struct tsl_space *self, size_t start, size_t end,
+                                              unsigned flag, bool is_set);
+/* Whether the range may be marked as locked now. Lock held. */
+TSL_MUST_CHECK enum tsl_status tsl_space_check_lockable(struct tsl_space *self, size_t start,
+                                                        size_t end);
 
 /* ---- space_unmap.c ---- */
 
@@ -179,6 +214,10 @@ void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region
 TSL_MUST_CHECK enum tsl_status tsl_space_show(struct tsl_space *space,
                                               const struct tsl_region *region, size_t page,
                                               struct tsl_frame frame, bool may_write);
+/* The same with a frame of the private layer: for writing, if the page is this space's alone. */
+TSL_MUST_CHECK enum tsl_status tsl_space_show_private(struct tsl_space *space,
+                                                      const struct tsl_region *region, size_t page,
+                                                      struct tsl_frame frame);
 /* The same with what a device's region shows at the page. */
 TSL_MUST_CHECK enum tsl_status tsl_space_show_device(struct tsl_space *space,
                                                      const struct tsl_region *region, size_t page);

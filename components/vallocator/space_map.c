@@ -92,8 +92,8 @@ static enum tsl_status find_place(const struct tsl_space *space,
 
 /* Whether the span at region->start is free but for regions that lie in the run, or are cut by it:
  * those are replaced. Guards of what stays are not. */
-static enum tsl_status check_fixed(const struct tsl_space *space, const struct tsl_region *region,
-                                   bool replace)
+enum tsl_status tsl_space_check_place(const struct tsl_space *space,
+                                      const struct tsl_region *region, bool replace)
 {
     const struct tsl_regions *regions = &space->regions;
     size_t start = tsl_region_span_start(region), end = tsl_region_span_end(region);
@@ -123,18 +123,13 @@ static enum tsl_status check_fixed(const struct tsl_space *space, const struct t
 static enum tsl_status check_limits(const struct tsl_space *space, const struct tsl_region *region)
 {
     const struct tsl_space_limits *limits = &space->limits;
-    size_t start = region->start, end = tsl_region_end(region), replaced = 0, gone = 0;
-    for (const struct tsl_region *old = tsl_regions_from(&space->regions, start);
-         old && old->start < end; old = tsl_regions_next(old)) {
-        size_t first = old->start > start ? old->start : start;
-        size_t last = tsl_region_end(old) < end ? tsl_region_end(old) : end;
-        replaced += last - first;
-        gone++;
-    }
-    size_t regions = space->regions.tree.count + tsl_space_cuts(space, start, end) - gone + 1u;
+    size_t start = region->start, end = tsl_region_end(region);
+    struct space_sum gone = tsl_space_sum(space, start, end);
+    size_t regions =
+        space->regions.tree.count + tsl_space_cuts(space, start, end) - gone.regions + 1u;
     if (limits->regions && regions > limits->regions)
         return TSL_LIMIT;
-    size_t kept = space->regions.pages - replaced;
+    size_t kept = space->regions.pages - gone.pages;
     if (limits->pages && (kept > limits->pages || region->pages > limits->pages - kept))
         return TSL_LIMIT;
     return TSL_OK;
@@ -145,7 +140,7 @@ static enum tsl_status plan(struct space_operation *op, const struct tsl_map_req
 {
     enum tsl_status status;
     if (request->flags & TSL_SPACE_FIXED)
-        status = check_fixed(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
+        status = tsl_space_check_place(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
     else
         status = find_place(op->space, request, region);
     if (status == TSL_OK)
@@ -188,7 +183,8 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
             status = tsl_space_reserve(&op, &need, &again);
     }
     if (status == TSL_OK && region->flags & REGION_CHARGED)
-        status = tsl_vm_charge(self->vm, self, region->pages);
+        status = tsl_vm_charge(self->vm, self, region->pages,
+                               tsl_space_sum(self, region->start, tsl_region_end(region)).charged);
     if (status == TSL_OK) {
         *out = tsl_space_address(region->start);
         put_in(&op, region);

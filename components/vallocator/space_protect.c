@@ -72,7 +72,7 @@ enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_
         tsl_space_lock(&op);
         status = plan(self, first, end, rights);
         if (status == TSL_OK && (rights & TSL_WRITE))
-            status = tsl_vm_charge(self->vm, self, pages_to_charge(self, first, end));
+            status = tsl_vm_charge(self->vm, self, pages_to_charge(self, first, end), 0);
         if (status == TSL_OK)
             protect_regions(&op, first, end, rights);
         tsl_space_unlock(&op);

@@ -14,12 +14,8 @@ void tsl_space_remove(struct space_operation *op, size_t start, size_t end)
     tsl_space_unhook(space, start, end);
     tsl_slots_clear(&space->layer, &op->reserve, start, end - 1u);
     struct tsl_region *region;
-    while ((region = tsl_regions_from(&space->regions, start)) && region->start < end) {
-        if (region->flags & REGION_CHARGED)
-            tsl_vm_uncharge(space->vm, space, region->pages);
-        tsl_regions_remove(&space->regions, region);
-        tsl_space_bury(op, region);
-    }
+    while ((region = tsl_regions_from(&space->regions, start)) && region->start < end)
+        tsl_space_take_out(op, region);
 }
 
 static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t end)

@@ -6,7 +6,7 @@
  * Needs:   page_table (next), region.h, slots.h.
  * Callers: tests, the monitor.
  *
- * Numbers V1 to V7 are in README.md.
+ * Numbers V1 to V8 are in README.md.
  */
 #include "space_internal.h"
 
@@ -104,10 +104,10 @@ static struct tsl_defect verify_entries(struct tsl_space *self)
     return defect;
 }
 
-/* V6: what is charged is what the regions say, and no region has a right above its maximum. */
+/* V6, V8: what is charged is what the regions say, and no region has a right above its maximum. */
 static struct tsl_defect verify_charges(const struct tsl_space *self)
 {
-    size_t charged = 0;
+    size_t charged = 0, locked = 0;
     for (const struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node;
          node = tsl_tree_next(node)) {
         const struct tsl_region *region = tsl_region_of(node);
@@ -118,7 +118,11 @@ static struct tsl_defect verify_charges(const struct tsl_space *self)
                                  "charged");
         if (region->flags & REGION_CHARGED)
             charged += region->pages;
+        if (region->flags & TSL_SPACE_LOCKED)
+            locked += region->pages;
     }
+    if (locked != self->locked)
+        return tsl_defect_at(COMPONENT, 8, locked, "as many pages are locked as regions say");
     if (charged != self->committed || charged > tsl_atomic_load(&self->vm->committed))
         return tsl_defect_at(COMPONENT, 6, charged,
                              "as many pages are charged as charged regions have");

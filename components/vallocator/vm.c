@@ -145,16 +145,26 @@ enum tsl_status tsl_vm_register_store(struct tsl_vm *self, enum tsl_slot_type ty
 
 /* ---- Commitments. ---- */
 
-enum tsl_status tsl_vm_charge(struct tsl_vm *self, struct tsl_space *space, size_t pages)
+/* Whether `pages` more fit below the limit, once `returned` are given back. 0: no limit but that of
+ * the counter. */
+static bool fits(tsl_word limit, tsl_word committed, size_t pages, size_t returned)
 {
-    size_t limit = self->config.commit_limit_pages;
-    if (space && space->limits.committed &&
-        (space->committed > space->limits.committed ||
-         pages > space->limits.committed - space->committed))
+    if (pages > ~(tsl_word)0 - committed)
+        return false;
+    if (!limit || pages <= returned)
+        return true;
+    tsl_word others = committed - returned;
+    return others <= limit && pages <= limit - others;
+}
+
+enum tsl_status tsl_vm_charge(struct tsl_vm *self, struct tsl_space *space, size_t pages,
+                              size_t returned)
+{
+    if (space && !fits(space->limits.committed, space->committed, pages, returned))
         return TSL_LIMIT;
     tsl_word committed = tsl_atomic_load(&self->committed);
     do {
-        if (limit && (committed > limit || pages > limit - committed))
+        if (!fits(tsl_atomic_load(&self->commit_limit), committed, pages, returned))
             return TSL_LIMIT;
     } while (!tsl_atomic_compare_exchange(&self->committed, &committed, committed + pages));
     if (space)
@@ -189,6 +199,7 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
     if (!self)
         return TSL_NO_MEMORY;
     self->config = *config;
+    self->commit_limit = config->commit_limit_pages;
     enum tsl_status status =
         tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
     if (status != TSL_OK) {
@@ -217,10 +228,16 @@ enum tsl_status tsl_vm_destroy(struct tsl_vm *self)
     return TSL_OK;
 }
 
+void tsl_vm_set_commit_limit(struct tsl_vm *self, size_t pages)
+{
+    tsl_atomic_store(&self->commit_limit, pages);
+}
+
 void tsl_vm_stats(const struct tsl_vm *self, struct tsl_vm_stats *out)
 {
     *out = (struct tsl_vm_stats){.spaces = tsl_atomic_load(&self->spaces),
                                  .objects = tsl_atomic_load(&self->objects),
                                  .committed_pages = tsl_atomic_load(&self->committed),
+                                 .commit_limit_pages = tsl_atomic_load(&self->commit_limit),
                                  .frames = tsl_atomic_load(&self->frames)};
 }

@@ -289,7 +289,72 @@ static void rules_are_checked(void)
     finish();
 }
 
+/* ---- Moving. ---- */
+
+enum { MOVED = 40 };
+
+static size_t random_place(struct rng *rng)
+{
+    static const size_t near[] = {0, 64, 4096, 262144, (size_t)1 << 18, LAST_PAGE / 2, 12345};
+    return near[rng_below(rng, TSL_COUNT_OF(near))] + rng_below(rng, 200);
+}
+
+static void put_slots(unsigned which, size_t first, size_t width, size_t *page, tsl_slot *slot,
+                      struct rng *rng)
+{
+    for (unsigned i = 0; i < MOVED; i++) {
+        page[i] = first + rng_below(rng, (uint32_t)width);
+        slot[i] = tsl_slots_get(&tree[which], page[i]);
+        if (slot[i])
+            continue;
+        slot[i] = make_slot();
+        struct tsl_slot_need need = {0};
+        tsl_slots_need(&tree[which], page[i], &need);
+        CHECK_STATUS(tsl_slot_reserve_fill(&reserve, heap, &need), TSL_OK);
+        CHECK_EQ(tsl_slots_set(&tree[which], &reserve, page[i], slot[i]), 0);
+    }
+}
+
+/* Exactly the nodes that were asked for are in hand: one too few would be an assertion. */
+static void move_once(struct rng *rng)
+{
+    size_t page[MOVED], first = random_place(rng), to = random_place(rng);
+    size_t width = 1 + rng_below(rng, rng_once_in(rng, 2) ? 100 : 5000);
+    tsl_slot slot[MOVED];
+    struct tsl_slot_need need = {0};
+    if (to + width > first && first + width > to)
+        to = first + width;
+    put_slots(0, first, width, page, slot, rng);
+    bool shared = rng_once_in(rng, 2);
+    if (shared)
+        tsl_slots_clone(&tree[0], &tree[1]);
+    tsl_slot_reserve_drop(&reserve, heap);
+    tsl_slots_move_need(&tree[0], first, first + width - 1, to, &need);
+    CHECK_STATUS(tsl_slot_reserve_fill(&reserve, heap, &need), TSL_OK);
+    tsl_slots_move(&tree[0], &reserve, first, first + width - 1, to);
+    for (unsigned i = 0; i < MOVED; i++) {
+        CHECK_EQ(tsl_slots_get(&tree[0], to + (page[i] - first)), slot[i]);
+        CHECK_EQ(tsl_slots_get(&tree[0], page[i]), 0);
+        CHECK_EQ(tsl_slots_get(&tree[1], page[i]), shared ? slot[i] : 0);
+        CHECK_EQ(references[tsl_slot_payload(slot[i])], shared ? 2 : 1);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_SOUND(tsl_slots_verify(&tree[i]));
+        tsl_slots_destroy(&tree[i]);
+    }
+}
+
+static void a_run_moves_with_its_names(void)
+{
+    struct rng rng = rng_start(6);
+    begin();
+    for (unsigned i = 0; i < tap_rounds(400); i++)
+        move_once(&rng);
+    finish();
+}
+
 TAP_SUITE(slots, TAP_TEST(random_operations_agree),
           TAP_TEST(a_write_behind_a_clone_copies_one_path),
           TAP_TEST(clearing_a_shared_node_takes_no_memory),
-          TAP_TEST(without_memory_nothing_is_promised), TAP_TEST(rules_are_checked));
+          TAP_TEST(without_memory_nothing_is_promised), TAP_TEST(a_run_moves_with_its_names),
+          TAP_TEST(rules_are_checked));

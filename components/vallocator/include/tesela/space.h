@@ -14,7 +14,7 @@
 
 #include <tesela/object.h>
 
-/* Flags of tsl_space_map; region info shows SHARED, GROWS_DOWN, NO_COPY. */
+/* Flags of tsl_space_map and remap; region info shows SHARED, GROWS_DOWN, NO_COPY, LOCKED. */
 #define TSL_SPACE_FIXED      (1u << 0) /* at `address`, in the place of what is there */
 #define TSL_SPACE_NO_REPLACE (1u << 1) /* with FIXED: but only if nothing is there */
 #define TSL_SPACE_SHARED     (1u << 2) /* writes go to the object; else to the private layer */
@@ -22,6 +22,8 @@
 #define TSL_SPACE_GROWS_DOWN (1u << 4) /* a stack: faults below it make it longer */
 #define TSL_SPACE_NO_COPY    (1u << 5) /* not in copies of the space */
 #define TSL_SPACE_POPULATE   (1u << 6) /* bring every page at once */
+#define TSL_SPACE_MAY_MOVE   (1u << 7) /* remap: elsewhere, if there is no room */
+#define TSL_SPACE_LOCKED     (1u << 8) /* see tsl_space_lock_pages; not for map */
 
 /* A stack keeps this much below it free of anything else. */
 #define TSL_SPACE_STACK_GAP_BYTES ((size_t)1 << 20)
@@ -43,6 +45,16 @@ struct tsl_space_limits {
     size_t pages;     /* addresses mapped [0: no limit] */
     size_t committed; /* private writable pages [0: no limit] */
     size_t regions;   /* [0: no limit] */
+    size_t locked;    /* pages locked [0: no limit] */
+};
+
+/* A run of pages of one region, and what becomes of it. */
+struct tsl_remap_request {
+    tsl_vaddr start;
+    size_t bytes;
+    size_t new_bytes;
+    tsl_vaddr address; /* FIXED: where it goes */
+    unsigned flags;    /* TSL_SPACE_MAY_MOVE, _FIXED, _NO_REPLACE */
 };
 
 /* It lives in the heap. */
@@ -58,14 +70,29 @@ struct tsl_region_info {
     size_t object_page;
 };
 
+struct tsl_page_info {
+    struct tsl_region_info region;
+    enum tsl_slot_type contents; /* where they are; EMPTY: not touched yet, or a device's */
+    bool is_private;             /* in the space's layer; else in the object */
+    bool is_present;             /* has an entry; the next four are 0 without */
+    bool is_writable;            /* the next write will not fault */
+    bool is_accessed;
+    bool is_dirty;
+    struct tsl_frame frame; /* contents FRAME; and its counts: */
+    uint32_t references;
+    uint32_t maps;
+    uint32_t pins;
+};
+
 struct tsl_space_stats {
     size_t regions;
     size_t pages;     /* in regions */
     size_t committed; /* pages charged */
-    tsl_word faults;  /* answered with TSL_OK */
-    tsl_word zeroed;  /* of them: a fresh page of zeros */
-    tsl_word copied;  /* a page copied because it was shared */
-    tsl_word reused;  /* made writable without a copy */
+    size_t locked;
+    tsl_word faults; /* answered with TSL_OK */
+    tsl_word zeroed; /* of them: a fresh page of zeros */
+    tsl_word copied; /* a page copied because it was shared */
+    tsl_word reused; /* made writable without a copy */
     tsl_word refusals;
 };
 
@@ -143,7 +170,22 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unmap(struct tsl_space *self, tsl_vaddr
 TSL_MUST_CHECK enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start,
                                                  size_t bytes, unsigned rights);
 
-/* Errors: as protect for the range; with TSL_ADVISE_NEED as populate. */
+/*
+ * Makes a run of pages longer or shorter, in place if it can; *out is where it starts then. With
+ * FIXED it goes to `address`, in the place of what is there; with MAY_MOVE to the lowest place that
+ * fits if there is no room. Private pages keep their frames, whatever is pinned stays pinned; what
+ * was shared with copies is still.
+ * Errors:  as map for the ranges, flags, places and limits; TSL_NOT_FOUND (not all of it lies in
+ *          one region), TSL_OVERLAP (FIXED: with itself), TSL_OUT_OF_RANGE (longer than the
+ *          object), TSL_INVALID (a stack, which can only become shorter), TSL_LIMIT (no room, a
+ *          limit), TSL_NO_MEMORY.
+ * Cost:    O(log regions + pages that move or go), one or two flushes.
+ */
+TSL_MUST_CHECK enum tsl_status
+tsl_space_remap(struct tsl_space *self, const struct tsl_remap_request *request, tsl_vaddr *out);
+
+/* Errors: as protect for the range; with TSL_ADVISE_NEED as populate; TSL_DENIED (DONT_NEED of
+ * locked pages). */
 TSL_MUST_CHECK enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vaddr start,
                                                 size_t bytes, enum tsl_advice advice);
 
@@ -169,6 +211,20 @@ TSL_MUST_CHECK enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_va
                                                   size_t bytes);
 
 /*
+ * Brings every page of the range and keeps it in memory until it is unlocked or unmapped; pages that
+ * a locked region gains come at once if there is memory. Does not count how often; copies of the
+ * space are not locked.
+ * Errors:  as populate; TSL_LIMIT (of locked pages, or one region too many). Nothing is locked then;
+ *          pages brought stay.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_space_lock_pages(struct tsl_space *self, tsl_vaddr start,
+                                                    size_t bytes);
+
+/* Errors: as protect for the range. */
+TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, tsl_vaddr start,
+                                                      size_t bytes);
+
+/*
  * Keeps the page at `address` where it is and what it is, for a device or a copy in flight, and
  * tells its frame. access: TSL_READ or TSL_WRITE, what will be done to the frame. What the space
  * writes meanwhile is seen in the frame; copies of the space get a page of their own.
@@ -186,9 +242,13 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unpin(struct tsl_space *self, struct ts
 /* The first region that ends above `from`: the one that holds it or the next; false: none. */
 bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_info *out);
 
+/* What is known of the page that holds `address`. Errors: TSL_NOT_FOUND (no region), not logged. */
+TSL_MUST_CHECK enum tsl_status tsl_space_query(struct tsl_space *self, tsl_vaddr address,
+                                               struct tsl_page_info *out);
+
 void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
 
-/* Checks the rules V1 to V7 of the README. Reads only. Before: nobody changes the space, its
+/* Checks the rules V1 to V8 of the README. Reads only. Before: nobody changes the space, its
  * objects or copies. Cost: O(regions + pages). */
 struct tsl_defect tsl_space_verify(struct tsl_space *self);
 

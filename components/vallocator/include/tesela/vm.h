@@ -23,7 +23,9 @@ struct tsl_vm_config {
     const struct tsl_table_format *format; /* of every space's tables */
     struct tsl_cpu_features features;
     struct tsl_table *kernel_table; /* every space shows its kernel half; NULL: none is shown */
-    size_t commit_limit_pages; /* promises of private and shared memory; 0: overcommit, no limit */
+    /* Promises of private and shared memory: with as many as there are pages to be had it is strict;
+     * 0: overcommit, no limit. */
+    size_t commit_limit_pages;
 };
 
 /* It lives in the heap. */
@@ -32,8 +34,9 @@ struct tsl_vm;
 struct tsl_vm_stats {
     size_t spaces;
     size_t objects;
-    size_t committed_pages; /* promised to spaces and objects */
-    size_t frames;          /* frames in slots, the zero page not counted */
+    size_t committed_pages;    /* promised to spaces and objects */
+    size_t commit_limit_pages; /* 0: none */
+    size_t frames;             /* frames in slots, the zero page not counted */
 };
 
 /*
@@ -56,6 +59,9 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_destroy(struct tsl_vm *self);
  */
 TSL_MUST_CHECK enum tsl_status tsl_vm_register_store(struct tsl_vm *self, enum tsl_slot_type type,
                                                      const struct tsl_store *store);
+
+/* Another limit, as swap devices and RAM come and go; 0: none. What is promised already stays. */
+void tsl_vm_set_commit_limit(struct tsl_vm *self, size_t pages);
 
 /* Fills *out, each field at its own moment. */
 void tsl_vm_stats(const struct tsl_vm *self, struct tsl_vm_stats *out);

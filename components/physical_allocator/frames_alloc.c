@@ -80,7 +80,7 @@ static tsl_word find_roomy(struct search *search, tsl_word from)
     while (area != FRAMES_NONE) {
         unsigned state = area_state(self, area);
         if (state_is_huge(state) || area_hint(self, area) < ROOMY_FRAMES ||
-            !tsl_frames_area_has_free(self, area))
+            !area_has_free(self, area))
             tsl_frames_withdraw(self, &self->roomy, area);
         else if (state_is_open(state))
             return area;
@@ -95,7 +95,7 @@ static tsl_word find_any(struct search *search, tsl_word from)
     struct tsl_frames *self = search->self;
     tsl_word area = tsl_frames_tree_find(&self->any, from, search->end_area);
     while (area != FRAMES_NONE) {
-        if (!state_is_huge(area_state(self, area)) && tsl_frames_area_has_free(self, area))
+        if (!state_is_huge(area_state(self, area)) && area_has_free(self, area))
             return area;
         tsl_frames_withdraw(self, &self->any, area);
         area = tsl_frames_tree_find(&self->any, area + 1, search->end_area);
@@ -372,81 +372,104 @@ TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned
     return TSL_OK;
 }
 
-/* Whether nothing stands against what this CPU has at hand. What is claimed is past all reserves and
- * watermarks: nobody claims while one is near. */
+/* Not 0 if something stands against what this CPU has at hand. What is claimed is past all reserves
+ * and watermarks: nobody claims while one is near. */
+static inline tsl_word why_not_plain(const struct tsl_frames *self, unsigned flags)
+{
+    tsl_word special = flags & tsl_atomic_load_u32(&self->special_flags);
+    return TSL_NODES == 1 ? special : special | tsl_atomic_load(&self->rules);
+}
+
 static inline bool is_plain(const struct tsl_frames *self, unsigned flags)
 {
-    return (flags & tsl_atomic_load_u32(&self->special_flags)) == 0 &&
-           (TSL_NODES == 1 || tsl_atomic_load(&self->rules) == 0);
+    return why_not_plain(self, flags) == 0;
 }
 
-/* A single frame out of the next word of the area that this CPU owns; its number, or 0. */
-static tsl_word take_next_word(struct tsl_frames *self)
+/* When no word is left to do, or something is special. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status alloc_anew(struct tsl_frames *self, struct frames_slot *slot,
+                                               unsigned flags, struct tsl_frame *out, tsl_pin pin)
 {
-    tsl_pin pin = tsl_cpu_pin();
-    struct frames_slot *slot = hot_slot(self);
-    tsl_word number = 0;
-    if (slot->area != FRAMES_NONE && tsl_atomic_load(&slot->copy) == 0 &&
-        tsl_atomic_load_u32(&self->tight) == 0 && tsl_frames_is_plenty(self) &&
-        tsl_frames_claim(self, zone_of(self, slot->area), slot))
-        number = take_claimed(slot, 0);
+    bool is_claimed = tsl_frames_claim_anew(self, slot);
+    if (is_claimed)
+        out->number = take_claimed(slot, 0);
     tsl_cpu_unpin(pin);
-    return number;
+    return is_claimed ? TSL_OK : alloc_long(self, 0, flags, out);
 }
 
-/* When the claimed word is used up. */
-TSL_NOINLINE static enum tsl_status alloc_next(struct tsl_frames *self, unsigned order,
-                                               unsigned flags, struct tsl_frame *out)
+/* When the claimed word is used up: the next one that is to do. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status alloc_next(struct tsl_frames *self, struct frames_slot *slot,
+                                               unsigned flags, struct tsl_frame *out, tsl_pin pin)
 {
-    tsl_word number = take_next_word(self);
-    if (number == 0)
-        return alloc_long(self, order, flags, out);
-    out->number = number;
+    if (TSL_UNLIKELY(slot->todo == 0) ||
+        TSL_UNLIKELY((tsl_atomic_load_u32(&self->tight) | tsl_atomic_load(&self->watched)) != 0))
+        return alloc_anew(self, slot, flags, out, pin);
+    tsl_word bits = slot_claim_lowest(self, slot);
+    if (TSL_UNLIKELY(bits == 0))
+        return alloc_anew(self, slot, flags, out, pin);
+    tsl_atomic_store(&slot->copy, bits & (bits - 1));
+    out->number = slot->number + tsl_bits_lowest(bits);
+    slot_account(self, own_top_zone(self), slot, (tsl_word)0 - tsl_bits_count(bits));
+    tsl_cpu_unpin(pin);
     return TSL_OK;
 }
 
+/* When the block given back last is no longer there. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status alloc_huge_far(struct tsl_frames *self, tsl_pin pin,
+                                                   unsigned flags, struct tsl_frame *out)
+{
+    struct frames_slot *slot = hot_slot(self);
+    if (slot->whole != 0) {
+        tsl_atomic_store(&slot->whole, 0);
+        slot_account(self, own_top_zone(self), slot, TSL_FRAMES_PER_AREA);
+    }
+    tsl_cpu_unpin(pin);
+    return alloc_long(self, TSL_FRAMES_HUGE_ORDER, flags, out);
+}
+
 /* The common case of a huge block: the one that was given back last, if nobody has touched it. */
-TSL_NOINLINE static enum tsl_status alloc_huge(struct tsl_frames *self, unsigned order,
-                                               unsigned flags, struct tsl_frame *out)
+static inline enum tsl_status alloc_huge(struct tsl_frames *self, unsigned flags,
+                                         struct tsl_frame *out)
 {
     tsl_pin pin = tsl_cpu_pin();
     struct frames_slot *slot = hot_slot(self);
     tsl_word number = slot->whole;
-    tsl_word delta = tsl_atomic_load(&slot->delta) - TSL_FRAMES_PER_AREA;
-    if (number != 0 && self->watched == 0 && delta + SLOT_BATCH <= 2 * SLOT_BATCH &&
-        state_swap(self, (number - self->main.shift) / AREA_FRAMES, AREA_WHOLE, AREA_LISTED)) {
-        slot->whole = 0;
-        tsl_atomic_store(&slot->delta, delta);
-        tsl_cpu_unpin(pin);
-        out->number = number;
-        return TSL_OK;
-    }
+    tsl_word area = (number - self->main.shift) / AREA_FRAMES;
+    if (TSL_UNLIKELY(number == 0) || TSL_UNLIKELY(tsl_atomic_load(&self->watched) != 0) ||
+        TSL_UNLIKELY(!state_swap(self, area, AREA_WHOLE, AREA_LISTED)))
+        return alloc_huge_far(self, pin, flags, out);
+    tsl_atomic_store(&slot->whole, 0);
+    out->number = number;
     tsl_cpu_unpin(pin);
-    return alloc_long(self, order, flags, out);
+    return TSL_OK;
 }
 
-/* The rest is out of line, so that the common case needs no registers saved. */
+/* All but a single frame without special flags. */
+TSL_NOINLINE static enum tsl_status alloc_other(struct tsl_frames *self, unsigned order,
+                                                unsigned flags, struct tsl_frame *out)
+{
+    return order == TSL_FRAMES_HUGE_ORDER && is_plain(self, flags)
+               ? alloc_huge(self, flags, out)
+               : alloc_long(self, order, flags, out);
+}
+
+/* The rest is out of line, so that the common cases need no registers saved. */
 TSL_ALWAYS_INLINE static inline enum tsl_status alloc_block(struct tsl_frames *self, unsigned order,
                                                             unsigned flags, struct tsl_frame *out)
 {
     if (!TSL_FRAME_CLAIMS)
         return alloc_long(self, order, flags, out);
-    if (TSL_LIKELY(order == 0 && is_plain(self, flags))) {
-        tsl_pin pin = tsl_cpu_pin();
-        struct frames_slot *slot = hot_slot(self);
-        tsl_word copy = tsl_atomic_load(&slot->copy);
-        if (TSL_LIKELY(copy != 0)) {
-            tsl_atomic_store(&slot->copy, copy & (copy - 1));
-            out->number = slot->number + tsl_bits_lowest(copy);
-            tsl_cpu_unpin(pin);
-            return TSL_OK;
-        }
-        tsl_cpu_unpin(pin);
-        return alloc_next(self, order, flags, out);
-    }
-    return order == TSL_FRAMES_HUGE_ORDER && is_plain(self, flags)
-               ? alloc_huge(self, order, flags, out)
-               : alloc_long(self, order, flags, out);
+    /* One test for both. */
+    if (TSL_UNLIKELY((order | why_not_plain(self, flags)) != 0))
+        return alloc_other(self, order, flags, out);
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word copy = tsl_atomic_load(&slot->copy);
+    if (copy == 0)
+        return alloc_next(self, slot, flags, out, pin);
+    tsl_atomic_store(&slot->copy, copy & (copy - 1));
+    out->number = slot->number + tsl_bits_lowest(copy);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
 }
 
 /* As alloc_block, but only what the guard has nothing against. */

@@ -14,15 +14,6 @@
  */
 #include "physical_allocator_internal.h"
 
-bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area)
-{
-    const tsl_word *words = area_words(self, area);
-    tsl_word some = 0;
-    for (unsigned i = 0; i < AREA_WORDS; i++)
-        some |= tsl_atomic_load(&words[i]);
-    return some != 0;
-}
-
 void tsl_frames_recount(struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
@@ -47,7 +38,7 @@ void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
     /* Who calls may have removed it from a tree: its free is to look. */
     while (state == AREA_LISTED && !state_swap(self, area, AREA_LISTED, AREA_HUGE))
         state = area_state(self, area);
-    if (state_is_huge(state) || !tsl_frames_area_has_free(self, area))
+    if (state_is_huge(state) || !area_has_free(self, area))
         return;
     put_in(&self->any, area);
     if (state_is_owned(state))
@@ -83,7 +74,7 @@ void tsl_frames_note_peak(struct tsl_frames *self)
         if (self->zone[zone].total == 0)
             continue;
         used += self->zone[zone].total - tsl_atomic_load(&self->zone[zone].free);
-        used -= cpu->slot[zone].delta;
+        used -= slot_unbooked(&cpu->slot[zone]);
         if (cpu->slot[zone].copy != 0)
             used -= tsl_bits_count(cpu->slot[zone].copy);
     }

@@ -16,11 +16,6 @@
 /* Requests without a claim after which it is asked again whether claims are allowed. */
 #define TIGHT_REQUESTS 64u
 
-static void turn(struct frames_slot *slot)
-{
-    tsl_atomic_store_release_u32(&slot->turn, tsl_atomic_load_u32(&slot->turn) + 1);
-}
-
 static bool is_claim_affordable(const struct tsl_frames *self)
 {
     tsl_word kept = self->reserve_exit + self->reserve_reclaim;
@@ -67,58 +62,64 @@ bool tsl_frames_may_claim(struct tsl_frames *self)
     return is_affordable;
 }
 
-bool tsl_frames_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
-{
-    tsl_atomic_store(&slot->area, area);
-    unsigned tag = tag_of(TSL_CPUS == 1 ? 0 : tsl_cpu_this());
-    if (!state_swap(self, area, AREA_OPEN, tag) && !state_swap(self, area, AREA_WHOLE, tag)) {
-        tsl_atomic_store(&slot->area, FRAMES_NONE);
-        return false;
-    }
-    tsl_atomic_store_u16(&self->hints[area], 0);
-    if (tree_has(&self->roomy, area))
-        tsl_frames_tree_remove(&self->roomy, area);
-    /* As if the last word had been claimed and used up: the first is next. */
-    turn(slot);
-    tsl_atomic_store(&slot->copy, 0);
-    TSL_ATOMIC_STORE_POINTER(&slot->word, area_words(self, area) + AREA_WORDS - 1);
-    slot->number =
-        area * AREA_FRAMES + tsl_frames_shift_of(self, area) + AREA_FRAMES - TSL_WORD_BITS;
-    turn(slot);
-    tsl_frames_note_peak(self);
-    return true;
-}
-
-/* Whether a word from this frame number on is RAM throughout. */
+/* Whether an area from this frame number on is RAM of one span throughout. */
 static bool is_solid(const struct tsl_frames *self, tsl_word number)
 {
     const struct frames_span *span = tsl_frames_span_of(self, number);
-    return span != NULL && span->end - number >= TSL_WORD_BITS;
+    return span != NULL && span->end - number >= AREA_FRAMES;
+}
+
+/* This CPU owns the area from now on: no word is claimed yet. */
+static void begin(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
+{
+    tsl_atomic_store_u16(&self->hints[area], 0);
+    if (tree_has(&self->roomy, area))
+        tsl_frames_tree_remove(&self->roomy, area);
+    /* As if the first word had been claimed and used up. */
+    tsl_word number = area * AREA_FRAMES + tsl_frames_shift_of(self, area);
+    slot_turn(slot);
+    TSL_ATOMIC_STORE_POINTER(&slot->word, area_words(self, area));
+    slot->number = number;
+    slot->bits = is_solid(self, number) ? TSL_WORD_BITS : 0;
+    slot_turn(slot);
+    slot->todo = area_free_words(self, area);
+    tsl_frames_note_peak(self);
+}
+
+/* The state of an open area names this CPU; false if it is not open. A full barrier. */
+static bool own(struct tsl_frames *self, tsl_word area)
+{
+    unsigned tag = tag_of(TSL_CPUS == 1 ? 0 : tsl_cpu_this());
+    return state_swap(self, area, AREA_OPEN, tag) || state_swap(self, area, AREA_WHOLE, tag);
+}
+
+bool tsl_frames_enter(struct tsl_frames *self, struct frames_slot *slot, tsl_word area)
+{
+    tsl_atomic_store(&slot->area, area);
+    if (!own(self, area)) {
+        tsl_atomic_store(&slot->area, FRAMES_NONE);
+        return false;
+    }
+    begin(self, slot, area);
+    return true;
 }
 
 bool tsl_frames_claim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
-    tsl_word *words = area_words(self, slot->area);
-    unsigned last = (unsigned)(slot->word - words);
-    for (unsigned i = 1; i <= AREA_WORDS; i++) {
-        unsigned next = (last + i) % AREA_WORDS;
-        if (tsl_atomic_load(&words[next]) == 0)
-            continue;
-        tsl_word number = slot->number + ((tsl_word)next - last) * TSL_WORD_BITS;
-        turn(slot);
-        tsl_word bits = word_claim(&words[next]);
-        TSL_ATOMIC_STORE_POINTER(&slot->word, &words[next]);
-        slot->number = number;
-        slot->bits = is_solid(self, number) ? TSL_WORD_BITS : 0;
-        tsl_atomic_store(&slot->copy, bits);
-        turn(slot);
-        last = next;
+    bool has_looked = false;
+    for (;;) {
+        if (slot->todo == 0) {
+            slot->todo = has_looked ? 0 : area_free_words(self, slot->area);
+            if (slot->todo == 0)
+                return false;
+            has_looked = true;
+        }
+        tsl_word bits = slot_claim_lowest(self, slot);
         if (bits != 0) {
             slot_account(self, zone, slot, (tsl_word)0 - tsl_bits_count(bits));
             return true;
         }
     }
-    return false;
 }
 
 /* Ends the claim of a word. */
@@ -126,13 +127,14 @@ static void unclaim(struct tsl_frames *self, unsigned zone, struct frames_slot *
 {
     tsl_word copy = tsl_atomic_load(&slot->copy);
     slot->bits = 0;
+    slot->todo = 0;
     if (copy == 0)
         return;
-    turn(slot);
+    slot_turn(slot);
     tsl_atomic_store(&slot->copy, 0);
     tsl_word twice = tsl_atomic_load(slot->word) & copy;
     word_or(slot->word, copy);
-    turn(slot);
+    slot_turn(slot);
     slot_account(self, zone, slot, tsl_bits_count(copy & ~twice));
     if (TSL_UNLIKELY(twice != 0)) {
         enum tsl_status status = tsl_refuse(&self->refusals, TSL_DOUBLE_FREE,
@@ -140,6 +142,20 @@ static void unclaim(struct tsl_frames *self, unsigned zone, struct frames_slot *
                                             (unsigned long)(slot->number + tsl_bits_lowest(twice)));
         (void)status; /* nobody to return it to: the second free may be long past */
     }
+}
+
+/* After an area was left open and a full barrier: what is free in it is for all, and they are told.
+ * As a rule it is used up, and who frees into it now sees it open. */
+static void tell(struct tsl_frames *self, tsl_word area)
+{
+    if (TSL_LIKELY(!area_has_free(self, area))) {
+        tsl_atomic_store_u16(&self->hints[area], 0);
+        return;
+    }
+    tsl_frames_recount(self, area);
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence();
+    tsl_frames_publish(self, area);
 }
 
 void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
@@ -150,14 +166,43 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
     bool is_given_back = slot->copy != 0;
     unclaim(self, zone, slot);
     state_set(self, area, AREA_OPEN);
-    tsl_frames_recount(self, area);
-    if (TSL_CPUS > 1)
-        tsl_atomic_fence();
-    tsl_frames_publish(self, area);
+    tell(self, area);
     /* Only now: who sees no owner any more finds the frames, or sees that some came back. */
     if (is_given_back)
         word_add(&self->returns, FRAMES_RETURN);
     tsl_atomic_store_release(&slot->area, FRAMES_NONE);
+}
+
+/*
+ * The lowest roomy area is the next one; false if there is none. The slot has nothing of its old one,
+ * but shows it until everybody finds what others freed into it: who finds nothing asks whose area
+ * may help. The new one is shown before the first claim in it.
+ */
+static bool move_on(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
+{
+    const struct frames_zone *place = &self->zone[zone];
+    tsl_word old = slot->area;
+    tsl_word area = tsl_frames_tree_find(&self->roomy, place->first_area, place->end_area);
+    if (area == FRAMES_NONE || !state_is_open(area_state(self, area)))
+        return false;
+    slot->bits = 0;
+    state_release(self, old);
+    bool is_owned = own(self, area); /* and a barrier behind the old one's state */
+    tell(self, old);
+    tsl_atomic_store_release(&slot->area, is_owned ? area : FRAMES_NONE);
+    if (TSL_LIKELY(is_owned))
+        begin(self, slot, area);
+    return is_owned;
+}
+
+bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot)
+{
+    if (slot->area == FRAMES_NONE || tsl_atomic_load_u32(&self->tight) != 0 ||
+        !tsl_frames_is_plenty(self))
+        return false;
+    unsigned zone = own_top_zone(self);
+    return tsl_frames_claim(self, zone, slot) ||
+           (move_on(self, zone, slot) && tsl_frames_claim(self, zone, slot));
 }
 
 /* Whether the slot's claim is this word; what is left of it. Waits the few instructions that a change

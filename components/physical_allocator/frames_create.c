@@ -244,10 +244,9 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigne
         last_area = end_area - 1;
         tsl_bits_set_range(self->words, piece.first - piece.shift, piece.end - piece.first);
         self->spans[self->span_count] = piece;
-        const struct frames_span *main = &self->spans[self->main_span];
-        if (piece.end - piece.first > main->end - main->first)
-            self->main_span = self->span_count;
         self->span_count++;
+        if (piece.end - piece.first > self->main.end - self->main.first)
+            self->main = piece;
     }
     self->node[node].end_area = self->area_count;
     self->node[node].end_span = self->span_count;
@@ -333,6 +332,17 @@ static void fill_slots(struct tsl_frames *self)
             frames_cpu_at(self, cpu)->slot[zone].area = FRAMES_NONE;
 }
 
+/* The part of the largest span that lies in the top zone. */
+static void set_hot_range(struct tsl_frames *self)
+{
+    if (TSL_NODES > 1)
+        return;
+    tsl_word first = self->zone[self->node[0].top_zone].first_area * AREA_FRAMES;
+    tsl_word start = self->main.first - self->main.shift;
+    self->hot_first = (first > start ? first : start) + self->main.shift;
+    self->hot_frames = self->main.end > self->hot_first ? self->main.end - self->hot_first : 0;
+}
+
 static void build(struct tsl_frames *self, const struct plan *plan)
 {
     const struct tsl_frames_config *config = plan->config;
@@ -350,9 +360,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
         fill_spans(self, plan, node);
         fill_zones(self, node);
     }
-    self->main = self->spans[self->main_span];
     self->hot = &self->cpus[0].slot[self->node[0].top_zone];
-    self->hot_first = self->zone[self->node[0].top_zone].first_area;
+    set_hot_range(self);
     tsl_frames_set_watched(self);
     fill_areas(self);
     for (unsigned zone = 0; zone < zone_count(self); zone++)

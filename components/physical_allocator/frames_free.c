@@ -119,9 +119,9 @@ TSL_NOINLINE static enum tsl_status free_slow(struct tsl_frames *self, struct ts
     return refuse(self, &claim, status == TSL_OK ? TSL_DOUBLE_FREE : status);
 }
 
-/* All but a single frame of the claimed word. Before: pinned; undoes the pin. */
-TSL_NOINLINE static enum tsl_status free_other(struct tsl_frames *self, struct tsl_frame frame,
-                                               unsigned order, tsl_pin pin)
+/* What the short way below leaves over. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status free_far(struct tsl_frames *self, struct tsl_frame frame,
+                                             unsigned order, tsl_pin pin)
 {
     bool is_given =
         order == 0 ? give_one(self, frame.number) : give_block(self, frame.number, order);
@@ -132,23 +132,84 @@ TSL_NOINLINE static enum tsl_status free_other(struct tsl_frames *self, struct t
     return TSL_OK;
 }
 
-/* A huge block in the largest span and the top zone. Before: pinned; undoes the pin. */
-TSL_NOINLINE static enum tsl_status free_huge(struct tsl_frames *self, struct tsl_frame frame,
-                                              unsigned order, tsl_pin pin)
+/* A frame is in its shared word and booked: what is seldom to be done then. Before: pinned; undoes
+ * the pin. */
+TSL_NOINLINE static enum tsl_status free_end(struct tsl_frames *self, struct tsl_frame frame,
+                                             tsl_pin pin)
 {
-    const struct frames_span *span = &self->main;
-    tsl_word area = (frame.number - span->shift) / AREA_FRAMES;
-    struct frames_slot *slot = hot_slot(self);
-    tsl_word delta = tsl_atomic_load(&slot->delta) + TSL_FRAMES_PER_AREA;
-    /* What is huge is an area of its span throughout, so its first frame is enough to look at. */
-    if (TSL_NODES > 1 || !is_aligned(frame.number, TSL_FRAMES_HUGE_ORDER) ||
-        frame.number < span->first || frame.number >= span->end || area < self->hot_first ||
-        self->watched != 0 || delta + SLOT_BATCH > 2 * SLOT_BATCH)
-        return free_other(self, frame, order, pin);
-    slot->whole = frame.number; /* a hint: it does not matter if the next step fails */
-    if (!state_swap(self, area, AREA_LISTED, AREA_WHOLE))
-        return free_other(self, frame, order, pin);
+    tsl_word index = frame.number - self->main.shift;
+    tsl_word area = index / AREA_FRAMES;
+    bits_given(self, area, &self->words[index / TSL_WORD_BITS], area_hint(self, area));
+    account(self, this_cpu(self), area, 0);
+    tsl_cpu_unpin(pin);
+    frames_watch_free(self);
+    return TSL_OK;
+}
+
+/* It was free: its hint counts one too many. Before: pinned; undoes the pin. */
+TSL_COLD static enum tsl_status free_twice(struct tsl_frames *self, struct tsl_frame frame,
+                                           tsl_pin pin)
+{
+    (void)hint_add(self, (frame.number - self->main.shift) / AREA_FRAMES, 0 - 1u);
+    tsl_cpu_unpin(pin);
+    return free_slow(self, frame, 0);
+}
+
+/* A single frame of a word that this CPU has not claimed: give_one for the largest span, the top
+ * zone and an open area. All else is called at the end, so that nothing need be saved. Before:
+ * pinned; undoes the pin. */
+static inline enum tsl_status free_shared(struct tsl_frames *self, struct tsl_frame frame,
+                                          struct frames_slot *slot, tsl_pin pin)
+{
+    tsl_word index = frame.number - self->main.shift;
+    tsl_word area = index / AREA_FRAMES;
+    tsl_word *word = &self->words[index / TSL_WORD_BITS];
+    if (TSL_UNLIKELY(frame.number - self->hot_first >= self->hot_frames) ||
+        TSL_UNLIKELY(area_state(self, area) != AREA_OPEN))
+        return free_far(self, frame, 0, pin);
+    unsigned hint = hint_add(self, area, 1);
+    if (TSL_UNLIKELY(!word_set_bit(word, (unsigned)(index % TSL_WORD_BITS))))
+        return free_twice(self, frame, pin);
+    tsl_word delta = tsl_atomic_load(&slot->delta) + 1;
     tsl_atomic_store(&slot->delta, delta);
+    if (TSL_UNLIKELY(!is_listed(self, area, hint)) ||
+        TSL_UNLIKELY(tsl_atomic_load(word) == WORD_FULL) ||
+        TSL_UNLIKELY(delta + SLOT_BATCH > 2 * SLOT_BATCH) ||
+        (TSL_FRAME_WATERMARKS &&
+         TSL_UNLIKELY((tsl_atomic_load(&self->rules) & FRAMES_RULE_PRESSURE) != 0)))
+        return free_end(self, frame, pin);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
+}
+
+/* A huge block that the trees may not list. Before: pinned; undoes the pin. */
+TSL_NOINLINE static enum tsl_status
+free_huge_unlisted(struct tsl_frames *self, struct tsl_frame frame, unsigned order, tsl_pin pin)
+{
+    tsl_word area = (frame.number - self->main.shift) / AREA_FRAMES;
+    if (!state_swap(self, area, AREA_HUGE, AREA_WHOLE))
+        return free_far(self, frame, order, pin);
+    if (!is_whole_known(self, area))
+        tsl_frames_publish(self, area);
+    tsl_atomic_store(&hot_slot(self)->whole, frame.number);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
+}
+
+/* A huge block in the largest span and the top zone. Before: pinned; undoes the pin. */
+static inline enum tsl_status free_huge(struct tsl_frames *self, struct tsl_frame frame,
+                                        unsigned order, tsl_pin pin)
+{
+    struct frames_slot *slot = hot_slot(self);
+    tsl_word area = (frame.number - self->main.shift) / AREA_FRAMES;
+    /* What is huge is an area of its span throughout, so its first frame is enough to look at. */
+    if (TSL_UNLIKELY(!is_aligned(frame.number, TSL_FRAMES_HUGE_ORDER)) ||
+        TSL_UNLIKELY(frame.number - self->hot_first >= self->hot_frames) ||
+        TSL_UNLIKELY(tsl_atomic_load(&self->watched) != 0) || TSL_UNLIKELY(slot->whole != 0))
+        return free_far(self, frame, order, pin);
+    if (TSL_UNLIKELY(!state_swap(self, area, AREA_LISTED, AREA_WHOLE)))
+        return free_huge_unlisted(self, frame, order, pin);
+    tsl_atomic_store(&slot->whole, frame.number);
     tsl_cpu_unpin(pin);
     return TSL_OK;
 }
@@ -174,23 +235,21 @@ enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
     if (FRAMES_GUARDED && !guard_gives(self, frame.number, order))
         return refuse_kept(self, frame.number, (tsl_word)1 << order);
     tsl_pin pin = tsl_cpu_pin();
-    if (!TSL_FRAME_CLAIMS)
-        return free_other(self, frame, order, pin);
     if (TSL_LIKELY(order == 0)) {
         struct frames_slot *slot = hot_slot(self);
         tsl_word offset = frame.number - slot->number;
-        if (TSL_LIKELY(offset < slot->bits)) {
-            tsl_word copy = tsl_atomic_load(&slot->copy);
-            if (TSL_LIKELY(((copy | tsl_atomic_load(slot->word)) >> offset & 1) == 0)) {
-                tsl_atomic_store(&slot->copy, copy | (tsl_word)1 << offset);
-                tsl_cpu_unpin(pin);
-                return TSL_OK;
-            }
+        if (!TSL_FRAME_CLAIMS || offset >= slot->bits)
+            return free_shared(self, frame, slot, pin);
+        tsl_word copy = tsl_atomic_load(&slot->copy);
+        if (TSL_LIKELY(((copy | tsl_atomic_load(slot->word)) >> offset & 1) == 0)) {
+            tsl_atomic_store(&slot->copy, copy | (tsl_word)1 << offset);
+            tsl_cpu_unpin(pin);
+            return TSL_OK;
         }
-    } else if (order == TSL_FRAMES_HUGE_ORDER) {
+    } else if (TSL_FRAME_CLAIMS && order == TSL_FRAMES_HUGE_ORDER) {
         return free_huge(self, frame, order, pin);
     }
-    return free_other(self, frame, order, pin);
+    return free_far(self, frame, order, pin);
 }
 
 /* Frees as many of the frames as lie in one word behind the first; 0 if that is refused. */

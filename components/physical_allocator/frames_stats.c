@@ -24,7 +24,7 @@ tsl_word tsl_frames_shared_free(const struct tsl_frames *self, unsigned zone)
         return 0;
     tsl_word free = tsl_atomic_load(&self->zone[zone].free);
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
-        free += tsl_atomic_load(&frames_cpu_at(self, cpu)->slot[zone].delta);
+        free += slot_unbooked(&frames_cpu_at(self, cpu)->slot[zone]);
     return clamp(self, zone, free);
 }
 

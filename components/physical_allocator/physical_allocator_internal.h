@@ -106,17 +106,19 @@ struct frames_slot {
     tsl_word number; /* of the claimed word's first frame */
     tsl_word *word;  /* the claimed word, or where in the area the last claim was */
     tsl_word area;   /* that this CPU owns; FRAMES_NONE: none. Set before the first claim in it */
-    tsl_word whole;  /* first frame of a huge block given back lately, 0: none. Only a hint */
+    tsl_word whole; /* first frame of a huge block that this CPU gave back, not yet booked in delta;
+                        0: none. Others may have taken it */
     tsl_word delta; /* frames that went into shared words less those that came out, by this CPU, not
                         yet in the zone's count (signed) */
-    tsl_word bits;  /* TSL_WORD_BITS: all of the claimed word is RAM; 0: free must look closer */
+    tsl_word bits;  /* TSL_WORD_BITS: all of the area is RAM; 0: free must look closer */
     uint32_t turn;  /* odd: `word` and `copy` are changing and do not belong together */
-};
+    uint32_t todo;  /* words of the area to claim next, a bit each; when 0, look at all of them */
+} TSL_ALIGNED(64);
 
 /* With several nodes only the slots of nodes that there are have storage: see this_cpu(). */
 struct frames_cpu {
     struct frames_slot slot[FRAMES_ZONES];
-} TSL_ALIGNED(64);
+};
 
 _Static_assert(sizeof(struct frames_cpu) <= 256 * TSL_NODES, "256 bytes a CPU and node are "
                                                              "promised");
@@ -196,18 +198,18 @@ struct tsl_frames {
     uint32_t tight;         /* not 0: no CPU claims; counts down to the next look at what is free */
     tsl_word rules;         /* enum frames_rule; if any, all requests take the long way; atomic */
     tsl_word watched;       /* with fewer free frames a reserve or watermark may be near; 0: none */
-    tsl_word hot_first;     /* the first area of the top zone, when TSL_NODES is 1 */
+    tsl_word hot_first;     /* the frames of the largest span in the top zone: the first, and how */
+    tsl_word hot_frames;    /* many; 0 when TSL_NODES is not 1 */
     struct frames_slot *hot; /* CPU 0's slot of the top zone, when TSL_NODES is 1 */
     struct frames_cpu *cpus; /* one every cpu_stride() bytes */
     tsl_word *words;         /* AREA_WORDS an area; 1 = free */
-    struct frames_span main; /* a copy of the largest span, at hand */
+    struct frames_span main; /* a copy of the largest span, which is looked at first */
     uint8_t *states;         /* one an area */
     uint16_t *hints;         /* one an area: about how many frames are free in its words */
     struct tsl_frame_descriptor *descriptors; /* by index; NULL: none */
     tsl_word area_count;
     struct frames_span *spans; /* by address, on each node */
     tsl_word span_count;
-    tsl_word main_span;     /* the largest: looked at first */
     struct area_tree any;   /* areas with a free frame in their words that are not huge */
     struct area_tree roomy; /* open areas with a hint of ROOMY_FRAMES or more */
     struct area_tree whole; /* open areas with all 512 */
@@ -414,6 +416,12 @@ static inline void state_set(struct tsl_frames *self, tsl_word area, unsigned to
         (void)tsl_atomic_exchange_u8(&self->states[area], (uint8_t)to);
 }
 
+/* The owner's area is open again; for others at the latest behind the next barrier. */
+static inline void state_release(struct tsl_frames *self, tsl_word area)
+{
+    tsl_atomic_store_release_u8(&self->states[area], AREA_OPEN);
+}
+
 static inline unsigned area_hint(const struct tsl_frames *self, tsl_word area)
 {
     return tsl_atomic_load_u16(&self->hints[area]);
@@ -542,6 +550,13 @@ struct tsl_defect tsl_frames_banks_verify(const struct tsl_frames *self);
 /* Writes out a slot's delta. */
 void tsl_frames_flush_delta(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
 
+/* What a slot has not yet told the zone's count (signed). Any CPU may ask. */
+static inline tsl_word slot_unbooked(const struct frames_slot *slot)
+{
+    return tsl_atomic_load(&slot->delta) +
+           (tsl_atomic_load(&slot->whole) != 0 ? TSL_FRAMES_PER_AREA : 0);
+}
+
 /* Books that `change` frames (signed) went into shared words. */
 static inline void slot_account(struct tsl_frames *self, unsigned zone, struct frames_slot *slot,
                                 tsl_word change)
@@ -576,7 +591,29 @@ void tsl_frames_note_peak(struct tsl_frames *self);
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area);
 /* Removes an area from a tree, unless it belongs there after all. */
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area);
-bool tsl_frames_area_has_free(const struct tsl_frames *self, tsl_word area);
+/* Which words of an area have free frames, a bit each. */
+static inline uint32_t area_free_words(const struct tsl_frames *self, tsl_word area)
+{
+    const tsl_word *words = area_words(self, area);
+    uint32_t some = 0;
+    for (unsigned i = 0; i < AREA_WORDS; i++)
+        some |= (uint32_t)(tsl_atomic_load(&words[i]) != 0) << i;
+    return some;
+}
+
+static inline bool area_has_free(const struct tsl_frames *self, tsl_word area)
+{
+    const tsl_word *words = area_words(self, area);
+    tsl_word some = 0;
+    for (unsigned i = 0; i < AREA_WORDS; i += 8) {
+        some |= tsl_atomic_load(&words[i]) | tsl_atomic_load(&words[i + 1]);
+        some |= tsl_atomic_load(&words[i + 2]) | tsl_atomic_load(&words[i + 3]);
+        some |= tsl_atomic_load(&words[i + 4]) | tsl_atomic_load(&words[i + 5]);
+        some |= tsl_atomic_load(&words[i + 6]) | tsl_atomic_load(&words[i + 7]);
+    }
+    return some != 0;
+}
+
 /* Counts an area's free frames into its hint. */
 void tsl_frames_recount(struct tsl_frames *self, tsl_word area);
 /* All 512 frames are in the area's words. */
@@ -624,16 +661,25 @@ bool tsl_frames_bits_take(struct tsl_frames *self, struct frames_cpu *cpu, tsl_w
 /* Frees these bits of one word; false, with nothing changed, if one is free. Booked. */
 bool tsl_frames_bits_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                           unsigned word, tsl_word mask);
+/* Whether the trees know what they must of an open area with this hint, which has a free frame.
+ * Without a branch: whether the area is roomy is up to chance, and a wrong guess would wait for the
+ * lines of its word and its hint. */
+static inline bool is_listed(const struct tsl_frames *self, tsl_word area, unsigned hint)
+{
+    tsl_word place = area / TSL_WORD_BITS;
+    tsl_word is_few = (tsl_word)((intptr_t)((tsl_word)hint - ROOMY_FRAMES) >> (TSL_WORD_BITS - 1));
+    tsl_word listed = tsl_atomic_load(&self->any.words[place]) &
+                      (tsl_atomic_load(&self->roomy.words[place]) | is_few);
+    return (listed >> (area % TSL_WORD_BITS) & 1) != 0;
+}
+
 /* Bits of an area came into its words, of which `word` is one, and its hint is now `hint`: the
  * trees that must know it. After a full barrier. */
 static inline void bits_given(struct tsl_frames *self, tsl_word area, const tsl_word *word,
                               unsigned hint)
 {
-    bool is_known = tree_has(&self->any, area) &&
-                    (hint < ROOMY_FRAMES || tree_has(&self->roomy, area) ||
-                     !state_is_open(area_state(self, area))) &&
-                    (tsl_atomic_load(word) != WORD_FULL || tree_has(&self->whole, area));
-    if (TSL_UNLIKELY(!is_known))
+    if (TSL_UNLIKELY(!is_listed(self, area, hint) ||
+                     (tsl_atomic_load(word) == WORD_FULL && !tree_has(&self->whole, area))))
         tsl_frames_publish(self, area);
 }
 
@@ -669,6 +715,33 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
 /* Claims the next word with free frames in the slot's area; false if there is none.
  * Before: the copy is empty. */
 bool tsl_frames_claim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
+/* Claims in the area that the slot has, else in the lowest roomy one, which the slot has then. False if
+ * there is neither, or if that is not all that there is to look at. Before: the copy is empty; the
+ * slot is that of this CPU, in the zone in which it looks first. */
+bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot);
+
+static inline void slot_turn(struct frames_slot *slot)
+{
+    tsl_atomic_store_release_u32(&slot->turn, tsl_atomic_load_u32(&slot->turn) + 1);
+}
+
+/* The lowest of the words still to do becomes the copy; what was free in it, which is not booked.
+ * Before: the copy is empty, there is such a word. */
+static inline tsl_word slot_claim_lowest(struct tsl_frames *self, struct frames_slot *slot)
+{
+    uint32_t todo = slot->todo;
+    tsl_word *word = &area_words(self, slot->area)[tsl_bits_lowest(todo)];
+    slot->todo = todo & (todo - 1);
+    /* Where the word's first frame is, from the present one. */
+    slot->number += (tsl_word)((char *)word - (char *)slot->word) * CHAR_BIT;
+    slot_turn(slot);
+    tsl_word bits = word_claim(word);
+    TSL_ATOMIC_STORE_POINTER(&slot->word, word);
+    tsl_atomic_store(&slot->copy, bits);
+    slot_turn(slot);
+    return bits;
+}
+
 /* What the claimant of this word, if there is one, has free of it. Any CPU may ask; the answer is
  * exact for bits that nobody changes meanwhile. */
 tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word);

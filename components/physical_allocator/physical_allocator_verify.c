@@ -17,7 +17,7 @@ static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sent
 static struct tsl_defect check_header(const struct tsl_frames *self)
 {
     bool is_good = self->magic == FRAMES_MAGIC && self->area_count > 0 && self->span_count > 0 &&
-                   self->main_span < self->span_count && self->metadata_frames > 0;
+                   self->metadata_frames > 0;
     return is_good ? TSL_NO_DEFECT
                    : broken(1, self->magic, "the header is that of a living allocator");
 }
@@ -31,10 +31,22 @@ static bool are_in_order(const struct tsl_frames *self, tsl_word i)
     return is_new_node || self->spans[i - 1].end <= self->spans[i].first;
 }
 
+/* Whether the frames of the short ways are of the largest span and of the top zone. */
+static bool is_hot_range_right(const struct tsl_frames *self)
+{
+    if (TSL_NODES > 1 || self->hot_frames == 0)
+        return self->hot_frames == 0;
+    return self->hot_first >= self->main.first && self->hot_first < self->main.end &&
+           self->hot_frames == self->main.end - self->hot_first &&
+           zone_of(self, (self->hot_first - self->main.shift) / AREA_FRAMES) ==
+               self->node[0].top_zone;
+}
+
 /* Rule 2: spans are sorted, apart, and fill the row of areas without a gap. */
 static struct tsl_defect check_spans(const struct tsl_frames *self)
 {
     tsl_word next_area = 0;
+    bool is_copied = false;
     for (tsl_word i = 0; i < self->span_count; i++) {
         const struct frames_span *span = &self->spans[i];
         bool is_good = span->first > 0 && span->first < span->end &&
@@ -44,11 +56,10 @@ static struct tsl_defect check_spans(const struct tsl_frames *self)
         if (!is_good || (area != next_area && !is_shared))
             return broken(2, i, "spans are sorted, apart, and fill the row of areas");
         next_area = (span->end - 1 - span->shift) / AREA_FRAMES + 1;
+        is_copied = is_copied || (self->main.first == span->first && self->main.end == span->end &&
+                                  self->main.shift == span->shift);
     }
-    const struct frames_span *main = &self->spans[self->main_span];
-    bool is_copied = self->main.first == main->first && self->main.end == main->end &&
-                     self->main.shift == main->shift;
-    return next_area == self->area_count && is_copied
+    return next_area == self->area_count && is_copied && is_hot_range_right(self)
                ? TSL_NO_DEFECT
                : broken(2, self->span_count, "spans are sorted, apart, and fill the row of areas");
 }
@@ -126,7 +137,7 @@ static struct tsl_defect check_zones(const struct tsl_frames *self)
         }
         tsl_word booked = place->free;
         for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
-            booked += frames_cpu_at(self, cpu)->slot[zone].delta;
+            booked += slot_unbooked(&frames_cpu_at(self, cpu)->slot[zone]);
         if (booked != free || free > place->total)
             return broken(8, zone, "a zone's count, with the CPUs' deltas, is what its words hold");
     }
@@ -156,10 +167,14 @@ static bool is_slot_right(const struct tsl_frames *self, unsigned zone,
     const struct frames_zone *place = &self->zone[zone];
     if (slot->turn % 2 != 0)
         return false;
+    if (slot->whole != 0 &&
+        (slot->whole % AREA_FRAMES != 0 || slot->whole - self->hot_first >= self->hot_frames))
+        return false;
     if (slot->area == FRAMES_NONE)
-        return slot->copy == 0 && slot->bits == 0;
-    if (slot->area < place->first_area || slot->area >= place->end_area ||
-        slot->word < area_words(self, slot->area) || slot->word >= area_words(self, slot->area + 1))
+        return slot->copy == 0 && slot->bits == 0 && slot->todo == 0;
+    if (slot->todo >> AREA_WORDS != 0 || slot->area < place->first_area ||
+        slot->area >= place->end_area || slot->word < area_words(self, slot->area) ||
+        slot->word >= area_words(self, slot->area + 1))
         return false;
     tsl_word index = (tsl_word)(slot->word - self->words) * TSL_WORD_BITS;
     return slot->number == index + tsl_frames_shift_of(self, slot->area) &&
@@ -172,8 +187,9 @@ static bool is_copy_right(const struct tsl_frames *self, const struct frames_slo
     for (tsl_word copy = slot->copy; copy != 0; copy &= copy - 1)
         if (tsl_frames_span_of(self, slot->number + tsl_bits_lowest(copy)) == NULL)
             return false;
-    const struct frames_span *span = tsl_frames_span_of(self, slot->number);
-    bool is_solid = span != NULL && span->end - slot->number >= TSL_WORD_BITS;
+    tsl_word first = slot->number / AREA_FRAMES * AREA_FRAMES;
+    const struct frames_span *span = tsl_frames_span_of(self, first);
+    bool is_solid = span != NULL && span->end - first >= AREA_FRAMES;
     return (slot->copy == 0 || (*slot->word & slot->copy) == 0) && (slot->bits == 0 || is_solid);
 }
 

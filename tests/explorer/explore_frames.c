@@ -14,24 +14,29 @@
 #include "machine.h"
 #include "tap.h"
 
-enum { CPUS = 3, FRAMES = 512, PER_CPU = 1 };
+enum { CPUS = 3, FRAMES = 512, MOST_FRAMES = 2 * FRAMES, PER_CPU = 1 };
 
 static struct tsl_frames *frames;
 static tsl_word before;
-static struct tsl_frame taken[FRAMES];
+static struct tsl_frame taken[MOST_FRAMES];
 static unsigned count;
-static unsigned char owner[FRAMES]; /* of each frame of the machine: CPU + 1 */
+static unsigned char owner[MOST_FRAMES]; /* of each frame of the machine: CPU + 1 */
 
-static void open_machine(void)
+static void open_machine_of(unsigned size)
 {
-    struct machine_config config = {.cpus = CPUS, .ram = {{0, (tsl_paddr)FRAMES << 12}}};
+    struct machine_config config = {.cpus = CPUS, .ram = {{0, (tsl_paddr)size << 12}}};
     if (!machine_create(&config) || machine_frames() == NULL)
         explorer_require(false, "a machine");
     frames = machine_frames();
     before = tsl_frames_free_count(frames);
     count = 0;
-    for (unsigned i = 0; i < FRAMES; i++)
+    for (unsigned i = 0; i < size; i++)
         owner[i] = 0;
+}
+
+static void open_machine(void)
+{
+    open_machine_of(FRAMES);
 }
 
 static void close_machine(void)
@@ -166,5 +171,49 @@ static void a_frame_freed_twice_counts_once(void)
     CHECK(explorer_finds(&twice_elsewhere_case, EXPLORER_TORN_COMPARE));
 }
 
+/* ---- A CPU goes on to its next area while another one frees into the one it leaves. ---- */
+
+/* CPU 0 has used up its first area. */
+static void next_area_setup(void)
+{
+    open_machine_of(MOST_FRAMES);
+    unsigned in_first = 0;
+    for (unsigned i = 0; i < FRAMES; i++)
+        in_first += tsl_frames_is_free(frames, (struct tsl_frame){i});
+    while (count < in_first &&
+           tsl_frames_alloc(frames, 0, TSL_FRAMES_HIGH, &taken[count]) == TSL_OK)
+        count++;
+    EXPLORER_REQUIRE(count == in_first && taken[count - 1].number < FRAMES);
+}
+
+/* Two blocks of 8: what makes an area worth while for single frames. */
+static void next_area_body(unsigned cpu)
+{
+    if (cpu == 0)
+        EXPLORER_REQUIRE(tsl_frames_alloc(frames, 0, TSL_FRAMES_HIGH, &taken[count++]) == TSL_OK);
+    for (unsigned block = 8; cpu == 1 && block < 24; block += 8)
+        EXPLORER_REQUIRE(tsl_frames_free(frames, (struct tsl_frame){block}, 3) == TSL_OK);
+}
+
+/* What CPU 1 freed is in the trees, or with CPU 0. */
+static void next_area_check(void)
+{
+    EXPLORER_REQUIRE(tsl_frames_verify(frames).rule == 0);
+    for (unsigned i = 0; i < count; i++)
+        if (!tsl_frames_is_free(frames, taken[i]))
+            EXPLORER_REQUIRE(tsl_frames_free(frames, taken[i], 0) == TSL_OK);
+    count = 0;
+    close_machine();
+}
+
+static const struct explorer_case next_area_case = {
+    "next area", 2, 1, next_area_setup, next_area_check, next_area_body,
+};
+
+static void an_area_that_is_left_is_found(void)
+{
+    CHECK(!explorer_finds(&next_area_case, EXPLORER_NO_FAULT));
+}
+
 TAP_SUITE(explore_frames, TAP_TEST(a_frame_has_one_owner), TAP_TEST(the_last_frames_are_found),
-          TAP_TEST(a_frame_freed_twice_counts_once));
+          TAP_TEST(a_frame_freed_twice_counts_once), TAP_TEST(an_area_that_is_left_is_found));

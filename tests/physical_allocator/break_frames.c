@@ -60,10 +60,10 @@ static void rule_1_header(void)
     self->magic++;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
     self->magic--;
-    tsl_word kept = self->main_span;
-    self->main_span = self->span_count;
+    tsl_word kept = self->span_count;
+    self->span_count = 0;
     CHECK_BROKEN(tsl_frames_verify(self), 1);
-    self->main_span = kept;
+    self->span_count = kept;
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
@@ -84,6 +84,10 @@ static void rule_2_spans(void)
     self->main.end--;
     CHECK_BROKEN(tsl_frames_verify(self), 2);
     self->main.end++;
+    CHECK_SOUND(tsl_frames_verify(self));
+    self->hot_frames++;
+    CHECK_BROKEN(tsl_frames_verify(self), 2);
+    self->hot_frames--;
     CHECK_SOUND(tsl_frames_verify(self));
     self->area_count++;
     CHECK_BROKEN(tsl_frames_verify(self), 2);
@@ -198,10 +202,21 @@ static void rule_10_slots(void)
     CHECK_BROKEN(tsl_frames_verify(self), 10);
     slot->bits = TSL_WORD_BITS;
     CHECK_SOUND(tsl_frames_verify(self));
+    uint32_t todo = slot->todo;
+    slot->todo = (uint32_t)1 << AREA_WORDS;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->todo = todo;
+    slot->whole = 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    slot->whole = 0;
+    CHECK_SOUND(tsl_frames_verify(self));
     self->cpus[0].slot[TSL_ZONE_HIGHMEM].area = 0;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
     self->cpus[0].slot[TSL_ZONE_HIGHMEM].area = FRAMES_NONE;
     self->cpus[0].slot[TSL_ZONE_HIGHMEM].copy = 1;
+    CHECK_BROKEN(tsl_frames_verify(self), 10);
+    self->cpus[0].slot[TSL_ZONE_HIGHMEM].copy = 0;
+    self->cpus[0].slot[TSL_ZONE_HIGHMEM].todo = 1;
     CHECK_BROKEN(tsl_frames_verify(self), 10);
 }
 

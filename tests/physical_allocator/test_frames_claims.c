@@ -288,10 +288,59 @@ static void bulk_says_which_frame_is_refused(void)
     end();
 }
 
+static struct tsl_frame take_huge_as(unsigned cpu)
+{
+    struct tsl_frame frame = {0};
+    host_port_set_cpu(cpu);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, TSL_FRAMES_HUGE_ORDER, 0, &frame), TSL_OK);
+    return frame;
+}
+
+static void free_huge_as(unsigned cpu, struct tsl_frame frame)
+{
+    host_port_set_cpu(cpu);
+    CHECK_STATUS(tsl_frames_free(world.frames, frame, TSL_FRAMES_HUGE_ORDER), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
+/* What a CPU remembers of the huge block that it gave back last is no claim: others have it. */
+static void a_remembered_huge_block_is_everybodys(void)
+{
+    unsigned other = TSL_CPUS > 1 ? 1 : 0;
+    REQUIRE(make());
+    tsl_word total = world_free(&world);
+    struct tsl_frame frame = take_huge_as(0);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_EQ(world_free(&world), total - TSL_FRAMES_PER_AREA);
+        free_huge_as(0, frame);
+        CHECK_EQ(world_free(&world), total);
+        struct tsl_frame again = take_huge_as(0);
+        CHECK_EQ(again.number, frame.number);
+    }
+    free_huge_as(0, frame);
+    struct tsl_frame all[16];
+    unsigned count = 0;
+    host_port_set_cpu(other);
+    while (count < TSL_COUNT_OF(all) &&
+           tsl_frames_alloc(world.frames, TSL_FRAMES_HUGE_ORDER, 0, &all[count]) == TSL_OK)
+        count++;
+    CHECK_EQ(world_free(&world), total - count * TSL_FRAMES_PER_AREA);
+    free_huge_as(other, all[--count]);
+    frame = take_huge_as(0);
+    CHECK_EQ(frame.number, all[count].number);
+    CHECK_EQ(world_free(&world), total - (count + 1) * TSL_FRAMES_PER_AREA);
+    free_huge_as(0, frame);
+    for (unsigned i = 0; i < count; i++)
+        free_huge_as(i % 2 == 0 ? 0 : other, all[i]);
+    CHECK_EQ(world_free(&world), total);
+    end();
+}
+
 TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(draining_gives_all_back),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
           TAP_TEST(only_owners_that_can_help_are_asked), TAP_TEST(blocks_are_found_in_owned_areas),
           TAP_TEST(ranges_are_found_in_owned_areas), TAP_TEST(double_frees_are_seen_across_cpus),
           TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
-          TAP_TEST(bulk_says_which_frame_is_refused));
+          TAP_TEST(bulk_says_which_frame_is_refused),
+          TAP_TEST(a_remembered_huge_block_is_everybodys));

@@ -37,6 +37,9 @@ struct tsl_vm {
     tsl_word frames;       /* in slots, or on their way into one */
     tsl_word spaces;
     tsl_word objects;
+    struct tsl_lock published_lock; /* TSL_RANK_OBJECT, taken alone: guards the two below */
+    struct tsl_tree published;      /* objects by handle */
+    tsl_word last_handle;
 };
 
 struct tsl_object {
@@ -46,6 +49,9 @@ struct tsl_object {
     struct tsl_object_config config;
     size_t pages;
     tsl_word references;
+    struct tsl_tree_node node; /* with the next two under the vm's published_lock */
+    tsl_word handle;           /* 0: not published */
+    struct tsl_object_grant grant;
 };
 
 struct tsl_space {
@@ -71,6 +77,10 @@ struct space_operation {
     struct tsl_slot_reserve reserve;
     tsl_pin pin;
 };
+
+/* ---- object_published.c ---- */
+
+void tsl_vm_init_published(struct tsl_vm *vm);
 
 /* ---- vm.c ---- */
 

@@ -200,6 +200,7 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
         return TSL_NO_MEMORY;
     self->config = *config;
     self->commit_limit = config->commit_limit_pages;
+    tsl_vm_init_published(self);
     enum tsl_status status =
         tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
     if (status != TSL_OK) {

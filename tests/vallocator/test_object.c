@@ -261,6 +261,70 @@ static void pages_come_back_from_a_store(void)
     world_stop();
 }
 
+/* ---- Published objects. ---- */
+
+static void objects_are_found_by_number(void)
+{
+    enum { OWNER = 7, OTHER = 8 };
+    begin();
+    struct tsl_object *found = NULL;
+    struct tsl_object_info info;
+    struct tsl_object_grant grant = {OWNER, RW, TSL_READ};
+    tsl_word handle = 0, second = 0;
+    CHECK_STATUS(tsl_object_find(world.vm, 1, OWNER, TSL_READ, &found), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_object_publish(object, &grant, &handle), TSL_OK);
+    CHECK_STATUS(tsl_object_publish(object, &grant, &second), TSL_EXISTS);
+    CHECK(handle != 0 && second == 0);
+    CHECK_STATUS(tsl_object_find(world.vm, handle, OTHER, RW, &found), TSL_DENIED);
+    CHECK_STATUS(tsl_object_find(world.vm, handle, OTHER, TSL_READ | TSL_EXEC, &found), TSL_DENIED);
+    CHECK_STATUS(tsl_object_find(world.vm, handle + 1, OWNER, RW, &found), TSL_NOT_FOUND);
+    CHECK(found == NULL);
+    CHECK_STATUS(tsl_object_find(world.vm, handle, OTHER, TSL_READ, &found), TSL_OK);
+    CHECK(found == object);
+    CHECK_STATUS(tsl_object_find(world.vm, handle, OWNER, RW, &found), TSL_OK);
+    tsl_object_info(object, &info);
+    CHECK_EQ(info.references, 4); /* the creator's, the number's, two finders' */
+    CHECK_STATUS(tsl_object_withdraw(world.vm, handle, OTHER), TSL_DENIED);
+    CHECK_STATUS(tsl_object_withdraw(world.vm, handle, OWNER), TSL_OK);
+    CHECK_STATUS(tsl_object_withdraw(world.vm, handle, OWNER), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_object_find(world.vm, handle, OWNER, RW, &found), TSL_NOT_FOUND);
+    tsl_object_put(object);
+    tsl_object_put(object);
+    /* Again, with another number; the number alone keeps it now. */
+    grant.others_rights = 0;
+    CHECK_STATUS(tsl_object_publish(object, &grant, &second), TSL_OK);
+    CHECK(second != handle);
+    tsl_object_put(object);
+    CHECK_STATUS(tsl_object_find(world.vm, second, OTHER, 0, &found), TSL_DENIED);
+    CHECK_STATUS(tsl_object_find(world.vm, second, OWNER, TSL_READ, &found), TSL_OK);
+    CHECK_STATUS(tsl_object_withdraw(world.vm, second, OWNER), TSL_OK);
+    finish(); /* puts what was found */
+}
+
+static void grants_stay_within_the_object(void)
+{
+    world_start(0);
+    struct tsl_object_config config = {
+        .kind = TSL_OBJECT_MEMORY, .bytes = PAGE, .maximum = TSL_READ};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    tsl_word handle = 0;
+    const struct tsl_object_grant writes = {1, RW, 0}, blind = {1, TSL_WRITE, 0},
+                                  unknown = {1, TSL_READ, TSL_USER}, good = {1, TSL_READ, 0};
+    CHECK_STATUS(tsl_object_publish(object, &writes, &handle), TSL_DENIED);
+    CHECK_STATUS(tsl_object_publish(object, &blind, &handle), TSL_INVALID);
+    CHECK_STATUS(tsl_object_publish(object, &unknown, &handle), TSL_INVALID);
+    tsl_word last = world.vm->last_handle;
+    world.vm->last_handle = ~(tsl_word)0;
+    CHECK_STATUS(tsl_object_publish(object, &good, &handle), TSL_LIMIT);
+    CHECK_EQ(handle, 0);
+    world.vm->last_handle = last;
+    CHECK_STATUS(tsl_object_publish(object, &good, &handle), TSL_OK);
+    CHECK_STATUS(tsl_vm_destroy(world.vm), TSL_BUSY);
+    CHECK_STATUS(tsl_object_withdraw(world.vm, handle, 1), TSL_OK);
+    tsl_object_put(object);
+    world_stop();
+}
+
 /* ---- Each rule of tsl_space_verify, broken by hand. ---- */
 
 static void rules_are_checked(void)
@@ -317,4 +381,5 @@ static void rules_are_checked(void)
 
 TAP_SUITE(object, TAP_TEST(a_pager_is_asked_once_a_page), TAP_TEST(a_fault_can_wait_and_come_again),
           TAP_TEST(what_comes_late_is_dropped), TAP_TEST(a_pager_that_fails_ends_the_fault),
-          TAP_TEST(pages_come_back_from_a_store), TAP_TEST(rules_are_checked));
+          TAP_TEST(pages_come_back_from_a_store), TAP_TEST(objects_are_found_by_number),
+          TAP_TEST(grants_stay_within_the_object), TAP_TEST(rules_are_checked));

@@ -83,6 +83,34 @@ void tsl_object_get(struct tsl_object *self);
 /* One less; the last frees the object and its pages. Context: no lock of vallocator held. */
 void tsl_object_put(struct tsl_object *self);
 
+/* Who may find a published object by its number, and for what. */
+struct tsl_object_grant {
+    tsl_word owner; /* whatever the kernel tells users apart by */
+    unsigned owner_rights;
+    unsigned others_rights; /* 0: others may not find it */
+};
+
+/*
+ * Gives the object a number by which others find it; it stays until it is withdrawn.
+ * Errors:  TSL_INVALID (rights), TSL_DENIED (more than the object's maximum), TSL_EXISTS (it has a
+ *          number), TSL_LIMIT (no number is left). None is logged, here and below.
+ * Cost:    O(log published), here and below.
+ */
+TSL_MUST_CHECK enum tsl_status
+tsl_object_publish(struct tsl_object *self, const struct tsl_object_grant *grant, tsl_word *out);
+
+/*
+ * The object of this number, for a user who will map it with `rights` (the request's maximum).
+ * Owns:    the caller gets a reference.
+ * Errors:  TSL_NOT_FOUND, TSL_DENIED (not for this user, or not with these rights).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_object_find(struct tsl_vm *vm, tsl_word handle, tsl_word user,
+                                               unsigned rights, struct tsl_object **out);
+
+/* Nobody finds it any more; who has it keeps it. Errors: TSL_NOT_FOUND, TSL_DENIED (no owner). */
+TSL_MUST_CHECK enum tsl_status tsl_object_withdraw(struct tsl_vm *vm, tsl_word handle,
+                                                   tsl_word user);
+
 /* Fills *out. Cost: O(resident pages). */
 void tsl_object_info(struct tsl_object *self, struct tsl_object_info *out);
 

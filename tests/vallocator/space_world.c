@@ -216,9 +216,22 @@ uint64_t world_image(struct tsl_space *space)
         mix(&image, (uint64_t)page << 32 | slot);
     tsl_space_stats(space, &stats);
     mix(&image, stats.committed);
+    mix(&image, stats.locked);
     struct world_usage usage = world_usage();
     mix(&image, usage.counted);
     mix(&image, usage.committed);
+    return image;
+}
+
+uint64_t world_entries(struct tsl_space *space)
+{
+    uint64_t image = 1;
+    struct tsl_mapping entry;
+    for (tsl_vaddr at = 0; tsl_table_next(&space->table, at, machine_format()->user_last, &entry);
+         at = entry.start + entry.bytes) {
+        mix(&image, entry.start);
+        mix(&image, entry.target | entry.attributes);
+    }
     return image;
 }
 

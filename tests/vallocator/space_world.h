@@ -63,8 +63,10 @@ struct world_usage world_usage(void);
  * that there are. */
 void world_check_maps(struct tsl_space *const *spaces, size_t count);
 
-/* A number that changes with the regions, private slots, commitments and counts of a space. */
+/* A number that changes with the regions, private slots, commitments and counts of a space; and one
+ * that changes with the entries of its tables. */
 uint64_t world_image(struct tsl_space *space);
+uint64_t world_entries(struct tsl_space *space);
 
 /* Takes all of the heap; gives one block of it back, any (rng) or the last (NULL). False: none left.
  */

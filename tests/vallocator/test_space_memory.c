@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_space_memory.c: want of memory at every step of every operation: nothing changes.
+ *
+ * Owns:    suite space_memory; which allocation fails (failing_alloc.h).
+ * Needs:   space_world.h. vallocator and page_table are compiled once more with failing_alloc.h.
+ * Callers: the host test runner.
+ */
+#include "space_world.h"
+
+#include "failing_alloc.h"
+
+enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES };
+
+static struct tsl_space *space;
+
+static void begin(void)
+{
+    world_start(0);
+    CHECK_STATUS(tsl_space_create(world.vm, NULL, &space), TSL_OK);
+    world_map(space, world.base, 4, RW);
+    CHECK_STATUS(world_store(0, space, world.base, 1), TSL_OK);
+}
+
+static void finish(void)
+{
+    CHECK_SOUND(tsl_space_verify(space));
+    world_destroy(space);
+    world_stop();
+}
+
+/* ---- Want of memory, at every step of every operation. ---- */
+
+enum operation {
+    MAP,
+    UNMAP,
+    PROTECT,
+    FORGET,
+    MARK,
+    WRITE,
+    READ,
+    POPULATE,
+    COPY,
+    GROW,
+    MOVE,
+    MOVE_OVER,
+    LOCK,
+    PIN,
+    OBJECT,
+    OPERATIONS
+};
+
+/* A space whose layer is shared with a copy, so that everything needs nodes. */
+static struct tsl_space *other;
+static struct tsl_object *object;
+static struct tsl_frame pinned;
+
+static void prepare(void)
+{
+    struct tsl_object_config config = {.kind = TSL_OBJECT_MEMORY, .bytes = 8 * PAGE};
+    begin();
+    for (unsigned page = 1; page < 4; page++)
+        CHECK_STATUS(world_store(0, space, world.base + page * PAGE, 1), TSL_OK);
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    struct tsl_map_request request = {.address = world.base + 8 * PAGE,
+                                      .bytes = 8 * PAGE,
+                                      .rights = RW,
+                                      .flags = TSL_SPACE_FIXED,
+                                      .object = object};
+    tsl_vaddr out;
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
+    /* This page of the object is there: what a failed fault brought into an object would stay. */
+    CHECK_STATUS(tsl_space_fault(space, world.base + 9 * PAGE, TSL_READ, NULL), TSL_OK);
+    CHECK_STATUS(tsl_space_copy(space, &other), TSL_OK);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &pinned), TSL_OK);
+}
+
+static enum tsl_status pin_once(void)
+{
+    struct tsl_frame frame;
+    enum tsl_status status = tsl_space_pin(space, world.base + PAGE, TSL_WRITE, NULL, &frame);
+    if (status == TSL_OK)
+        CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    return status;
+}
+
+static enum tsl_status perform(enum operation operation, struct tsl_space **copy)
+{
+    tsl_vaddr out;
+    struct tsl_remap_request remap = {.start = world.base + PAGE,
+                                      .bytes = 2 * PAGE,
+                                      .new_bytes = 4 * PAGE,
+                                      .address = world.base + 8 * PAGE,
+                                      .flags = TSL_SPACE_FIXED};
+    struct tsl_map_request request = {.address = world.base + PAGE,
+                                      .bytes = 2 * PAGE,
+                                      .rights = TSL_READ,
+                                      .flags = TSL_SPACE_FIXED};
+    switch (operation) {
+    case MAP:
+        return tsl_space_map(space, &request, &out);
+    case UNMAP:
+        return tsl_space_unmap(space, world.base + PAGE, 2 * PAGE);
+    case PROTECT:
+        return tsl_space_protect(space, world.base + PAGE, 2 * PAGE, TSL_READ);
+    case FORGET:
+        return tsl_space_advise(space, world.base + PAGE, 2 * PAGE, TSL_ADVISE_DONT_NEED);
+    case MARK:
+        return tsl_space_advise(space, world.base + PAGE, PAGE, TSL_ADVISE_NO_COPY);
+    case WRITE:
+        return tsl_space_fault(space, world.base + PAGE, TSL_WRITE, NULL);
+    case READ:
+        return tsl_space_fault(space, world.base + 10 * PAGE, TSL_READ, NULL);
+    case POPULATE:
+        return tsl_space_populate(space, world.base + 9 * PAGE, PAGE);
+    case COPY:
+        return tsl_space_copy(space, copy);
+    case GROW:
+        remap.flags = TSL_SPACE_MAY_MOVE;
+        return tsl_space_remap(space, &remap, &out);
+    case MOVE:
+        remap.address = world.base + ((tsl_vaddr)PAGE << 14);
+        return tsl_space_remap(space, &remap, &out);
+    case MOVE_OVER:
+        return tsl_space_remap(space, &remap, &out);
+    case LOCK:
+        return tsl_space_lock_pages(space, world.base + PAGE, PAGE);
+    case PIN:
+        return pin_once();
+    default:
+        request.flags = 0;
+        request.address = 0;
+        request.object = object;
+        return tsl_space_map(space, &request, &out);
+    }
+}
+
+static void undo(struct tsl_space *copy)
+{
+    if (copy)
+        world_destroy(copy);
+    CHECK_STATUS(tsl_space_unpin(space, pinned), TSL_OK);
+    world_destroy(other);
+    tsl_object_put(object);
+    finish();
+}
+
+/* Gives memory back bit by bit until the operation succeeds; until then nothing may change. */
+static void starve(enum operation operation, bool of_frames, struct rng *rng)
+{
+    struct tsl_space *copy = NULL;
+    prepare();
+    uint64_t image = world_image(space), twin = world_image(other);
+    enum tsl_status status = TSL_NO_MEMORY;
+    if (!of_frames)
+        world_eat_heap();
+    for (tsl_word left = 0; status == TSL_NO_MEMORY; left++) {
+        if (of_frames)
+            world_leave_frames(left);
+        else if (left > 0 && !world_give_heap_back(rng))
+            break;
+        status = perform(operation, &copy);
+        world_give_frames_back();
+        /* Pages that were brought to be locked stay. */
+        CHECK(status == TSL_OK || operation == LOCK || world_image(space) == image);
+        CHECK(status == TSL_OK ||
+              (space->locked == 0 && (operation == LOCK || world_image(other) == twin)));
+        CHECK_SOUND(tsl_space_verify(space));
+    }
+    CHECK_STATUS(status, TSL_OK);
+    while (!of_frames && world_give_heap_back(NULL)) {
+    }
+    undo(copy);
+}
+
+static void without_frames_nothing_changes(void)
+{
+    for (unsigned operation = 0; operation < OPERATIONS; operation++)
+        starve((enum operation)operation, true, NULL);
+}
+
+static void without_heap_nothing_changes(void)
+{
+    struct rng rng = rng_start(4);
+    for (unsigned round = 0; round < tap_rounds(4); round++)
+        for (unsigned operation = 0; operation < OPERATIONS; operation++)
+            starve((enum operation)operation, false, &rng);
+}
+
+/* ---- One allocation fails, or all from one on. ---- */
+
+static unsigned long until_failure; /* 0: none fails */
+static bool goes_on;
+static bool has_failed;
+
+bool failing_alloc(void)
+{
+    if (until_failure == 0 || --until_failure > 0)
+        return false;
+    until_failure = goes_on; /* the next one too */
+    has_failed = true;
+    return true;
+}
+
+/* One number after the other, until the operation gets all it asks for. An operation that found
+ * another way around the failure may succeed. */
+static void fail_each(enum operation operation, bool all_from_there)
+{
+    has_failed = true;
+    for (unsigned long nth = 1; has_failed; nth++) {
+        struct tsl_space *copy = NULL;
+        prepare();
+        uint64_t image = world_image(space), twin = world_image(other);
+        until_failure = nth;
+        goes_on = all_from_there;
+        has_failed = false;
+        enum tsl_status status = perform(operation, &copy);
+        until_failure = 0;
+        CHECK(status == TSL_OK || (status == TSL_NO_MEMORY && has_failed));
+        CHECK(status == TSL_OK || operation == LOCK || world_image(space) == image);
+        CHECK(status == TSL_OK ||
+              (space->locked == 0 && (operation == LOCK || world_image(other) == twin)));
+        CHECK_SOUND(tsl_space_verify(space));
+        CHECK_SOUND(tsl_space_verify(other));
+        if (status == TSL_NO_MEMORY && operation != COPY)
+            CHECK_STATUS(perform(operation, &copy), TSL_OK);
+        undo(copy);
+    }
+}
+
+static void the_nth_allocation_fails(void)
+{
+    for (unsigned operation = 0; operation < OPERATIONS; operation++)
+        fail_each((enum operation)operation, false);
+}
+
+static void all_from_the_nth_on_fail(void)
+{
+    for (unsigned operation = 0; operation < OPERATIONS; operation++)
+        fail_each((enum operation)operation, true);
+}
+
+TAP_SUITE(space_memory, TAP_TEST(without_frames_nothing_changes),
+          TAP_TEST(without_heap_nothing_changes), TAP_TEST(the_nth_allocation_fails),
+          TAP_TEST(all_from_the_nth_on_fail));

@@ -64,7 +64,11 @@ static struct tsl_defect check_shape(const struct tsl_heap *self, const struct h
     const struct heap_class *class = &self->classes[run->class_index];
     size_t align = class->align > TSL_PAGE_BYTES ? class->align : TSL_PAGE_BYTES;
 
-    if (run->pages != class->slab_pages || !tsl_is_aligned(run->start, align))
+    size_t guard = run->pages - class->slab_pages;
+
+    /* A page without access may follow. */
+    if (guard > (HEAP_GUARDED && !heap_is_zero(run) && tsl_heap_has_guard_pages(self)) ||
+        !tsl_is_aligned(run->start, align))
         return broken(4, run->start, "a slab has its class's pages and alignment");
     if (run->blocks != class->slab_blocks || run->reciprocal != class->reciprocal)
         return broken(4, run->start, "a slab has its class's blocks");

@@ -288,24 +288,41 @@ static void slab_init(const struct tsl_heap *self, struct heap_run *run, unsigne
     tsl_bits_set_range(run->free, 0, class->slab_blocks);
 }
 
-/* A slab of objects of size 0 has no access; false: not possible, the run is gone. */
-static bool zero_close(struct tsl_heap *self, struct heap_run *run)
+/* A run whose pages from `open` on have no access; NULL: no memory, or that is not possible. */
+static struct heap_run *closed_run_new(struct tsl_heap *self, size_t open, size_t closed,
+                                       size_t align_pages, unsigned flags)
 {
-    if (tsl_heap_source_protect(self, (void *)run->start, run->pages))
-        return true;
+    struct heap_run *run =
+        tsl_heap_run_new(self, open + closed, align_pages, flags | HEAP_SOURCE_ONLY);
+    if (run == NULL)
+        return NULL;
+    if (tsl_heap_source_protect(self, (void *)(run->start + (open << TSL_PAGE_SHIFT)), closed))
+        return run;
     tsl_heap_source_give(self, (void *)run->start, run->pages);
     record_undo(self, run);
-    return false;
+    return NULL;
+}
+
+/* The pages of a slab: of objects of size 0 all without access, else perhaps one more behind it. */
+static struct heap_run *slab_run_new(struct tsl_heap *self, unsigned class_index, unsigned flags)
+{
+    const struct heap_class *class = &self->classes[class_index];
+    size_t align_pages = tsl_is_power_of_two(class->block_bytes) ? tsl_pages_of(class->align) : 1;
+    struct heap_run *run = NULL;
+
+    if (TSL_HEAP_ZERO_FAULTS && class_index == HEAP_ZERO)
+        return closed_run_new(self, 0, class->slab_pages, 1, flags);
+    if (HEAP_GUARDED && tsl_heap_has_guard_pages(self) && tsl_heap_has_addresses(self))
+        run = closed_run_new(self, class->slab_pages, 1, align_pages, flags);
+    return run != NULL ? run : tsl_heap_run_new(self, class->slab_pages, align_pages, flags);
 }
 
 bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags)
 {
     const struct heap_class *class = &self->classes[class_index];
-    size_t align_pages = tsl_is_power_of_two(class->block_bytes) ? tsl_pages_of(class->align) : 1;
     bool is_zero = TSL_HEAP_ZERO_FAULTS && class_index == HEAP_ZERO;
-    struct heap_run *run = tsl_heap_run_new(self, class->slab_pages, align_pages,
-                                            is_zero ? flags | HEAP_SOURCE_ONLY : flags);
-    if (run == NULL || (is_zero && !zero_close(self, run)))
+    struct heap_run *run = slab_run_new(self, class_index, flags);
+    if (run == NULL)
         return false;
     slab_init(self, run, class_index);
     if (HEAP_GUARDED && !is_zero)

@@ -157,6 +157,15 @@ bool tsl_heap_has_guard_pages(const struct tsl_heap *self)
     return self->guard->tier >= TSL_HEAP_TIER_FULL && self->source.protect != NULL;
 }
 
+bool tsl_heap_has_addresses(struct tsl_heap *self)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    size_t taken = self->taken_pages;
+
+    tsl_lock_release(&self->lock, pin);
+    return taken < heap_ceiling_pages(self) - heap_ceiling_pages(self) / 4;
+}
+
 size_t tsl_heap_room(const struct tsl_heap *self, bool is_large, size_t granted)
 {
     return is_large && tsl_heap_has_guard_pages(self) ? granted - TSL_PAGE_BYTES : granted;

@@ -72,6 +72,24 @@ static bool explain_zero(struct tsl_heap *self, uintptr_t address)
     return true;
 }
 
+/* The page behind a slab, with the full tier. Which of its blocks was left cannot be told: the last
+ * one is the nearest. */
+static bool explain_slab(struct tsl_heap *self, uintptr_t address, const struct heap_run *run)
+{
+    size_t block_bytes = self->classes[run->class_index].block_bytes;
+    uintptr_t last = run->start + (run->blocks - 1u) * block_bytes;
+    const struct heap_entry *entry = TSL_HEAP_SITES ? tsl_heap_ledger_around(self, last) : NULL;
+    enum tsl_status status;
+
+    if (address < last + block_bytes)
+        return false;
+    status = tsl_heap_accuse(self, TSL_DENIED, entry,
+                             "access to %p, behind the blocks of %zu bytes from %p on",
+                             (void *)address, block_bytes, (void *)run->start);
+    (void)status;
+    return true;
+}
+
 static bool is_run(const struct heap_run *run)
 {
     return run != &tsl_heap_nowhere && run != &tsl_heap_returned;
@@ -96,6 +114,8 @@ bool tsl_heap_explain(struct tsl_heap *self, uintptr_t address)
     if (is_run(here) && heap_is_zero(here))
         return explain_zero(self, address);
     /* The pages are there: it was about something else, unless they are closed. */
+    if (is_run(here) && heap_is_slab(here))
+        return HEAP_GUARDED && explain_slab(self, address, here);
     if (is_run(here))
         return HEAP_GUARDED && here->class_index == HEAP_LARGE &&
                explain_large(self, address, here->start, here->pages);

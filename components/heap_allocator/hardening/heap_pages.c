@@ -18,15 +18,6 @@
 
 #include "heap_allocator_internal.h"
 
-static bool has_room(struct tsl_heap *self)
-{
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t taken = self->taken_pages;
-
-    tsl_lock_release(&self->lock, pin);
-    return taken < heap_ceiling_pages(self) - heap_ceiling_pages(self) / 4;
-}
-
 static bool close_pages(struct tsl_heap *self, uintptr_t start, size_t pages)
 {
     return tsl_heap_source_protect(self, (void *)start, pages);
@@ -44,7 +35,7 @@ void *tsl_heap_pages_alloc(struct tsl_heap *self, struct heap_entry *entry, size
 
     if (self->guard->tier < TSL_HEAP_TIER_DEBUG || self->source.protect == NULL ||
         (flags & TSL_HEAP_NO_WAIT) != 0 || align > TSL_PAGE_BYTES ||
-        bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT || !has_room(self))
+        bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT || !tsl_heap_has_addresses(self))
         return NULL;
     size_t span = tsl_align_up(bytes, align), pages = tsl_pages_of(span) + 2;
     void *base = tsl_heap_allocate_large(self, pages << TSL_PAGE_SHIFT, TSL_PAGE_BYTES, 0);

@@ -26,7 +26,7 @@
 #include "misuse_source.h"
 #include "tap.h"
 
-#define CWES 32
+#define CWES 64
 
 /* What came of a program. */
 enum verdict { SILENT, REPORTED, REFUSED, CRASHED, VERDICTS };
@@ -40,7 +40,8 @@ struct outcome {
 
 static const struct misuse_file *const files[] = {
     &misuse_double_free, &misuse_use_after_free, &misuse_overflow, &misuse_overread,
-    &misuse_bad_pointer, &misuse_bad_size,       &misuse_leak,     &misuse_zero};
+    &misuse_bad_pointer, &misuse_bad_size,       &misuse_leak,     &misuse_zero,
+    &misuse_length,      &misuse_lifetime};
 
 static const size_t slot_sizes[] = {64, 208, 992};
 static const size_t large_sizes[] = {40000, 70000};

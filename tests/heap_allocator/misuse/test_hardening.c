@@ -17,6 +17,7 @@
 #include <tesela/heap_report.h>
 
 #include "host_port.h"
+#include "heap_allocator_internal.h"
 #include "misuse_source.h"
 #include "tap.h"
 
@@ -234,6 +235,29 @@ static void full_large(void)
     end(heap);
 }
 
+/* What runs out of a slab meets a page without access, and the slabs are sound with it. */
+static void full_slab(void)
+{
+    struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_FULL, false);
+    char *block = tsl_heap_alloc(heap, 1000);
+    uintptr_t start = heap_map_at(heap, (uintptr_t)block)->start;
+    struct heap_run *run = heap_map_at(heap, start);
+    struct heap_class *class = &heap->classes[run->class_index];
+    uintptr_t behind = start + ((uintptr_t) class->slab_pages << TSL_PAGE_SHIFT);
+
+    CHECK_EQ(run->pages, class->slab_pages + 1);
+    CHECK(tsl_heap_explain(heap, behind + 8));
+    check_line("access to %p, behind the blocks of 1024 bytes from %p on", (void *)(behind + 8),
+               (void *)start);
+    CHECK(!tsl_heap_explain(heap, (uintptr_t)block));
+    CHECK_SOUND(tsl_heap_verify(heap));
+    class->slab_pages--;
+    CHECK_BROKEN(tsl_heap_verify(heap), 4);
+    class->slab_pages++;
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    end(heap);
+}
+
 /* Who may not call the page source may free large blocks all the same. */
 static void frees_without_waiting(void)
 {
@@ -356,6 +380,7 @@ static void debug_without_room(void)
 TAP_SUITE(hardening, TAP_TEST(debug_double_free), TAP_TEST(debug_wrong_pointers),
           TAP_TEST(debug_damage), TAP_TEST(debug_faults), TAP_TEST(moderate_damage),
           TAP_TEST(moderate_write_after_free), TAP_TEST(freed_blocks_are_cleared),
-          TAP_TEST(full_quarantine), TAP_TEST(full_large), TAP_TEST(frees_without_waiting),
-          TAP_TEST(resizes), TAP_TEST(sized_frees), TAP_TEST(panics_if_told_to),
-          TAP_TEST(tiers_change_only_without_blocks), TAP_TEST(debug_without_room));
+          TAP_TEST(full_quarantine), TAP_TEST(full_large), TAP_TEST(full_slab),
+          TAP_TEST(frees_without_waiting), TAP_TEST(resizes), TAP_TEST(sized_frees),
+          TAP_TEST(panics_if_told_to), TAP_TEST(tiers_change_only_without_blocks),
+          TAP_TEST(debug_without_room));

@@ -126,7 +126,8 @@ static struct tsl_defect check_slab(const struct tsl_heap *self, const struct he
     }
     tally->slabs++;
     tally->used_bytes += heap_run_used(run) * (size_t)self->classes[run->class_index].block_bytes;
-    return check_bits(run);
+    defect = check_bits(run);
+    return defect.rule == 0 && HEAP_GUARDED ? tsl_heap_guard_check_slab(self, run) : defect;
 }
 
 /* Rules 4 to 6 for a slab of a typed cache. */
@@ -425,5 +426,5 @@ struct tsl_defect tsl_heap_verify(const struct tsl_heap *self)
     struct tsl_defect defect = check_heap(self);
 
     tsl_lock_release(lock, pin);
-    return defect;
+    return defect.rule == 0 && HEAP_GUARDED ? tsl_heap_guard_check(self) : defect;
 }

@@ -146,8 +146,10 @@ void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entr
     struct heap_spot spot;
 
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && entry != NULL && entry->pages != 0) {
-        tsl_heap_pages_free(self, entry);
+        /* Out of the ledger first: the pages may be another CPU's block at once. */
+        struct heap_entry pages = *entry;
         tsl_heap_ledger_remove(self, entry);
+        tsl_heap_pages_free(self, &pages);
         return;
     }
     if (TSL_HEAP_SITES && entry != NULL)

@@ -14,7 +14,7 @@
  *
  * Files: heap_guard.c (the way of one block), heap_canary.c (what surrounds and fills a block),
  * heap_quarantine.c, heap_pages.c (debug: a block a page), heap_ledger.c (call sites),
- * heap_leaks.c, heap_leak_scan.c, heap_profile.c.
+ * heap_leaks.c, heap_leak_scan.c, heap_profile.c, heap_guard_verify.c.
  */
 #ifndef TESELA_HEAP_GUARD_H
 #define TESELA_HEAP_GUARD_H
@@ -79,6 +79,7 @@ struct heap_entry {
 };
 
 struct heap_spot;
+struct heap_run;
 
 /* heap_guard.c: the public functions while the heap is guarded. */
 void tsl_heap_guard_init(struct tsl_heap *self);
@@ -196,6 +197,14 @@ enum tsl_status tsl_heap_ledger_end(struct tsl_heap *self, uintptr_t address, ui
 /* How the end of a block went on: it lives, or it is freed. */
 void tsl_heap_ledger_set(struct tsl_heap *self, struct heap_entry *entry,
                          enum heap_entry_state state);
+
+/* heap_guard_verify.c */
+
+/* => locked. Rule 13 for a slab whose owner cannot change it now. */
+struct tsl_defect tsl_heap_guard_check_slab(const struct tsl_heap *self,
+                                            const struct heap_run *run);
+/* Rules 14 and 15. Lock not held. */
+struct tsl_defect tsl_heap_guard_check(const struct tsl_heap *self);
 
 /* heap_profile.c */
 void tsl_heap_time(struct tsl_heap *self, uint32_t *times, uint64_t begin);

@@ -16,6 +16,7 @@
 #include <tesela/vallocator.h>
 
 #include <platform/console.h>
+#include <platform/memory.h>
 
 static void help(void);
 
@@ -48,6 +49,36 @@ static void leaks(void)
         tsl_heap_print_since(tsl_system()->heap, heap_mark, console());
     else
         tsl_print(console(), "built without HEAP_SITES\n");
+}
+
+enum { LOST_PRINTED = 20 };
+
+/* Other CPUs wait for work meanwhile; their stacks are among the roots. */
+static void lost(void)
+{
+    static struct tsl_heap_leak blocks[LOST_PRINTED];
+    static struct tsl_heap_root roots[PLATFORM_ROOTS];
+
+    if (!TSL_HEAP_LEAK_SCAN) {
+        tsl_print(console(), "built without HEAP_LEAK_SCAN\n");
+        return;
+    }
+    platform_memory_roots(roots);
+    size_t count =
+        tsl_heap_leak_scan(tsl_system()->heap, roots, PLATFORM_ROOTS, blocks, LOST_PRINTED);
+    for (size_t i = 0; i < count && i < LOST_PRINTED; i++)
+        tsl_print(console(), "  %p, %zu bytes, taken at %#zx\n", blocks[i].block, blocks[i].bytes,
+                  (size_t)blocks[i].site);
+    tsl_print(console(), "%zu blocks that nothing points to\n", count);
+}
+
+/* For a look at what `lost` says. */
+static void lose(void)
+{
+    void *block = kmalloc(100);
+
+    tsl_print(console(), block != NULL ? "100 bytes taken, and nobody knows where\n"
+                                       : "there is no memory to lose\n");
 }
 
 static void profile(void)
@@ -84,6 +115,8 @@ static const struct {
     {"heap", "the kernel heap by size class", show_heap},
     {"mark", "from here on `leaks` counts", mark},
     {"leaks", "blocks of the heap taken since the mark, by call site", leaks},
+    {"lose", "takes a block and forgets it", lose},
+    {"lost", "blocks of the heap that nothing points to", lost},
     {"profile", "how long the heap takes, and how well it uses its memory", profile},
     {"ranges", "what valloc() and map_page() handed out", show_ranges},
     {"tables", "ADDRESS (hex): how the page tables translate it; without: all of them", NULL},

@@ -154,6 +154,28 @@ enum tsl_status platform_memory_guard_stacks(void)
     return TSL_OK;
 }
 
+static struct tsl_heap_root root(tsl_vaddr start, tsl_vaddr end)
+{
+    tsl_vaddr frame = (tsl_vaddr)__builtin_frame_address(0);
+
+    if (frame - start < end - start)
+        start = frame;
+    return (struct tsl_heap_root){(const void *)start, end - start};
+}
+
+void platform_memory_roots(struct tsl_heap_root *out)
+{
+    const struct platform_image *image = &platform_boot()->image;
+    tsl_vaddr from = image->data.start, guard;
+    unsigned count = 0;
+
+    while (platform_guard_page(count, &guard)) {
+        out[count++] = root(from, guard);
+        from = guard + TSL_PAGE_BYTES;
+    }
+    out[count] = root(from, image->bss.end);
+}
+
 /* What the heap knows of an address that nobody could access. */
 static void explain_fault(tsl_vaddr address)
 {

@@ -293,6 +293,47 @@ static void end_after_fault(const struct platform_fault *fault)
     platform_exit(is_good);
 }
 
+enum { KEPT_SITE = 0x4B, LOST_SITE = 0x70, MOST_LEAKS = 64 };
+
+static void *kept[2];
+
+/* Takes two blocks that a static variable leads to, and one whose address is gone. */
+static TSL_NOINLINE void take_and_lose(void)
+{
+    kept[0] = tsl_heap_alloc_tagged(heap(), 100, TSL_HEAP_ZERO, KEPT_SITE);
+    ((void **)kept[0])[3] = tsl_heap_alloc_tagged(heap(), 5000, 0, KEPT_SITE);
+    kept[1] = tsl_heap_alloc_tagged(heap(), 333, 0, LOST_SITE);
+    kept[1] = (void *)~(uintptr_t)kept[1];
+}
+
+/* The leaks of one call site. */
+static size_t leaks_of(const struct tsl_heap_leak *leaks, size_t count, uintptr_t site)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count && i < MOST_LEAKS; i++)
+        found += leaks[i].site == site;
+    return found;
+}
+
+static void what_nothing_points_to_is_found(void)
+{
+    static struct tsl_heap_root roots[PLATFORM_ROOTS];
+    static struct tsl_heap_leak leaks[MOST_LEAKS];
+
+    if (!TSL_HEAP_LEAK_SCAN)
+        SKIP("built without HEAP_LEAK_SCAN");
+    take_and_lose();
+    platform_memory_roots(roots);
+    size_t count = tsl_heap_leak_scan(heap(), roots, PLATFORM_ROOTS, leaks, MOST_LEAKS);
+    tap_note("%zu blocks that nothing points to", count);
+    CHECK_EQ(leaks_of(leaks, count, LOST_SITE), 1);
+    CHECK_EQ(leaks_of(leaks, count, KEPT_SITE), 0);
+    kfree(((void **)kept[0])[3]);
+    kfree(kept[0]);
+    kfree((void *)~(uintptr_t)kept[1]);
+    kept[0] = NULL;
+}
+
 /* Nothing happened. */
 TSL_NORETURN static void end_without_fault(void)
 {
@@ -322,7 +363,7 @@ static void use_after_free(void)
 }
 
 TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
-          TAP_TEST(call_sites_are_the_kernels));
+          TAP_TEST(call_sites_are_the_kernels), TAP_TEST(what_nothing_points_to_is_found));
 
 bool kernel_main(const struct platform_boot *boot)
 {

@@ -188,6 +188,8 @@ enum tsl_status tsl_heap_ledger_live(struct tsl_heap *self, uintptr_t address,
                                      struct heap_entry *seen);
 /* The entry at exactly this address, or NULL. It stays while its block is not freed. */
 struct heap_entry *tsl_heap_ledger_find(struct tsl_heap *self, uintptr_t address);
+/* The entry whose block holds the address, or NULL. Without the lock. */
+struct heap_entry *tsl_heap_ledger_inside(const struct tsl_heap *self, uintptr_t address);
 /* The entry whose block or pages hold the address, or NULL. Without the lock: for faults. */
 struct heap_entry *tsl_heap_ledger_around(const struct tsl_heap *self, uintptr_t address);
 /* A live block begins to end: TSL_OK, for one caller only, and *out is his. TSL_NOT_FOUND: no entry

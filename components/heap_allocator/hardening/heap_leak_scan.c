@@ -21,7 +21,7 @@ static void mark_from(struct tsl_heap *self, uintptr_t start, size_t bytes,
     uintptr_t at = tsl_align_up_vaddr(start, sizeof(uintptr_t)), end = start + bytes;
 
     for (; at < end && end - at >= sizeof(uintptr_t); at += sizeof(uintptr_t)) {
-        struct heap_entry *entry = tsl_heap_ledger_around(self, *(const uintptr_t *)at);
+        struct heap_entry *entry = tsl_heap_ledger_inside(self, *(const uintptr_t *)at);
         if (entry == NULL || entry->is_reached || entry->state != HEAP_ENTRY_LIVE)
             continue;
         entry->is_reached = true;

@@ -84,13 +84,25 @@ void tsl_heap_ledger_remove(struct tsl_heap *self, struct heap_entry *entry)
     tsl_heap_guard_drop(self, entry);
 }
 
+static bool is_inside(const struct heap_entry *entry, uintptr_t address)
+{
+    return address - entry->address < entry->bytes + (entry->bytes == 0);
+}
+
+struct heap_entry *tsl_heap_ledger_inside(const struct tsl_heap *self, uintptr_t address)
+{
+    struct tsl_tree_node *node = tsl_tree_at_or_before(&self->guard->ledger, &address);
+
+    return node != NULL && is_inside(entry_at(node), address) ? entry_at(node) : NULL;
+}
+
 struct heap_entry *tsl_heap_ledger_around(const struct tsl_heap *self, uintptr_t address)
 {
     const struct tsl_tree *ledger = &self->guard->ledger;
     struct tsl_tree_node *node = tsl_tree_at_or_before(ledger, &address);
     struct heap_entry *entry = node == NULL ? NULL : entry_at(node);
 
-    if (entry != NULL && address - entry->address < entry->bytes + (entry->bytes == 0))
+    if (entry != NULL && is_inside(entry, address))
         return entry;
     /* Pages before a block are the block's too: they belong to an entry that begins later. */
     node =

@@ -10,6 +10,8 @@
 #ifndef PLATFORM_MEMORY_H
 #define PLATFORM_MEMORY_H
 
+#include <platform/cpu.h>
+#include <tesela/heap_leaks.h>
 #include <tesela/memory.h>
 
 /* The machine's memory map: as imported by platform_memory_options(). */
@@ -32,6 +34,17 @@ TSL_MUST_CHECK enum tsl_status platform_memory_options(struct tsl_start_options 
  * Errors:  those of tsl_table_unmap().
  */
 TSL_MUST_CHECK enum tsl_status platform_memory_guard_stacks(void);
+
+/* .data, and .bss between the guard pages of its stacks. */
+enum { PLATFORM_ROOTS = 1 + 2 * PLATFORM_CPUS };
+
+/*
+ * Where this kernel may keep pointers, for tsl_heap_leak_scan(): .data and .bss, which has the
+ * stacks of all CPUs in it. What a CPU has in registers is not there, unless it waits in a function
+ * or an interrupt that saved them. Of the caller's stack only what is in use counts, or what calls
+ * have left there would point to anything. Writes PLATFORM_ROOTS ranges to `out`.
+ */
+void platform_memory_roots(struct tsl_heap_root *out);
 
 /* All of it, with tsl_start() in between. Errors: those of the three. */
 TSL_MUST_CHECK enum tsl_status platform_memory_start(void);

@@ -3,7 +3,8 @@
  * flush.c: requests to drop translations, posted from CPU to CPU.
  *
  * Owns:    one mailbox a CPU, the counters.
- * Needs:   arch.h (flush, relax), atomic.h, cpu.h, port.h (pin, cpu_id, flush_others), call.c.
+ * Needs:   arch.h (flush, relax), atomic.h, cpu.h, port.h (flush_others), port_inline.h (pin, CPU's
+ *          number), call.c.
  * Callers: page_table posts; lock.c and the port's interrupt handler receive.
  *
  * Theory. Posts to one CPU are numbered. A post merges its request into what the mailbox holds and
@@ -17,7 +18,7 @@
 #include <tesela/arch.h>
 #include <tesela/atomic.h>
 #include <tesela/flush.h>
-#include <tesela/port.h>
+#include <tesela/port_inline.h>
 #include "base_internal.h"
 
 #define CACHE_LINE 64
@@ -103,16 +104,16 @@ static void answer(struct mailbox *own)
         (void)tsl_atomic_add(&counters.received, 1);
     }
     /* Behind take: who asks for a call sets its bit first and posts then. */
-    tsl_calls_answer(tsl_port_cpu_id());
+    tsl_calls_answer(tsl_cpu_this());
     tsl_atomic_store_release_u32(&own->done, number);
 }
 
 void tsl_flush_receive(void)
 {
     if (TSL_CPUS > 1) {
-        tsl_pin pin = tsl_port_pin();
-        answer(&mailboxes[tsl_port_cpu_id()]);
-        tsl_port_unpin(pin);
+        tsl_pin pin = tsl_cpu_pin();
+        answer(&mailboxes[tsl_cpu_this()]);
+        tsl_cpu_unpin(pin);
     }
 }
 
@@ -172,8 +173,8 @@ void tsl_flush_cpus(const struct tsl_cpu_set *cpus, const struct tsl_flush *requ
     /* The caller's changes to the tables come before the look at who uses them: a CPU that is not
      * in the sets yet will read the new entries. Pairs with joining, and with adding to `cpus`. */
     tsl_atomic_fence();
-    tsl_pin pin = tsl_port_pin();
-    unsigned self = tsl_port_cpu_id();
+    tsl_pin pin = tsl_cpu_pin();
+    unsigned self = tsl_cpu_this();
     TSL_ASSERT(self < TSL_CPUS);
     struct tsl_cpu_set others = {{0}};
     if (TSL_CPUS > 1) {
@@ -186,7 +187,7 @@ void tsl_flush_cpus(const struct tsl_cpu_set *cpus, const struct tsl_flush *requ
     for (unsigned cpu = tsl_cpu_set_next(&others, 0); TSL_CPUS > 1 && cpu < TSL_CPUS;
          cpu = tsl_cpu_set_next(&others, cpu + 1))
         wait_for(cpu, &mailboxes[self]);
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
 }
 
 void tsl_flush_counters(struct tsl_flush_counters *out)

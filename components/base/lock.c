@@ -3,7 +3,7 @@
  * lock.c: ranked spin locks, and the check of their order.
  *
  * Owns:    with TSL_LOCK_CHECKS, which ranks each CPU holds.
- * Needs:   arch.h (relax), atomic.h, bits.h, cpu.h, flush.h, port.h (pin, cpu_id).
+ * Needs:   arch.h (relax), atomic.h, bits.h, cpu.h, flush.h, port_inline.h (pin, CPU's number).
  * Callers: everybody, through lock.h.
  */
 #include <tesela/arch.h>
@@ -12,6 +12,7 @@
 #include <tesela/cpu.h>
 #include <tesela/flush.h>
 #include <tesela/lock.h>
+#include <tesela/port_inline.h>
 
 static const char *const names[] = {
     [TSL_RANK_CPUS] = "cpus",
@@ -57,34 +58,52 @@ static void check_ranks(const struct tsl_lock *self, unsigned cpu, tsl_word forb
     }
 }
 
-static void check_before(const struct tsl_lock *self, unsigned cpu, tsl_word forbidden)
+/* Out of line, so that taking a free lock saves no registers. */
+TSL_COLD TSL_NOINLINE static void fail_taken_twice(const struct tsl_lock *self, unsigned cpu)
 {
-    TSL_ASSERT(cpu < TSL_CPUS);
-    if (tsl_atomic_load_u32(&self->holder) == cpu + 1)
-        tsl_fail("lock taken twice by CPU %u: %s", cpu, tsl_lock_rank_name(self->rank));
-    if (TSL_LOCK_CHECKS)
-        check_ranks(self, cpu, forbidden);
+    tsl_fail("lock taken twice by CPU %u: %s", cpu, tsl_lock_rank_name(self->rank));
 }
 
-static void note_held(struct tsl_lock *self, unsigned cpu)
+TSL_ALWAYS_INLINE static inline void check_before(const struct tsl_lock *self, unsigned cpu,
+                                                  tsl_word forbidden)
+{
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(&self->holder) == cpu + 1))
+        fail_taken_twice(self, cpu);
+    if (TSL_LOCK_CHECKS) {
+        TSL_ASSERT(cpu < TSL_CPUS);
+        check_ranks(self, cpu, forbidden);
+    }
+}
+
+TSL_ALWAYS_INLINE static inline void note_held(struct tsl_lock *self, unsigned cpu)
 {
     tsl_atomic_store_u32(&self->holder, cpu + 1);
     if (TSL_LOCK_CHECKS)
         ranks_held[cpu] |= (tsl_word)1 << self->rank;
 }
 
+/* The rest of tsl_lock_acquire when somebody else holds the lock. */
+TSL_NOINLINE static tsl_pin wait_for_turn(struct tsl_lock *self, uint32_t ticket, unsigned cpu,
+                                          tsl_pin pin)
+{
+    do {
+        /* The holder may be waiting for this very CPU to flush. */
+        tsl_flush_receive();
+        tsl_arch_relax();
+    } while (tsl_atomic_load_acquire_u32(&self->serving) != ticket);
+    note_held(self, cpu);
+    return pin;
+}
+
 tsl_pin tsl_lock_acquire(struct tsl_lock *self)
 {
-    tsl_pin pin = tsl_port_pin();
-    unsigned cpu = tsl_port_cpu_id();
+    tsl_pin pin = tsl_cpu_pin();
+    unsigned cpu = tsl_cpu_this();
     check_before(self, cpu, ~(tsl_word)0 << self->rank);
     if (TSL_CPUS > 1) {
         uint32_t ticket = tsl_atomic_add_u32(&self->next, 1);
-        while (tsl_atomic_load_acquire_u32(&self->serving) != ticket) {
-            /* The holder may be waiting for this very CPU to flush. */
-            tsl_flush_receive();
-            tsl_arch_relax();
-        }
+        if (TSL_UNLIKELY(tsl_atomic_load_acquire_u32(&self->serving) != ticket))
+            return wait_for_turn(self, ticket, cpu, pin);
     }
     note_held(self, cpu);
     return pin;
@@ -100,11 +119,11 @@ static bool take_free_ticket(struct tsl_lock *self)
 
 bool tsl_lock_try(struct tsl_lock *self, tsl_pin *out)
 {
-    tsl_pin pin = tsl_port_pin();
-    unsigned cpu = tsl_port_cpu_id();
+    tsl_pin pin = tsl_cpu_pin();
+    unsigned cpu = tsl_cpu_this();
     check_before(self, cpu, (tsl_word)1 << self->rank);
     if (TSL_CPUS > 1 && !take_free_ticket(self)) {
-        tsl_port_unpin(pin);
+        tsl_cpu_unpin(pin);
         return false;
     }
     note_held(self, cpu);
@@ -112,13 +131,17 @@ bool tsl_lock_try(struct tsl_lock *self, tsl_pin *out)
     return true;
 }
 
+TSL_COLD TSL_NOINLINE static void fail_not_held(const struct tsl_lock *self, unsigned cpu)
+{
+    tsl_fail("lock released by CPU %u, which does not hold it: %s", cpu,
+             tsl_lock_rank_name(self->rank));
+}
+
 void tsl_lock_release(struct tsl_lock *self, tsl_pin pin)
 {
-    unsigned cpu = tsl_port_cpu_id();
-    if (tsl_atomic_load_u32(&self->holder) != cpu + 1) {
-        tsl_fail("lock released by CPU %u, which does not hold it: %s", cpu,
-                 tsl_lock_rank_name(self->rank));
-    }
+    unsigned cpu = tsl_cpu_this();
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(&self->holder) != cpu + 1))
+        fail_not_held(self, cpu);
     tsl_atomic_store_u32(&self->holder, 0);
     if (TSL_LOCK_CHECKS)
         ranks_held[cpu] &= ~((tsl_word)1 << self->rank);
@@ -126,10 +149,10 @@ void tsl_lock_release(struct tsl_lock *self, tsl_pin pin)
         /* Only the holder writes `serving`, so this needs no locked instruction. */
         tsl_atomic_store_release_u32(&self->serving, tsl_atomic_load_u32(&self->serving) + 1);
     }
-    tsl_port_unpin(pin);
+    tsl_cpu_unpin(pin);
 }
 
 bool tsl_lock_is_held(const struct tsl_lock *self)
 {
-    return tsl_atomic_load_u32(&self->holder) == tsl_port_cpu_id() + 1;
+    return tsl_atomic_load_u32(&self->holder) == tsl_cpu_this() + 1;
 }

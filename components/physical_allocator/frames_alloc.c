@@ -532,3 +532,54 @@ tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct t
     }
     return taken;
 }
+
+/* The lowest `count` bits of a mask, or all if it has fewer. */
+static tsl_word lowest_bits(tsl_word mask, tsl_word count)
+{
+    tsl_word rest = mask;
+    if (count >= TSL_WORD_BITS)
+        return mask;
+    for (; count > 0; count--)
+        rest &= rest - 1;
+    return mask & ~rest;
+}
+
+/* Up to `count` frames of the claimed word. Before: pinned. */
+static inline tsl_word take_bits(struct frames_slot *slot, tsl_word count)
+{
+    tsl_word copy = tsl_atomic_load(&slot->copy);
+    tsl_word mask = lowest_bits(copy, count);
+    tsl_atomic_store(&slot->copy, copy & ~mask);
+    return mask;
+}
+
+tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags, tsl_word count,
+                               struct tsl_frame *out_first)
+{
+    struct tsl_frame frame;
+    bool claims = TSL_FRAME_CLAIMS && !FRAMES_GUARDED && is_plain(self, flags);
+    tsl_word mask = 0;
+    if (claims) {
+        tsl_pin pin = tsl_cpu_pin();
+        struct frames_slot *slot = hot_slot(self);
+        mask = take_bits(slot, count);
+        out_first->number = mask != 0 ? slot->number : out_first->number;
+        tsl_cpu_unpin(pin);
+    }
+    if (mask != 0)
+        return mask;
+    /* One by the search, and what is left of its word, which is claimed by now. */
+    if (count == 0 || tsl_frames_alloc(self, 0, flags, &frame) != TSL_OK)
+        return 0;
+    tsl_word first = frame.number & ~(tsl_word)(TSL_WORD_BITS - 1);
+    mask = (tsl_word)1 << (frame.number - first);
+    if (claims && count > 1) {
+        tsl_pin pin = tsl_cpu_pin();
+        struct frames_slot *slot = hot_slot(self);
+        if (slot->number == first)
+            mask |= take_bits(slot, count - 1);
+        tsl_cpu_unpin(pin);
+    }
+    out_first->number = first;
+    return mask;
+}

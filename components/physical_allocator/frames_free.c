@@ -4,7 +4,7 @@
  *
  * Owns:    the checks of what a caller gives back, and which status each mistake gets.
  * Needs:   frames_area.c, frames_range.c, frames_place.c.
- * Callers: the public tsl_frames_free, _free_bulk, _free_run, _split, and the questions about one frame.
+ * Callers: the public tsl_frames_free, _free_bulk, _free_word, _free_run, _split, and the questions about one frame.
  */
 #include "frames_guard.h"
 
@@ -252,6 +252,46 @@ enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,
     return free_far(self, frame, order, pin);
 }
 
+/* Frees the frames of a mask in one step; false, with nothing changed, if that cannot be. */
+static bool give_word(struct tsl_frames *self, tsl_word first, tsl_word mask)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    struct frames_slot *slot = TSL_FRAME_CLAIMS ? hot_slot(self) : NULL;
+    if (TSL_FRAME_CLAIMS && first == slot->number && slot->bits != 0) {
+        bool is_given = slot_give(slot, mask);
+        tsl_cpu_unpin(pin);
+        return is_given;
+    }
+    const struct frames_span *span = tsl_frames_span_of(self, first);
+    bool is_given = false;
+    if (span != NULL && span->end - first >= TSL_WORD_BITS) {
+        tsl_word index = first - span->shift;
+        is_given = !state_is_huge(area_state(self, index / AREA_FRAMES)) &&
+                   tsl_frames_bits_give(self, this_cpu(self), index / AREA_FRAMES,
+                                        (unsigned)(index % AREA_FRAMES) / TSL_WORD_BITS, mask);
+    }
+    tsl_cpu_unpin(pin);
+    if (is_given)
+        frames_watch_free(self);
+    return is_given;
+}
+
+enum tsl_status tsl_frames_free_word(struct tsl_frames *self, struct tsl_frame first, tsl_word mask)
+{
+    enum tsl_status status = TSL_OK;
+    if ((first.number & (TSL_WORD_BITS - 1)) != 0)
+        return refuse(self, &(struct claim){.number = first.number, .what = "free of a word"},
+                      TSL_MISALIGNED);
+    if (mask == 0 || (!FRAMES_GUARDED && give_word(self, first.number, mask)))
+        return TSL_OK;
+    for (; mask != 0; mask &= mask - 1) {
+        struct tsl_frame frame = {first.number + tsl_bits_lowest(mask)};
+        enum tsl_status freed = tsl_frames_free(self, frame, 0);
+        status = status == TSL_OK ? freed : status;
+    }
+    return status;
+}
+
 /* Frees as many of the frames as lie in one word behind the first; 0 if that is refused. */
 static tsl_word free_word(struct tsl_frames *self, const struct tsl_frame *frames, tsl_word count)
 {
@@ -261,18 +301,7 @@ static tsl_word free_word(struct tsl_frames *self, const struct tsl_frame *frame
     while (done < count && frames[done].number - first < TSL_WORD_BITS &&
            (mask >> (frames[done].number - first) & 1) == 0)
         mask |= (tsl_word)1 << (frames[done++].number - first);
-    const struct frames_span *span = tsl_frames_span_of(self, first);
-    if (done < 2 || span == NULL || span->end - first < TSL_WORD_BITS)
-        return 0;
-    tsl_word index = first - span->shift;
-    tsl_pin pin = tsl_cpu_pin();
-    bool is_given = !state_is_huge(area_state(self, index / AREA_FRAMES)) &&
-                    tsl_frames_bits_give(self, this_cpu(self), index / AREA_FRAMES,
-                                         (unsigned)(index % AREA_FRAMES) / TSL_WORD_BITS, mask);
-    tsl_cpu_unpin(pin);
-    if (is_given)
-        frames_watch_free(self);
-    return is_given ? done : 0;
+    return done >= 2 && give_word(self, first, mask) ? done : 0;
 }
 
 enum tsl_status tsl_frames_free_bulk(struct tsl_frames *self, const struct tsl_frame *frames,

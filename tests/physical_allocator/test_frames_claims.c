@@ -336,6 +336,69 @@ static void a_remembered_huge_block_is_everybodys(void)
     end();
 }
 
+/* The frames of a mask, one by one. */
+static void all_are_free(struct tsl_frame first, tsl_word mask, bool expected)
+{
+    for (; mask != 0; mask &= mask - 1) {
+        struct tsl_frame frame = {first.number + tsl_bits_lowest(mask)};
+        CHECK_EQ(tsl_frames_is_free(world.frames, frame), expected);
+    }
+}
+
+static void words_are_taken_and_given_in_one_step(void)
+{
+    struct tsl_frame first = {7};
+    REQUIRE(make());
+    tsl_word total = world_free(&world), used = 0;
+    for (tsl_word count = 1; count <= 70; count += 3) {
+        tsl_word mask = tsl_frames_alloc_word(world.frames, 0, count, &first);
+        CHECK(mask != 0);
+        CHECK(tsl_bits_count(mask) <= count);
+        CHECK_EQ(first.number % TSL_WORD_BITS, 0);
+        CHECK_EQ(world_free(&world), total - tsl_bits_count(mask));
+        all_are_free(first, mask, false);
+        CHECK_STATUS(tsl_frames_free_word(world.frames, first, mask), TSL_OK);
+        all_are_free(first, mask, true);
+        CHECK_EQ(world_free(&world), total);
+    }
+    CHECK_EQ(tsl_frames_alloc_word(world.frames, 0, 0, &first), 0);
+    CHECK_EQ(tsl_frames_alloc_word(world.frames, 1u << 12, 1, &first), 0);
+    /* A word that somebody else has claimed, and one that nobody has. */
+    tsl_word mask = tsl_frames_alloc_word(world.frames, 0, 2, &first);
+    tsl_frames_drain(world.frames);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first, mask), TSL_OK);
+    /* All there are, a word at a time; flags that need the search come one by one. */
+    while ((mask = tsl_frames_alloc_word(world.frames, TSL_FRAMES_DMA, 64, &first)) != 0)
+        for (; mask != 0; mask &= mask - 1)
+            taken[used++].number = first.number + tsl_bits_lowest(mask);
+    CHECK_EQ(used, total);
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, used, &used), TSL_OK);
+    CHECK_EQ(world_free(&world), total);
+    end();
+}
+
+static void wrong_words_are_refused(void)
+{
+    struct tsl_frame first;
+    REQUIRE(make());
+    tsl_word mask = tsl_frames_alloc_word(world.frames, 0, 4, &first);
+    REQUIRE(tsl_bits_count(mask) == 4);
+    tsl_word total = world_free(&world), lowest = mask & (0 - mask);
+    struct tsl_frame odd = {first.number + 1};
+    CHECK_STATUS(tsl_frames_free_word(world.frames, odd, mask), TSL_MISALIGNED);
+    CHECK_EQ(world_free(&world), total);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first, 0), TSL_OK);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first, lowest), TSL_OK);
+    /* One of them is free already: it is refused, the others are freed. */
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first, mask), TSL_DOUBLE_FREE);
+    CHECK_EQ(world_free(&world), total + 4);
+    struct tsl_frame foreign = {(tsl_word)1 << 20};
+    CHECK_STATUS(tsl_frames_free_word(world.frames, foreign, 3), TSL_FOREIGN);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    end();
+}
+
 TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(draining_gives_all_back),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
@@ -343,4 +406,5 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(ranges_are_found_in_owned_areas), TAP_TEST(double_frees_are_seen_across_cpus),
           TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
           TAP_TEST(bulk_says_which_frame_is_refused),
-          TAP_TEST(a_remembered_huge_block_is_everybodys));
+          TAP_TEST(a_remembered_huge_block_is_everybodys),
+          TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused));

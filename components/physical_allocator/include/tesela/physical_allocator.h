@@ -198,6 +198,27 @@ TSL_MUST_CHECK tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned 
                                               struct tsl_frame *out, tsl_word count);
 
 /*
+ * Takes up to `count` single frames that lie in one word of the bitmap: bit i of what is returned
+ * stands for frame out_first->number + i, and the first is a multiple of TSL_WORD_BITS. 0: there is
+ * no frame, counted as a failure of order 0, or the flags are refused, or count is 0. Fewer than
+ * `count`: ask again.
+ * Owns:    as tsl_frames_alloc, each with order 0.
+ * Cost:    one step for all of them where this CPU has claimed a word.
+ */
+TSL_MUST_CHECK tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags,
+                                              tsl_word count, struct tsl_frame *out_first);
+
+/*
+ * Gives back the frames of a mask as tsl_frames_alloc_word describes it; of blocks below order 9 any
+ * part may be given back so.
+ * Errors:  TSL_MISALIGNED (first is no multiple of TSL_WORD_BITS; nothing changed); as
+ *          tsl_frames_free with order 0 for the lowest frame that is refused, the others are freed.
+ * Cost:    one step for all of them.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_frames_free_word(struct tsl_frames *self, struct tsl_frame first,
+                                                    tsl_word mask);
+
+/*
  * Gives single frames back, first to last; neighbours in the list that are neighbours in memory
  * are the cheapest. *out_freed: how many were, and so the index of the one that was refused.
  * Errors:  as tsl_frames_free with order 0, for that frame; those behind it are not touched.

@@ -35,6 +35,7 @@ const struct tsl_table_format tsl_table_format_5level = {
     .has_nx = true,
     .fixed_top = false,
     .history = X86_ACCESSED | X86_DIRTY,
+    .target = X86_ADDRESS_8,
     .physical_bits = 52,
     .user_first = 0x0000000000100000,
     /* The last page under the hole stays unmapped: a SYSCALL there would return into the hole. */

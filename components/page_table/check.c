@@ -36,11 +36,12 @@ static bool touches_guard(const struct tsl_table_format *format, tsl_vaddr start
     return start <= lower_last && last > format->user_last;
 }
 
-enum tsl_status tsl_table_check_range(struct tsl_table *self, const char *verb, tsl_vaddr start,
-                                      size_t bytes, tsl_vaddr *last)
+/* Which rule a range breaks. */
+TSL_COLD TSL_NOINLINE static enum tsl_status refuse_range(struct tsl_table *self, const char *verb,
+                                                          tsl_vaddr start, size_t bytes)
 {
     const struct tsl_table_format *format = self->format;
-    enum tsl_status status = TSL_OK;
+    enum tsl_status status = TSL_DENIED; /* the fixed range */
     tsl_vaddr end = 0;
     if (bytes == 0)
         status = TSL_INVALID;
@@ -55,14 +56,21 @@ enum tsl_status tsl_table_check_range(struct tsl_table *self, const char *verb, 
         status = TSL_NOT_CANONICAL; /* crosses the hole */
     else if (start == 0 || touches_guard(format, start, end))
         status = TSL_OUT_OF_RANGE;
-    else if (self->fixed_first <= self->fixed_last && start <= self->fixed_last &&
-             end >= self->fixed_first)
-        status = TSL_DENIED;
     else if (tsl_table_is_shown_at(self, end))
         status = TSL_DENIED; /* the kernel's, through its own table */
-    if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "tables: %s of %zx bytes at %zx", verb, bytes,
-                          (size_t)start);
+    return tsl_refuse(&self->refusals, status, "tables: %s of %zx bytes at %zx", verb, bytes,
+                      (size_t)start);
+}
+
+enum tsl_status tsl_table_check_range(struct tsl_table *self, const char *verb, tsl_vaddr start,
+                                      size_t bytes, tsl_vaddr *last)
+{
+    tsl_vaddr end = start + (bytes - 1u);
+    bool whole = bytes != 0 && ((start | bytes) & (TSL_PAGE_BYTES - 1u)) == 0 && end >= start;
+    bool inside = (start != 0 && end <= self->low_last) || start >= self->high_first;
+    bool fixed = start <= self->fixed_last && end >= self->fixed_first;
+    if (TSL_UNLIKELY(!whole || !inside || (fixed && self->fixed_first <= self->fixed_last)))
+        return refuse_range(self, verb, start, bytes);
     *last = end;
     return TSL_OK;
 }

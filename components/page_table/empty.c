@@ -133,20 +133,49 @@ static bool has_neighbour(const struct tsl_walk *walk, tsl_vaddr next)
            (behind > 0 && !tsl_entry_is_absent(format, walk->memory[0], behind));
 }
 
+/* What tsl_table_leave frees: the tables that a step left behind empty, or the one kept longest. */
+static void let_go(struct tsl_table *self, const struct tsl_step *step, struct tsl_gather *gather)
+{
+    if (self->path.level > 0 || step->emptied)
+        unhook_empty(self, &self->path, step, gather);
+    else
+        release(self, 0, gather);
+}
+
+/* The same for a gather that may wait long: the place of a table belongs to its neighbours too. */
+TSL_NOINLINE static void let_go_now(struct tsl_table *self, const struct tsl_step *step)
+{
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, self);
+    tsl_gather_open(&gather);
+    let_go(self, step, &gather);
+    tsl_gather_finish(&gather);
+}
+
+/* Nothing beside the place shows that the table is in use. */
+TSL_NOINLINE static void leave_alone(struct tsl_table *self, const struct tsl_step *step,
+                                     struct tsl_gather *gather)
+{
+    bool ends_here = self->path.level > 0 || step->emptied;
+    if (!ends_here && !table_may_go(self, 0, self->path.at))
+        return;
+    if (ends_here || self->kept_count == most_kept(self)) {
+        if (gather->lazy)
+            let_go_now(self, step);
+        else
+            let_go(self, step, gather);
+    }
+    if (!ends_here)
+        self->kept[self->kept_count++] = span_start(self, step->next - 1u);
+}
+
 void tsl_table_leave(struct tsl_table *self, const struct tsl_step *step, struct tsl_gather *gather)
 {
     struct tsl_walk *walk = &self->path;
-    tsl_vaddr start = span_start(self, walk->at);
-    if (walk->level > 0 || step->emptied) {
-        unhook_empty(self, walk, step, gather);
+    if (walk->level == 0 && !step->emptied &&
+        (!step->removed || tsl_table_is_kept(self, walk->at) || has_neighbour(walk, step->next)))
         return;
-    }
-    if (!step->removed || has_neighbour(walk, step->next) || tsl_table_is_kept(self, walk->at) ||
-        !table_may_go(self, 0, walk->at))
-        return;
-    if (self->kept_count == most_kept(self))
-        release(self, 0, gather);
-    self->kept[self->kept_count++] = start;
+    leave_alone(self, step, gather);
 }
 
 bool tsl_table_drop_kept(struct tsl_table *self)

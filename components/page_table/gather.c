@@ -9,6 +9,7 @@
 #include <tesela/gather.h>
 
 #include <tesela/atomic.h>
+#include <tesela/bits.h>
 
 #include "page_table_internal.h"
 
@@ -21,7 +22,16 @@ void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table)
     self->flush.all = false;
     self->flush.global = false;
     self->open = false;
+    self->lazy = false;
     self->count = 0;
+    self->blocks = 0;
+    self->tables = 0;
+}
+
+void tsl_gather_init_lazy(struct tsl_gather *self, struct tsl_table *table)
+{
+    tsl_gather_init(self, table);
+    self->lazy = true;
 }
 
 void tsl_gather_open(struct tsl_gather *self)
@@ -29,13 +39,17 @@ void tsl_gather_open(struct tsl_gather *self)
     if (self->open)
         return;
     self->open = true;
-    (void)tsl_atomic_add(&self->table->open_gathers, 1);
+    if (!self->lazy)
+        (void)tsl_atomic_add(&self->table->open_gathers, 1);
 }
 
 void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, unsigned attributes)
 {
-    for (; count > 0 && !self->flush.all; count--) {
-        tsl_flush_add(&self->flush, va);
+    struct tsl_flush *flush = &self->flush;
+    if (count > TSL_FLUSH_PAGES - flush->count)
+        flush->all = true; /* the rest of the request no longer counts */
+    for (; count > 0 && !flush->all; count--) {
+        flush->page[flush->count++] = va;
         va += TSL_PAGE_BYTES;
     }
     if ((attributes & TSL_GLOBAL) || self->table->kernel)
@@ -63,40 +77,50 @@ static void free_block(struct tsl_frames *frames, struct tsl_frame first, tsl_wo
         (void)!tsl_frames_free_run(frames, first, pages);
 }
 
-/* The largest block of the frames from `first` on that is aligned and ends in time. Single frames
- * are as good as a block up to here, see tsl_frames_free; more is not in one word of its bitmap. */
-static unsigned order_at(struct tsl_frame first, tsl_word pages)
+/* Neighbours as one run. */
+static void release_word(struct tsl_gather *self, struct tsl_frame first, tsl_word frames)
 {
-    enum { LARGEST_ORDER = 5 };
-    unsigned order = 0;
-    while (order < LARGEST_ORDER && (first.number >> order & 1u) == 0 &&
-           pages >= (tsl_word)2 << order)
-        order++;
-    return order;
-}
-
-static void free_frames(struct tsl_frames *frames, struct tsl_frame first, tsl_word pages)
-{
-    while (pages > 0) {
-        unsigned order = order_at(first, pages);
-        tsl_word count = (tsl_word)1 << order;
-        enum tsl_status status = tsl_frames_free(frames, first, order);
-        /* One of them is not the allocator's: the others are freed all the same. */
-        for (tsl_word i = 0; status != TSL_OK && order > 0 && i < count; i++)
-            (void)!tsl_frames_free(frames, (struct tsl_frame){first.number + i}, 0);
-        first.number += count;
-        pages -= count;
+    while (frames != 0) {
+        unsigned low = tsl_bits_lowest(frames);
+        tsl_word behind = ~(frames >> low); /* the first 1: behind the run */
+        unsigned pages = behind == 0 ? TSL_WORD_BITS : tsl_bits_lowest(behind);
+        self->release(self->context, (struct tsl_frame){first.number + low}, pages);
+        frames &= ~((~(tsl_word)0 >> (TSL_WORD_BITS - pages)) << low);
     }
 }
 
-static void flush_and_free(struct tsl_gather *self)
+/* A frame that is not the allocator's is counted and logged there, and the others are freed. */
+static void free_frames(struct tsl_gather *self)
+{
+    struct tsl_frames *frames = self->table->frames;
+    for (unsigned i = 0; i < self->count; i++) {
+        const struct tsl_gather_run *run = &self->run[i];
+        bool is_block = self->blocks >> i & 1u;
+        bool is_released = self->release != NULL && !(self->tables >> i & 1u);
+        if (is_block && is_released)
+            self->release(self->context, run->first, run->frames);
+        else if (is_released)
+            release_word(self, run->first, run->frames);
+        else if (is_block)
+            free_block(frames, run->first, run->frames);
+        else
+            (void)!tsl_frames_free_word(frames, run->first, run->frames);
+    }
+    self->count = 0;
+    self->blocks = 0;
+    self->tables = 0;
+}
+
+_Static_assert(TSL_GATHER_RUNS <= 32, "the runs that are blocks fit in one word of bits");
+
+TSL_NOINLINE static void flush_and_free(struct tsl_gather *self)
 {
     struct tsl_table *table = self->table;
     /*
      * Another open gather may have removed what we found removed already; our caller counts on it
      * being gone. Its pages are not known here, so everything is dropped.
      */
-    if (tsl_atomic_load_acquire(&table->open_gathers) > 1) {
+    if (!self->lazy && tsl_atomic_load_acquire(&table->open_gathers) > 1) {
         self->flush.all = true;
         self->flush.global = self->flush.global || table->kernel;
     }
@@ -104,49 +128,61 @@ static void flush_and_free(struct tsl_gather *self)
         (void)tsl_atomic_add(&table->counters.flushes, 1);
         tsl_flush_cpus(table->kernel ? tsl_cpus_online() : &table->cpus, &self->flush);
     }
-    for (unsigned i = 0; i < self->count; i++)
-        if (self->release != NULL && !self->run[i].table)
-            self->release(self->context, self->run[i].first, self->run[i].pages);
-        else if (self->run[i].block)
-            free_block(table->frames, self->run[i].first, self->run[i].pages);
-        else
-            free_frames(table->frames, self->run[i].first, self->run[i].pages);
-    self->count = 0;
+    free_frames(self);
     self->flush.count = 0;
     self->flush.all = false;
     self->flush.global = false;
 }
 
-static void add(struct tsl_gather *self, struct tsl_gather_run run)
+static inline void add(struct tsl_gather *self, struct tsl_gather_run run)
 {
-    if (self->count == TSL_GATHER_RUNS)
+    if (TSL_UNLIKELY(self->count == TSL_GATHER_RUNS))
         flush_and_free(self);
     self->run[self->count++] = run;
 }
 
 void tsl_gather_add(struct tsl_gather *self, struct tsl_frame first, tsl_word pages)
 {
-    add(self, (struct tsl_gather_run){first, pages, true, false});
+    add(self, (struct tsl_gather_run){first, pages});
+    self->blocks |= (uint32_t)1 << (self->count - 1u);
 }
 
-static void add_frames(struct tsl_gather *self, struct tsl_gather_run run)
+/* Frames of one word: what is added last is often in the same one. */
+static inline void add_word(struct tsl_gather *self, tsl_word first, tsl_word frames)
 {
-    struct tsl_gather_run *last = self->count > 0 ? &self->run[self->count - 1u] : NULL;
-    if (last != NULL && !last->block && last->table == run.table &&
-        last->first.number + last->pages == run.first.number)
-        last->pages += run.pages;
+    unsigned last = self->count - 1u;
+    if (self->count > 0 && self->run[last].first.number == first &&
+        !((self->blocks | self->tables) >> last & 1u) && (self->run[last].frames & frames) == 0)
+        self->run[last].frames |= frames;
     else
-        add(self, run);
+        add(self, (struct tsl_gather_run){{first}, frames});
+}
+
+TSL_NOINLINE static void add_words(struct tsl_gather *self, tsl_word number, tsl_word count)
+{
+    while (count > 0) {
+        unsigned bit = (unsigned)number & (TSL_WORD_BITS - 1u);
+        tsl_word part = TSL_WORD_BITS - bit < count ? TSL_WORD_BITS - bit : count;
+        add_word(self, number - bit, (~(tsl_word)0 >> (TSL_WORD_BITS - part)) << bit);
+        number += part;
+        count -= part;
+    }
 }
 
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count)
 {
-    add_frames(self, (struct tsl_gather_run){first, count, false, false});
+    unsigned bit = (unsigned)first.number & (TSL_WORD_BITS - 1u);
+    if (count == 0 || count > TSL_WORD_BITS - bit)
+        add_words(self, first.number, count);
+    else
+        add_word(self, first.number - bit, (~(tsl_word)0 >> (TSL_WORD_BITS - count)) << bit);
 }
 
 void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame)
 {
-    add_frames(self, (struct tsl_gather_run){frame, 1, false, true});
+    unsigned bit = (unsigned)frame.number & (TSL_WORD_BITS - 1u);
+    add(self, (struct tsl_gather_run){{frame.number - bit}, (tsl_word)1 << bit});
+    self->tables |= (uint32_t)1 << (self->count - 1u);
 }
 
 void tsl_gather_finish(struct tsl_gather *self)
@@ -156,5 +192,6 @@ void tsl_gather_finish(struct tsl_gather *self)
     if (!self->open)
         return;
     self->open = false;
-    (void)tsl_atomic_sub(&self->table->open_gathers, 1);
+    if (!self->lazy)
+        (void)tsl_atomic_sub(&self->table->open_gathers, 1);
 }

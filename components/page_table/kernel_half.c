@@ -43,6 +43,9 @@ void tsl_kernel_half_join(struct tsl_table *self, struct tsl_table *kernel)
     for (unsigned i = tsl_kernel_half_index(self->format); i < entries; i++)
         copy_entry(kernel, self, i);
     self->shown = kernel;
+    self->high_first = ~(tsl_vaddr)0; /* no map of its own there */
+    if (!self->format->sign_extended)
+        self->low_last = tsl_kernel_half_start(self->format) - 1u;
     tsl_list_push_back(&kernel->showing, &self->showing);
     tsl_lock_release(&kernel->lock, pin);
 }

@@ -2,7 +2,7 @@
  *
  * map.c: new translations.
  *
- * Owns:    tsl_table_map and tsl_table_fix.
+ * Owns:    tsl_table_map, tsl_table_map_word and tsl_table_fix.
  * Needs:   walk.c, spare.c, check.c.
  * Callers: the public.
  *
@@ -11,15 +11,17 @@
  */
 #include "page_table_internal.h"
 
+#include <tesela/bits.h>
 #include <tesela/checked.h>
 #include <tesela/config.h>
 
-/* What a map still has to do: [at, last] goes to `target`. */
+/* What a map still has to do: [at, last] goes to `target`, or to single frames of one word. */
 struct job {
     tsl_vaddr first;
     tsl_vaddr at;
     tsl_vaddr last;
-    tsl_paddr target;
+    tsl_paddr target; /* of the next page; of bit 0 of `frames` */
+    tsl_word frames;  /* those that are left; 0: the target is a run */
     unsigned attributes;
 };
 
@@ -46,18 +48,8 @@ static bool advance(const struct tsl_table *self, struct job *job, unsigned leve
     if (job->last - job->at < bytes)
         return false;
     job->at += bytes;
-    job->target += bytes;
-    return true;
-}
-
-static bool all_absent(const struct tsl_walk *walk, unsigned count)
-{
-    const struct tsl_table_format *format = walk->table->format;
-    const void *memory = walk->memory[walk->level];
-    unsigned index = tsl_walk_index(walk);
-    for (unsigned i = 0; i < count; i++)
-        if (!tsl_entry_is_absent(format, memory, index + i))
-            return false;
+    if (job->frames == 0)
+        job->target += bytes;
     return true;
 }
 
@@ -74,7 +66,8 @@ static enum tsl_status plan(struct tsl_table *self, struct job job, tsl_word *ou
         /* A table below the wished level is in the way, be it that it shows pages or is kept. */
         if (walk->raw != 0 || walk->level < level)
             return TSL_EXISTS;
-        if (walk->level == level && !all_absent(walk, count))
+        if (walk->level == level && tsl_entries_absent(self->format, walk->memory[level],
+                                                       tsl_walk_index(walk), count) != count)
             return TSL_EXISTS;
         missing += tsl_spare_missing(walk, level, job.first);
     } while (advance(self, &job, level, count));
@@ -87,7 +80,8 @@ static enum tsl_status prepare(struct tsl_table *self, const struct job *job,
 {
     tsl_word missing = 0;
     enum tsl_status status = plan(self, *job, &missing);
-    return status == TSL_OK ? tsl_spare_fill(spare, self, missing) : status;
+    *spare = (struct tsl_spare){0};
+    return status == TSL_OK && missing > 0 ? tsl_spare_fill(spare, self, missing) : status;
 }
 
 /* Second pass. Neighbouring pages have neighbouring entries: each is the one before plus the size
@@ -105,21 +99,53 @@ static void install(struct tsl_table *self, struct job job, struct tsl_spare *sp
         while (walk->level > level)
             tsl_spare_hook(spare, self, walk);
         uint64_t raw = format->encode_leaf(level, job.target, attributes, &self->features);
-        uint64_t bytes = tsl_table_format_page_bytes(format, level);
         void *memory = walk->memory[level];
         unsigned index = tsl_walk_index(walk);
-        for (unsigned i = 0; i < count; i++)
-            tsl_entry_publish(format, memory, index + i, raw + i * bytes);
+        if (job.frames != 0)
+            job.frames = tsl_entries_publish_word(format, memory, index, count, raw, job.frames);
+        else
+            tsl_entries_publish(format, memory, index, count, raw,
+                                tsl_table_format_page_bytes(format, level));
         tsl_root_changed(self, level, job.at, count);
         self->counters.pages[level] += count;
     } while (advance(self, &job, level, count));
     TSL_ASSERT(spare->count == 0);
 }
 
+/* The common case: pages of 4 KiB that fill no more than one table, which is there. Returns false if
+ * it is another one. */
+static bool map_in_table(struct tsl_table *self, const struct job *job, enum tsl_status *status)
+{
+    const struct tsl_table_format *format = self->format;
+    struct tsl_walk *walk = &self->path;
+    tsl_vaddr pages = (job->last - job->first) >> TSL_PAGE_SHIFT; /* less 1 */
+    if (job->attributes & TSL_MAP_LARGE || (job->first ^ job->last) >> format->shift[1] != 0)
+        return false;
+    tsl_walk_to(walk, job->first);
+    if (walk->level > 0)
+        return false;
+    unsigned index = tsl_walk_index(walk), count = (unsigned)pages + 1u;
+    void *memory = walk->memory[0];
+    *status = TSL_EXISTS;
+    if (tsl_entries_absent(format, memory, index, count) != count)
+        return true;
+    uint64_t raw = format->encode_leaf(0, job->target, job->attributes, &self->features);
+    if (job->frames != 0)
+        (void)tsl_entries_publish_word(format, memory, index, count, raw, job->frames);
+    else
+        tsl_entries_publish(format, memory, index, count, raw, TSL_PAGE_BYTES);
+    self->counters.pages[0] += count;
+    *status = TSL_OK;
+    return true;
+}
+
 static enum tsl_status map_locked(struct tsl_table *self, const struct job *job)
 {
     struct tsl_spare spare;
-    enum tsl_status status = prepare(self, job, &spare);
+    enum tsl_status status;
+    if (map_in_table(self, job, &status))
+        return status;
+    status = prepare(self, job, &spare);
     /* An empty table that is kept may be in the way of a large page, or be the frame we lack. */
     if (status != TSL_OK && tsl_table_drop_kept(self))
         status = prepare(self, job, &spare);
@@ -141,26 +167,48 @@ static enum tsl_status check_target(struct tsl_table *self, tsl_paddr target, si
     return TSL_OK;
 }
 
+/* What both kinds of map do once the range in the job is known to be good. */
+static enum tsl_status map_checked(struct tsl_table *self, struct job *job, size_t bytes)
+{
+    enum tsl_status status = tsl_table_check_attributes(self, "map", job->first, job->last,
+                                                        job->attributes & ~TSL_MAP_LARGE);
+    if (status != TSL_OK)
+        return status;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    status = map_locked(self, job);
+    tsl_lock_release(&self->lock, pin);
+    if (status == TSL_EXISTS)
+        return tsl_refuse(&self->refusals, status, "tables: map of %zx bytes at %zx", bytes,
+                          (size_t)job->first);
+    return status;
+}
+
 enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start, tsl_paddr target,
                               size_t bytes, unsigned attributes)
 {
     struct job job = {.first = start, .at = start, .target = target, .attributes = attributes};
     enum tsl_status status = tsl_table_check_range(self, "map", start, bytes, &job.last);
     if (status == TSL_OK)
-        status =
-            tsl_table_check_attributes(self, "map", start, job.last, attributes & ~TSL_MAP_LARGE);
-    if (status == TSL_OK)
         status = check_target(self, target, bytes);
-    if (status != TSL_OK)
-        return status;
+    return status == TSL_OK ? map_checked(self, &job, bytes) : status;
+}
 
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    status = map_locked(self, &job);
-    tsl_lock_release(&self->lock, pin);
-    if (status == TSL_EXISTS)
-        return tsl_refuse(&self->refusals, status, "tables: map of %zx bytes at %zx", bytes,
-                          (size_t)start);
-    return status;
+enum tsl_status tsl_table_map_word(struct tsl_table *self, tsl_vaddr start, struct tsl_frame first,
+                                   tsl_word frames, unsigned attributes)
+{
+    size_t bytes = (size_t)tsl_bits_count(frames) << TSL_PAGE_SHIFT;
+    tsl_paddr target = tsl_frame_address(first);
+    struct job job = {.first = start,
+                      .at = start,
+                      .target = target,
+                      .frames = frames,
+                      .attributes = attributes & ~TSL_MAP_LARGE};
+    /* No bits: no bytes, which the range's check refuses. */
+    enum tsl_status status = tsl_table_check_range(self, "map", start, bytes, &job.last);
+    if (status == TSL_OK)
+        status =
+            check_target(self, target, ((size_t)tsl_bits_highest(frames) + 1u) << TSL_PAGE_SHIFT);
+    return status == TSL_OK ? map_checked(self, &job, bytes) : status;
 }
 
 /* Fix: count and hook the tables of [first, last] down to level 0, in steps of one such table. */

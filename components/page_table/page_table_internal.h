@@ -82,6 +82,31 @@ static inline uint64_t tsl_entry_take(const struct tsl_table_format *format, voi
     return tsl_entry_take_halves(&half[0], &half[1]);
 }
 
+/*
+ * Runs of `count` entries from `first` on; all lie in one table.
+ */
+/* How many entries at the beginning of the run are absent, or present. */
+unsigned tsl_entries_absent(const struct tsl_table_format *format, const void *memory,
+                            unsigned first, unsigned count);
+unsigned tsl_entries_present(const struct tsl_table_format *format, const void *memory,
+                             unsigned first, unsigned count);
+
+/* Publish raw, raw + step, raw + 2 * step and so on. */
+void tsl_entries_publish(const struct tsl_table_format *format, void *memory, unsigned first,
+                         unsigned count, uint64_t raw, uint64_t step);
+
+/* Publish an entry for each of the `count` lowest bits of `frames`: raw + bit * page. Returns the
+ * bits that are left. */
+tsl_word tsl_entries_publish_word(const struct tsl_table_format *format, void *memory,
+                                  unsigned first, unsigned count, uint64_t raw, tsl_word frames);
+
+/*
+ * Present -> absent, without history: the first entry, which is present, and those behind it that
+ * map the neighbouring page in the same way. Returns how many; *raw: what the first one was.
+ */
+unsigned tsl_entries_take(const struct tsl_table_format *format, void *memory, unsigned first,
+                          unsigned count, uint64_t *raw);
+
 /* Replaces *expected by `desired`; else returns false with *expected renewed. */
 bool tsl_entry_change(const struct tsl_table_format *format, void *memory, unsigned index,
                       uint64_t *expected, uint64_t desired);
@@ -195,7 +220,7 @@ void tsl_gather_open(struct tsl_gather *self);
  * a larger page. */
 void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, unsigned attributes);
 
-/* Free `count` single frames from `first` on, once the flush is done. */
+/* Free `count` frames from `first` on, once the flush is done. */
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count);
 /* The same for a table, which goes to the allocator in any case. */
 void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame);

@@ -76,6 +76,8 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
         made.physical_bits = config->features.physical_bits;
     made.features.physical_bits = made.physical_bits;
     made.fixed_first = 1; /* none */
+    made.low_last = format->sign_extended ? format->user_last : tsl_table_lower_last(format);
+    made.high_first = format->sign_extended ? tsl_table_upper_half(format) : ~(tsl_vaddr)0;
     made.counters.tables = 1;
     tsl_lock_init(&made.lock, TSL_RANK_TABLES);
     if (format->fixed_top)

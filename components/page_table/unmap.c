@@ -8,22 +8,28 @@
  */
 #include "page_table_internal.h"
 
-/* Is every page of the range present? `missing`: the first that is not. */
-static bool all_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, tsl_vaddr *missing)
+/* What a look over a range finds. */
+struct look {
+    tsl_vaddr missing; /* the first page that is not there */
+    bool large;        /* a page is larger than 4 KiB */
+};
+
+/* Is every page of the range present? */
+static bool all_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, struct look *out)
 {
     const struct tsl_table_format *format = self->format;
     struct tsl_walk *walk = &self->path;
+    out->large = false;
     for (tsl_vaddr at = first;;) {
         tsl_walk_to(walk, at);
-        const void *memory = walk->memory[walk->level];
-        unsigned index = tsl_walk_index(walk);
         unsigned count = walk->level == 0 ? tsl_pages_in_table(format, 0, at, last) : 1;
-        for (unsigned i = 0; i < count; i++) {
-            if (tsl_entry_is_absent(format, memory, index + i)) {
-                *missing = at + i * TSL_PAGE_BYTES;
-                return false;
-            }
+        unsigned present =
+            tsl_entries_present(format, walk->memory[walk->level], tsl_walk_index(walk), count);
+        if (present < count) {
+            out->missing = at + present * TSL_PAGE_BYTES;
+            return false;
         }
+        out->large = out->large || walk->level > 0;
         tsl_vaddr end = tsl_walk_last(walk) + (count - 1u) * TSL_PAGE_BYTES;
         if (end >= last)
             return true;
@@ -31,55 +37,27 @@ static bool all_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
     }
 }
 
-/* Neighbouring pages whose entries differ in nothing but their targets, which are neighbours too,
- * and in what the CPU has marked. */
-struct run {
-    tsl_vaddr at;
-    tsl_word pages; /* 0: nothing in it */
-    uint64_t first; /* entry of the first page, without history */
-};
-
-static bool continues(const struct run *run, tsl_vaddr at, uint64_t raw)
-{
-    tsl_vaddr bytes = (tsl_vaddr)run->pages << TSL_PAGE_SHIFT;
-    return run->pages > 0 && run->at + bytes == at && run->first + bytes == raw;
-}
-
-static void gather_run(struct tsl_table *self, const struct run *run, unsigned flags,
-                       struct tsl_gather *gather)
-{
-    struct tsl_table_entry old;
-    if (run->pages == 0)
-        return;
-    self->format->decode(0, run->first, &self->features, &old);
-    tsl_gather_pages(gather, run->at, run->pages, old.attributes);
-    if (flags & TSL_UNMAP_FREE)
-        tsl_gather_frames(gather, tsl_frame_of(old.target), run->pages);
-}
-
 /* Take what is present of `count` pages of 4 KiB from the walk's entry on; returns how many. */
 static tsl_word take_pages(struct tsl_table *self, const struct tsl_walk *walk, unsigned count,
                            unsigned flags, struct tsl_gather *gather)
 {
     const struct tsl_table_format *format = self->format;
-    uint64_t history = format->history;
     void *memory = walk->memory[0];
     unsigned index = tsl_walk_index(walk);
-    struct run run = {.pages = 0};
+    unsigned attributes = walk->at > format->user_last ? TSL_GLOBAL : 0;
     tsl_word taken = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (tsl_entry_is_absent(format, memory, index + i))
+    for (unsigned i = 0, pages; i < count; i += pages) {
+        uint64_t raw;
+        if (tsl_entry_is_absent(format, memory, index + i)) {
+            pages = tsl_entries_absent(format, memory, index + i, count - i);
             continue;
-        tsl_vaddr at = walk->at + ((tsl_vaddr)i << TSL_PAGE_SHIFT);
-        uint64_t raw = tsl_entry_take(format, memory, index + i) & ~history;
-        taken++;
-        if (!continues(&run, at, raw)) {
-            gather_run(self, &run, flags, gather);
-            run = (struct run){.at = at, .first = raw};
         }
-        run.pages++;
+        pages = tsl_entries_take(format, memory, index + i, count - i, &raw);
+        tsl_gather_pages(gather, walk->at + ((tsl_vaddr)i << TSL_PAGE_SHIFT), pages, attributes);
+        if (flags & TSL_UNMAP_FREE)
+            tsl_gather_frames(gather, tsl_frame_of(raw & format->target), pages);
+        taken += pages;
     }
-    gather_run(self, &run, flags, gather);
     self->counters.pages[0] -= taken;
     return taken;
 }
@@ -139,6 +117,60 @@ void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather)
                          gather);
 }
 
+/* The look before a change: is all there that must be, and are there borders where the range has
+ * its own? Lock held. */
+static enum tsl_status prepare(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                               unsigned flags, struct tsl_gather *gather, tsl_vaddr *missing)
+{
+    struct look look = {.large = true};
+    if (!(flags & TSL_UNMAP_SPARSE) && !all_present(self, first, last, &look)) {
+        *missing = look.missing;
+        return TSL_NOT_FOUND;
+    }
+    return look.large ? tsl_table_split(self, first, last, flags, gather) : TSL_OK;
+}
+
+/* The common case: a range within one table of 4 KiB pages. Returns false if it is another one. */
+static bool unmap_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
+                           struct tsl_gather *gather, tsl_vaddr *missing)
+{
+    const struct tsl_table_format *format = self->format;
+    struct tsl_walk *walk = &self->path;
+    if ((first ^ last) >> format->shift[1] != 0)
+        return false;
+    tsl_walk_to(walk, first);
+    if (walk->level > 0)
+        return false;
+    unsigned count = (unsigned)((last - first) >> TSL_PAGE_SHIFT) + 1u;
+    if (!(flags & TSL_UNMAP_SPARSE)) {
+        unsigned present =
+            tsl_entries_present(format, walk->memory[0], tsl_walk_index(walk), count);
+        *missing = present == count ? 0 : first + present * TSL_PAGE_BYTES;
+        if (present != count)
+            return true;
+    }
+    if (!gather->open)
+        tsl_gather_open(gather);
+    struct tsl_step step = {.next = last + 1u, .done = true};
+    step.removed = take_pages(self, walk, count, flags, gather) > 0;
+    step.emptied = count == tsl_table_entries(format, 0);
+    tsl_table_leave(self, &step, gather);
+    return true;
+}
+
+static enum tsl_status unmap_locked(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                                    unsigned flags, struct tsl_gather *gather, tsl_vaddr *missing)
+{
+    if (unmap_in_table(self, first, last, flags, gather, missing))
+        return *missing == 0 ? TSL_OK : TSL_NOT_FOUND;
+    enum tsl_status status = prepare(self, first, last, flags, gather, missing);
+    if (status != TSL_OK)
+        return status;
+    tsl_gather_open(gather);
+    tsl_table_remove(self, first, last, flags, gather);
+    return TSL_OK;
+}
+
 enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t bytes,
                                 unsigned flags, struct tsl_gather *gather)
 {
@@ -155,14 +187,7 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (!(flags & TSL_UNMAP_SPARSE) && !all_present(self, start, last, &missing))
-        status = TSL_NOT_FOUND;
-    if (status == TSL_OK)
-        status = tsl_table_split(self, start, last, flags, used);
-    if (status == TSL_OK) {
-        tsl_gather_open(used);
-        tsl_table_remove(self, start, last, flags, used);
-    }
+    status = unmap_locked(self, start, last, flags, used, &missing);
     if (gather == NULL)
         tsl_gather_finish(&own);
     tsl_lock_release(&self->lock, pin);
@@ -257,10 +282,7 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (!all_present(self, start, last, &missing))
-        status = TSL_NOT_FOUND;
-    if (status == TSL_OK)
-        status = tsl_table_split(self, start, last, 0, used);
+    status = prepare(self, start, last, 0, used, &missing);
     if (status == TSL_OK) {
         tsl_gather_open(used);
         protect_pages(self, start, last, attributes, used);

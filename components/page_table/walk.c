@@ -26,7 +26,7 @@ static unsigned common_level(const struct tsl_walk *self, tsl_vaddr va)
     return level;
 }
 
-void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va)
+TSL_NOINLINE static void walk_down(struct tsl_walk *self, tsl_vaddr va)
 {
     const struct tsl_table *table = self->table;
     const struct tsl_table_format *format = table->format;
@@ -46,6 +46,19 @@ void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va)
     }
     self->at = va;
     self->level = level;
+}
+
+void tsl_walk_to(struct tsl_walk *self, tsl_vaddr va)
+{
+    const struct tsl_table_format *format = self->table->format;
+    /* In the table where the last walk ended. The rest is out of line: this needs no registers
+     * saved. */
+    if (TSL_UNLIKELY(self->level != 0 || (va ^ self->at) >> format->shift[1] != 0)) {
+        walk_down(self, va);
+        return;
+    }
+    self->at = va;
+    self->raw = tsl_entry_load(format, self->memory[0], tsl_table_format_index(format, 0, va));
 }
 
 struct tsl_mapping tsl_walk_mapping(const struct tsl_walk *self)

@@ -8,6 +8,8 @@
  */
 #include <stdint.h>
 
+#include <tesela/bits.h>
+
 #include "tap.h"
 #include "table_world.h"
 
@@ -322,8 +324,45 @@ static void fini_waits_for_the_last_cpu(void)
     world_close(&world);
 }
 
+/* The frames of a mask, scattered or not, on both sides of a border between two tables. */
+static void one_word(const struct tsl_table_format *format)
+{
+    static const tsl_word masks[] = {1, 6, (tsl_word)0x8000a005, ~(tsl_word)0};
+    struct world world;
+    REQUIRE(world_open(&world, format, NULL));
+    tsl_vaddr border = (world_start(TSL_LAYOUT_VALLOC) | ((tsl_vaddr)0x3fffff)) + 1u;
+    struct tsl_frame first = {0x1000};
+    for (unsigned i = 0; i < TSL_COUNT_OF(masks); i++) {
+        size_t pages = tsl_bits_count(masks[i]);
+        tsl_vaddr va = border - (pages / 2) * 4096, at = va;
+        CHECK_STATUS(tsl_table_map_word(&world.table, va, first, masks[i], RW), TSL_OK);
+        for (tsl_word left = masks[i]; left != 0; left &= left - 1, at += 4096)
+            CHECK(world_agrees(&world, at, true, 0x1000000 + 4096 * tsl_bits_lowest(left), RW));
+        CHECK(world_agrees(&world, at, false, 0, 0));
+        CHECK_SOUND(tsl_table_verify(&world.table));
+        CHECK_STATUS(tsl_table_map_word(&world.table, at - 4096, first, 3, RW), TSL_EXISTS);
+        CHECK(world_agrees(&world, at, false, 0, 0));
+        CHECK_STATUS(tsl_table_unmap(&world.table, va, pages * 4096, 0, NULL), TSL_OK);
+        CHECK(world_agrees(&world, va, false, 0, 0));
+    }
+    tsl_word top = (tsl_word)(((tsl_paddr)1 << machine_features()->physical_bits) >> 12);
+    CHECK_STATUS(tsl_table_map_word(&world.table, border, first, 0, RW), TSL_INVALID);
+    CHECK_STATUS(tsl_table_map_word(&world.table, border, first, 1, RW | TSL_EXEC), TSL_DENIED);
+    CHECK_STATUS(tsl_table_map_word(&world.table, border + 1, first, 1, RW), TSL_MISALIGNED);
+    first.number = top - 2;
+    CHECK_STATUS(tsl_table_map_word(&world.table, border, first, 4, RW), TSL_OUT_OF_RANGE);
+    CHECK_STATUS(tsl_table_map_word(&world.table, border, first, 3, RW), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(&world.table, border, 8192, 0, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void maps_the_frames_of_a_word(void)
+{
+    for_each_format(one_word);
+}
+
 TAP_SUITE(table, TAP_TEST(maps_and_unmaps_a_page), TAP_TEST(refuses_what_makes_no_sense),
           TAP_TEST(judges_every_pair_of_edges), TAP_TEST(next_visits_what_exists),
           TAP_TEST(a_refused_call_changes_nothing), TAP_TEST(attributes_come_back),
           TAP_TEST(a_poor_cpu_gets_no_unknown_bit), TAP_TEST(refuses_a_format_the_cpu_lacks),
-          TAP_TEST(fini_waits_for_the_last_cpu));
+          TAP_TEST(fini_waits_for_the_last_cpu), TAP_TEST(maps_the_frames_of_a_word));

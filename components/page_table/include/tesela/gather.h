@@ -13,19 +13,20 @@
 #define TESELA_GATHER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <tesela/flush.h>
 #include <tesela/page_table.h>
 #include <tesela/types.h>
 
-/* Runs of frames a gather holds; 32 of them fill three quarters of a kilobyte of stack. */
+/* Runs of frames a gather holds; 32 of them fill half a kilobyte of stack. */
 #define TSL_GATHER_RUNS 32u
 
+/* Single frames that lie in one word of the allocator's bitmap, be they neighbours or not; or a
+ * block. */
 struct tsl_gather_run {
-    struct tsl_frame first;
-    tsl_word pages;
-    bool block; /* allocated as one, a power of two of pages; else so many single frames */
-    bool table; /* tables of the page table itself */
+    struct tsl_frame first; /* of the word, of the block */
+    tsl_word frames;        /* bit i: frame first + i; of a block its pages, a power of two */
 };
 
 /* In the caller's storage (the stack). All members are private but release and context: set after
@@ -36,8 +37,11 @@ struct tsl_gather {
     void (*release)(void *context, struct tsl_frame first, tsl_word pages);
     void *context;
     struct tsl_flush flush;
-    bool open; /* counted in the table's open_gathers */
+    bool open; /* counted in the table's open_gathers, unless lazy */
+    bool lazy;
     unsigned count;
+    uint32_t blocks; /* bit i: run[i] was allocated as one block */
+    uint32_t tables; /* bit i: run[i] is a table of the page table itself */
     struct tsl_gather_run run[TSL_GATHER_RUNS];
 };
 
@@ -46,6 +50,13 @@ struct tsl_gather {
  * Before:  tsl_gather_finish is called before the storage goes away.
  */
 void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table);
+
+/*
+ * As tsl_gather_init, for whoever keeps the addresses of all changes to himself until the finish and
+ * lets changes of many calls come together first. No other gather waits for it, and tables that its
+ * unmaps leave empty are freed with a flush of their own, since others may want their place before.
+ */
+void tsl_gather_init_lazy(struct tsl_gather *self, struct tsl_table *table);
 
 /*
  * Free `pages` frames from `first` on (a power of two, as allocated), once the flush is done.

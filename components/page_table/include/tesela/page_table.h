@@ -84,6 +84,8 @@ struct tsl_table {
     struct tsl_list showing; /* the kernel's: those that show its half; theirs: their place in it.
                                 Guarded by the kernel's lock, as are their entries of that half */
     unsigned physical_bits;  /* the lesser of format and CPU */
+    tsl_vaddr low_last;      /* maps lie at or below this address, page 0 left out, */
+    tsl_vaddr high_first;    /* or at or above this one */
     tsl_vaddr fixed_first;   /* the window range: its tables stay, maps there are refused; */
     tsl_vaddr fixed_last;    /* inclusive; first > last: none */
     struct tsl_cpu_set cpus; /* those that ran this table since its last switch away */
@@ -152,6 +154,16 @@ void tsl_table_left(struct tsl_table *self);
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_map(struct tsl_table *self, tsl_vaddr start,
                                              tsl_paddr target, size_t bytes, unsigned attributes);
+
+/*
+ * Map a page from `start` on for each bit of `frames`, lowest first: bit i stands for the frame
+ * first.number + i (tsl_frames_alloc_word takes frames like that).
+ * Errors:  as tsl_table_map, TSL_INVALID also for no bits.
+ * Context: as tsl_table_map. Cost: one walk, and a few instructions a page.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_map_word(struct tsl_table *self, tsl_vaddr start,
+                                                  struct tsl_frame first, tsl_word frames,
+                                                  unsigned attributes);
 
 /*
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.

@@ -189,7 +189,8 @@ static enum tsl_status start_ranges(void)
                                        .frames = tsl_facade.system.frames,
                                        .heap = tsl_facade.system.heap,
                                        .start = window->start,
-                                       .last = window->last};
+                                       .last = window->last,
+                                       .lazy_pages = TSL_VALLOC_LAZY_PAGES};
     enum tsl_status status = tsl_ranges_create(&config, &tsl_facade.system.ranges);
     if (status == TSL_OK)
         tsl_frames_extend_reach(tsl_facade.system.frames, direct_map_end());

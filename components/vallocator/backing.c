@@ -9,61 +9,62 @@
  */
 #include "vallocator_internal.h"
 
-/*
- * Frames are asked for in blocks of up to 16: one call and one walk for 64 KiB. Not more, since
- * larger blocks would be taken from memory that huge pages want, for no further gain: the walk is a
- * small part of the cost from here on.
- */
-enum { LARGEST_ORDER = 4 };
+#include <tesela/bits.h>
 
-static unsigned order_for(size_t pages)
+struct span {
+    tsl_vaddr start;
+    size_t pages;
+    unsigned attributes;
+};
+
+/* Maps what there is of the pages from `*done` on in one word of the allocator's frames: one call
+ * and one walk for up to 64 pages. */
+static inline enum tsl_status map_word(struct tsl_table *table, struct tsl_frames *frames,
+                                       const struct span *span, size_t *done)
 {
-    unsigned order = 0;
-    while (order < LARGEST_ORDER && ((size_t)2 << order) <= pages)
-        order++;
-    return order;
+    struct tsl_frame first;
+    tsl_word taken = tsl_frames_alloc_word(frames, 0, span->pages - *done, &first);
+    if (taken == 0)
+        return TSL_NO_MEMORY;
+    enum tsl_status status = tsl_table_map_word(table, span->start + *done * TSL_PAGE_BYTES, first,
+                                                taken, span->attributes);
+    if (status == TSL_OK)
+        *done += tsl_bits_count(taken);
+    else
+        TSL_ASSERT(tsl_frames_free_word(frames, first, taken) == TSL_OK);
+    return status;
 }
 
-static enum tsl_status map_block(struct tsl_table *table, struct tsl_frames *frames,
-                                 tsl_vaddr address, unsigned order, unsigned attributes)
+/* What is left to do when the first attempt did not back all: `done` pages are, and `status` is what
+ * the last call said. */
+TSL_NOINLINE static enum tsl_status back_rest(struct tsl_table *table, struct tsl_frames *frames,
+                                              const struct span *span, size_t done,
+                                              enum tsl_status status)
 {
-    struct tsl_frame frame;
-    enum tsl_status status = tsl_frames_alloc(frames, order, 0, &frame);
-    if (status != TSL_OK)
-        return status;
-    status = tsl_table_map(table, address, tsl_frame_address(frame),
-                           (size_t)TSL_PAGE_BYTES << order, attributes);
-    if (status != TSL_OK) {
-        enum tsl_status freed = tsl_frames_free(frames, frame, order);
-        TSL_ASSERT(freed == TSL_OK);
+    bool trimmed = false;
+    for (;;) {
+        if (status == TSL_NO_MEMORY && !trimmed) {
+            trimmed = true; /* the table may keep empty tables for better days */
+            tsl_table_trim(table);
+        } else if (status != TSL_OK) {
+            TSL_ASSERT(tsl_vm_unback(table, span->start, done) == TSL_OK);
+            return status;
+        }
+        if (done == span->pages)
+            return TSL_OK;
+        status = map_word(table, frames, span, &done);
     }
-    return status;
 }
 
 enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames, tsl_vaddr start,
                             size_t pages, unsigned attributes)
 {
+    const struct span span = {start, pages, attributes};
     size_t done = 0;
-    unsigned order = LARGEST_ORDER;
-    bool trimmed = false;
-    while (done < pages) {
-        if (order > order_for(pages - done))
-            order = order_for(pages - done);
-        enum tsl_status status =
-            map_block(table, frames, start + done * TSL_PAGE_BYTES, order, attributes);
-        if (status == TSL_OK) {
-            done += (size_t)1 << order;
-        } else if (status == TSL_NO_MEMORY && order > 0) {
-            order--; /* memory is in pieces: go on with smaller ones */
-        } else if (status == TSL_NO_MEMORY && !trimmed) {
-            trimmed = true; /* the table may keep empty tables for better days */
-            tsl_table_trim(table);
-        } else {
-            TSL_ASSERT(tsl_vm_unback(table, start, done) == TSL_OK);
-            return status;
-        }
-    }
-    return TSL_OK;
+    if (pages == 0)
+        return TSL_OK;
+    enum tsl_status status = map_word(table, frames, &span, &done);
+    return done == pages ? TSL_OK : back_rest(table, frames, &span, done, status);
 }
 
 enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr start, size_t pages)

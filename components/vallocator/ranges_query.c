@@ -25,8 +25,8 @@ enum tsl_status tsl_ranges_find(struct tsl_ranges *self, tsl_vaddr address,
         return TSL_NOT_FOUND;
     size_t offset = address - self->config.start;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    const struct range *range = range_of(tsl_tree_at_or_before(&self->tree, &offset));
-    bool found = range && offset < range->offset + range->bytes;
+    const struct range *range = range_at_or_before(&self->tree, offset);
+    bool found = range && offset < range->offset + range->bytes && range_is_live(range);
     if (found)
         *out = info_of(self, range);
     tsl_lock_release(&self->lock, pin);
@@ -40,6 +40,8 @@ bool tsl_ranges_next(struct tsl_ranges *self, tsl_vaddr from, struct tsl_range_i
     size_t offset = from < self->config.start ? 0 : from - self->config.start;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     const struct range *range = range_of(tsl_tree_lower_bound(&self->tree, &offset));
+    while (range && !range_is_live(range))
+        range = range_of(tsl_tree_next(&range->node));
     if (range)
         *out = info_of(self, range);
     tsl_lock_release(&self->lock, pin);
@@ -53,11 +55,13 @@ void tsl_ranges_stats(struct tsl_ranges *self, struct tsl_ranges_stats *out)
     const struct range *last = range_of(tsl_tree_last(&self->tree));
     size_t top_gap = self->window - (last ? range_end(last) : 0);
     size_t largest = root ? root->largest_gap : 0;
-    *out = (struct tsl_ranges_stats){.ranges = self->tree.count,
+    size_t ended = self->pending_count + self->cached_count;
+    *out = (struct tsl_ranges_stats){.ranges = self->tree.count - ended,
                                      .bytes_memory = self->bytes_memory,
                                      .bytes_mapped = self->bytes_mapped,
                                      .bytes_peak = self->bytes_peak,
                                      .bytes_window = self->window,
+                                     .bytes_pending = self->pending_pages << TSL_PAGE_SHIFT,
                                      .largest_gap = top_gap > largest ? top_gap : largest,
                                      .failures = self->failures,
                                      .refusals = tsl_refusals_total(&self->refusals)};

@@ -10,8 +10,10 @@
 #ifndef TESELA_VALLOCATOR_INTERNAL_H
 #define TESELA_VALLOCATOR_INTERNAL_H
 
+#include <tesela/atomic.h>
 #include <tesela/backed_range.h>
 #include <tesela/config.h>
+#include <tesela/gather.h>
 #include <tesela/lock.h>
 #include <tesela/page_table.h>
 #include <tesela/physical_allocator.h>
@@ -52,6 +54,20 @@ struct tsl_backed_range {
     tsl_word free_pages[]; /* 1 = free; bits beyond `pages` are 0, here and above */
 };
 
+/* What a range is at the moment. */
+enum range_state {
+    RANGE_MAKING,  /* somebody makes it or takes it apart */
+    RANGE_SETTLED, /* its pages are mapped */
+    RANGE_PENDING, /* freed: its pages are unmapped, but CPUs may remember them */
+    RANGE_CACHED,  /* nobody's: the next range of its size may have it as it is */
+};
+
+/* A range of more pages flushes for itself when it is freed, and is not cached. */
+#define RANGES_SMALL_PAGES 16u
+/* So many spans may wait to be had again, so many nodes be in hand. */
+#define RANGES_MOST_CACHED 32u
+#define RANGES_MOST_SPARES 8u
+
 /* One range. Addresses are kept as offsets into the window, so that a window may end at the top of
  * memory. */
 struct range {
@@ -62,7 +78,8 @@ struct range {
     size_t largest_gap; /* the largest gap_below in this node's subtree */
     unsigned attributes;
     enum tsl_range_kind kind;
-    bool settled; /* its pages are mapped; clear while it is made or taken apart */
+    uint32_t state;     /* enum range_state; atomic: set to SETTLED without the lock */
+    struct range *next; /* in a list of those that are pending, cached, spare or dead */
 };
 
 struct tsl_ranges {
@@ -75,7 +92,44 @@ struct tsl_ranges {
     size_t bytes_peak;
     tsl_word failures;
     struct tsl_refusals refusals;
+    struct range *recent; /* made last, if it is still in the tree; else NULL */
+    struct range *spares; /* nodes that are in no tree */
+    unsigned spare_count;
+    struct range *pending; /* all those that are; in the tree */
+    unsigned pending_count;
+    size_t pending_pages;                     /* their pages, at most config.lazy_pages */
+    struct range *cached[RANGES_SMALL_PAGES]; /* by pages - 1; in the tree */
+    unsigned cached_count;
+    struct tsl_gather gather; /* of the pending ones */
 };
+
+/* ---- ranges.c, with the lock held ---- */
+
+/* Takes a range out of the tree; what it held becomes the gap of the one above. */
+void tsl_ranges_unhook(struct tsl_ranges *self, struct range *range);
+
+/* ---- ranges_lazy.c, with the lock held; nodes in `dead` are to be freed without it ---- */
+
+/* Takes the settled range apart if that may be done lazily; else returns false. */
+bool tsl_ranges_free_lazily(struct tsl_ranges *self, struct range *range, struct range **dead);
+
+/* A span of so many bytes that nobody has, in the tree already; NULL: there is none. */
+struct range *tsl_ranges_take_cached(struct tsl_ranges *self, size_t bytes);
+
+/* Flushes for those that are pending and forgets the cached ones. Returns whether that made any
+ * addresses or frames free. */
+bool tsl_ranges_settle_all(struct tsl_ranges *self, struct range **dead);
+
+static inline size_t range_pages(const struct range *range)
+{
+    return range->bytes >> TSL_PAGE_SHIFT;
+}
+
+/* Somebody has the range, or has not quite given it back. */
+static inline bool range_is_live(const struct range *range)
+{
+    return tsl_atomic_load_u32(&range->state) <= RANGE_SETTLED;
+}
 
 /* What a range takes out of the window: itself and the guard page behind it. */
 static inline size_t range_span(const struct range *range)
@@ -86,6 +140,21 @@ static inline size_t range_span(const struct range *range)
 static inline struct range *range_of(const struct tsl_tree_node *node)
 {
     return node ? TSL_CONTAINER_OF(node, struct range, node) : NULL;
+}
+
+/* The last range that begins at or below `offset`, NULL if there is none: tsl_tree_at_or_before
+ * without a call for each node. */
+static inline struct range *range_at_or_before(const struct tsl_tree *tree, size_t offset)
+{
+    const struct tsl_tree_node *node = tree->root;
+    struct range *best = NULL;
+    while (node) {
+        struct range *range = range_of(node);
+        if (range->offset <= offset)
+            best = range;
+        node = range->offset <= offset ? node->right : node->left;
+    }
+    return best;
 }
 
 /* The offset behind the range and its guard page. */

@@ -313,10 +313,11 @@ static bool misuse(void)
     return true;
 }
 
-/* Without what heap and tables keep for later, and with the frames that only remember what was
+/* Without what ranges, heap and tables keep for later, and with the frames that only remember what was
  * given. */
 static tsl_word free_frames(void)
 {
+    tsl_ranges_purge(tsl_system()->ranges);
     (void)tsl_heap_end_quarantine(tsl_system()->heap);
     (void)tsl_heap_trim(tsl_system()->heap);
     tsl_table_trim(tsl_system()->table);

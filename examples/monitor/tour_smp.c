@@ -11,6 +11,7 @@
 #include <tesela/atomic.h>
 #include <tesela/config.h>
 #include <tesela/port.h>
+#include <tesela/vallocator.h>
 
 #include <platform/cpu.h>
 #include <platform/fault.h>
@@ -99,6 +100,7 @@ bool tour_shootdown(void)
     while (tsl_atomic_load(&seen) < others)
         tsl_arch_relax();
     vfree((void *)watched);
+    tsl_ranges_purge(tsl_system()->ranges); /* else CPUs may remember the page for a while */
     tsl_atomic_store(&stage, PAGE_GONE);
     bool gone_here = !platform_try_read((tsl_vaddr)watched, NULL);
     for (unsigned cpu = 1; cpu <= others; cpu++)

@@ -24,10 +24,13 @@
 
 enum { RW = VM_READ | VM_WRITE };
 
-/* Free frames, and those that only remember where pages were handed out. */
+/* Free frames without what ranges, heap and tables keep for later, and those that only remember where
+ * pages were handed out. */
 static tsl_word free_frames(void)
 {
+    tsl_ranges_purge(tsl_system()->ranges);
     (void)tsl_heap_trim(tsl_system()->heap);
+    tsl_table_trim(tsl_system()->table);
     return tsl_frames_free_count(tsl_system()->frames) + tsl_system()->record_frames;
 }
 
@@ -217,6 +220,7 @@ static void null_and_guards_fault(void)
     CHECK(!is_readable((tsl_vaddr)memory - 1));
     CHECK(is_readable((tsl_vaddr)memory) && is_readable((tsl_vaddr)memory + 2 * 4096 - 1));
     vfree(memory);
+    tsl_ranges_purge(tsl_system()->ranges); /* until a flush this CPU may remember the page */
     CHECK(!is_readable((tsl_vaddr)memory));
 }
 

@@ -52,9 +52,9 @@ static void r2_overlap(void)
 {
     start();
     first->bytes += TSL_PAGE_BYTES;
-    first->settled = false; /* so that its pages are not looked at */
+    first->state = RANGE_MAKING; /* so that its pages are not looked at */
     CHECK_BROKEN(tsl_ranges_verify(ranges), 2);
-    first->settled = true;
+    first->state = RANGE_SETTLED;
     first->bytes -= TSL_PAGE_BYTES;
     finish();
 }
@@ -108,5 +108,33 @@ static void r6_counters(void)
     finish();
 }
 
+static void r5_pages_of_freed_ranges(void)
+{
+    start();
+    first->state = RANGE_PENDING; /* and its pages are still mapped */
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 5);
+    first->state = RANGE_SETTLED;
+    finish();
+}
+
+static void r7_lists_of_freed_ranges(void)
+{
+    start();
+    ranges->config.lazy_pages = 4;
+    CHECK_STATUS(tsl_ranges_free(ranges, memory[0]), TSL_OK);
+    CHECK_SOUND(tsl_ranges_verify(ranges));
+    ranges->pending_count = 0;
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 7);
+    ranges->pending_count = 1;
+    ranges->config.lazy_pages = 1;
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 7);
+    ranges->config.lazy_pages = 4;
+    first->state = RANGE_CACHED;
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 7);
+    first->state = RANGE_PENDING;
+    finish();
+}
+
 TAP_SUITE(break_ranges, TAP_TEST(r1_whole_pages), TAP_TEST(r2_overlap), TAP_TEST(r3_gap),
-          TAP_TEST(r4_largest_gap), TAP_TEST(r5_pages_and_guards), TAP_TEST(r6_counters));
+          TAP_TEST(r4_largest_gap), TAP_TEST(r5_pages_and_guards), TAP_TEST(r6_counters),
+          TAP_TEST(r5_pages_of_freed_ranges), TAP_TEST(r7_lists_of_freed_ranges));

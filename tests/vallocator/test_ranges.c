@@ -16,21 +16,29 @@ enum { WINDOW_PAGES = 256, RW = TSL_READ | TSL_WRITE };
 
 static struct tsl_ranges *ranges;
 
-static void start(void)
+static void start_lazy(size_t lazy_pages)
 {
     vm_fixture_start();
     struct tsl_ranges_config config = {.table = &vm.table,
                                        .frames = vm.frames,
                                        .heap = vm.heap,
                                        .start = vm.window,
-                                       .last = vm.window + WINDOW_PAGES * TSL_PAGE_BYTES - 1};
+                                       .last = vm.window + WINDOW_PAGES * TSL_PAGE_BYTES - 1,
+                                       .lazy_pages = lazy_pages};
     CHECK_STATUS(tsl_ranges_create(&config, &ranges), TSL_OK);
     vm_fixture_mark();
+}
+
+static void start(void)
+{
+    start_lazy(0);
 }
 
 /* Everything is freed and as it was at the mark. */
 static void finish(void)
 {
+    CHECK_SOUND(tsl_ranges_verify(ranges));
+    tsl_ranges_purge(ranges);
     CHECK_SOUND(tsl_ranges_verify(ranges));
     CHECK_EQ(vm_fixture_lost(), 0);
     tsl_ranges_destroy(ranges);
@@ -328,6 +336,171 @@ static void random_operations_agree_with_a_model(void)
     finish();
 }
 
+/* ---- Frees that wait for a common flush. ---- */
+
+static size_t pending(void)
+{
+    struct tsl_ranges_stats stats;
+    tsl_ranges_stats(ranges, &stats);
+    return stats.bytes_pending / TSL_PAGE_BYTES;
+}
+
+static tsl_word flushes(void)
+{
+    return vm.table.counters.flushes;
+}
+
+static void frees_wait_for_one_flush(void)
+{
+    start_lazy(8);
+    char *one = take(4 * 4096), *two = take(4 * 4096), *three = take(4096);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)one), RW); /* the CPU remembers it from now on */
+    tsl_word used = vm_fixture_lost(), before = flushes();
+    CHECK(used > 9); /* and some tables */
+    CHECK_STATUS(tsl_ranges_free(ranges, one), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, two), TSL_OK);
+    CHECK_EQ(flushes(), before);
+    CHECK_EQ(pending(), 8);
+    CHECK_EQ(vm_fixture_lost(), used); /* what the CPU remembers is nobody else's */
+    CHECK_STATUS(tsl_ranges_free(ranges, one), TSL_NOT_FOUND);
+    struct tsl_range_info info;
+    CHECK_STATUS(tsl_ranges_find(ranges, (tsl_vaddr)two, &info), TSL_NOT_FOUND);
+    CHECK(tsl_ranges_next(ranges, 0, &info));
+    CHECK_EQ(info.start, (tsl_vaddr)three);
+    CHECK_SOUND(tsl_ranges_verify(ranges));
+    CHECK_STATUS(tsl_ranges_free(ranges, three), TSL_OK); /* one page too many */
+    CHECK_EQ(flushes(), before + 1);
+    CHECK_EQ(pending(), 1);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)one), 0);
+    tsl_ranges_purge(ranges);
+    CHECK_EQ(pending(), 0);
+    CHECK_EQ(vm_fixture_lost(), 0);
+    finish();
+}
+
+/* Larger ranges than those that wait are free, addresses and all, when the call returns. */
+static void large_ranges_do_not_wait(void)
+{
+    start_lazy(64);
+    char *large = take((RANGES_SMALL_PAGES + 1) * 4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, large), TSL_OK);
+    CHECK_EQ(pending(), 0);
+    CHECK_EQ(vm_fixture_lost(), 0);
+    CHECK_SAME(take((RANGES_SMALL_PAGES + 2) * 4096), large);
+    CHECK_STATUS(tsl_ranges_free(ranges, large), TSL_OK);
+    finish();
+}
+
+/* An address is nobody's until every CPU has forgotten it; then it is the first to be had again. */
+static void addresses_wait_too(void)
+{
+    start_lazy(8);
+    char *one = take(4 * 4096);
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)one), RW);
+    CHECK_STATUS(tsl_ranges_free(ranges, one), TSL_OK);
+    char *two = take(4 * 4096);
+    CHECK(two != one);
+    CHECK_STATUS(tsl_ranges_free(ranges, two), TSL_OK);
+    char *three = take(8 * 4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, three), TSL_OK); /* flushes for the first two */
+    char *four = take(4 * 4096), *five = take(4 * 4096);
+    CHECK((four == one && five == two) || (four == two && five == one));
+    CHECK_EQ(vm_fixture_rights((tsl_vaddr)one), RW);
+    CHECK_STATUS(tsl_ranges_free(ranges, four), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, five), TSL_OK);
+    finish();
+}
+
+static void what_waits_is_had_before_anything_fails(void)
+{
+    start_lazy(64);
+    struct tsl_frame frame;
+    char *small[3];
+    void *all = NULL;
+    for (int i = 0; i < 3; i++)
+        small[i] = take(8 * 4096);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tsl_ranges_free(ranges, small[i]), TSL_OK);
+    CHECK_STATUS(tsl_ranges_alloc(ranges, (WINDOW_PAGES - 1) * 4096, RW, &all), TSL_OK);
+    CHECK_EQ(pending(), 0);
+    CHECK_STATUS(tsl_ranges_free(ranges, all), TSL_OK);
+    /* The last frames. */
+    char *other = take(4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, take(8 * 4096)), TSL_OK);
+    vm_fixture_leave_frames(0);
+    char *again = take(8 * 4096);
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 4096, RW, &all), TSL_NO_MEMORY);
+    CHECK_STATUS(tsl_ranges_free(ranges, again), TSL_OK);
+    vm_fixture_give_frames_back();
+    CHECK_STATUS(tsl_ranges_free(ranges, other), TSL_OK);
+    /* A chosen place. */
+    CHECK_STATUS(tsl_frames_alloc(vm.frames, 0, 0, &frame), TSL_OK);
+    tsl_vaddr place = (tsl_vaddr)take(2 * 4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, (void *)place), TSL_OK);
+    CHECK_STATUS(tsl_ranges_map(ranges, place, tsl_frame_address(frame), 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_ranges_unmap(ranges, place), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(vm.frames, frame, 0), TSL_OK);
+    finish();
+}
+
+/* A table that a waiting unmap leaves empty goes with a flush of its own: the neighbours of a pending
+ * range may be mapped at any time. */
+static void tables_do_not_wait(void)
+{
+    start_lazy(64);
+    tsl_vaddr far = vm.window + ((tsl_vaddr)64 << 20);
+    for (unsigned i = 0; i < TSL_TABLE_KEPT; i++) {
+        tsl_vaddr at = far + ((tsl_vaddr)i << 23);
+        CHECK_STATUS(tsl_table_map(&vm.table, at, 0x100000, 4096, RW), TSL_OK);
+        CHECK_STATUS(tsl_table_unmap(&vm.table, at, 4096, 0, NULL), TSL_OK);
+    }
+    CHECK_EQ(vm.table.kept_count, TSL_TABLE_KEPT);
+    struct tsl_frame frame;
+    CHECK_STATUS(tsl_frames_alloc(vm.frames, 0, 0, &frame), TSL_OK);
+    tsl_word tables = vm.table.counters.tables, before = flushes();
+    char *memory = take(4096);
+    CHECK_EQ(vm.table.counters.tables, tables + 1);
+    CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+    CHECK_EQ(vm.table.counters.tables, tables);
+    CHECK_EQ(flushes(), before + 1);
+    CHECK_EQ(pending(), 1);
+    CHECK_STATUS(tsl_table_map(&vm.table, far, tsl_frame_address(frame), 4096, RW), TSL_OK);
+    CHECK_EQ(vm_fixture_rights(far), RW); /* not through what the CPU knew of the table before */
+    CHECK_STATUS(tsl_table_unmap(&vm.table, far, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    finish();
+}
+
+static void random_operations_find_room_if_there_is_any(void)
+{
+    start_lazy(24);
+    struct rng rng = rng_start(2);
+    struct model model = {{0}, {{0, 0}}};
+    for (unsigned round = 0; round < tap_rounds(4000); round++) {
+        int slot = (int)rng_below(&rng, TSL_COUNT_OF(model.block));
+        void *memory = (void *)(vm.window + model.block[slot].first * TSL_PAGE_BYTES);
+        if (model.block[slot].pages) {
+            (void)vm_fixture_rights((tsl_vaddr)memory);
+            CHECK_STATUS(tsl_ranges_free(ranges, memory), TSL_OK);
+            model_drop(&model, slot);
+            continue;
+        }
+        size_t pages = 1 + rng_below(&rng, 24);
+        enum tsl_status status = tsl_ranges_alloc(ranges, pages * TSL_PAGE_BYTES, RW, &memory);
+        /* Where the ranges lie is their choice, but a gap in the model is a gap. */
+        CHECK(status == TSL_OK || model_gap(&model, pages) == WINDOW_PAGES);
+        if (status == TSL_OK)
+            model_take(&model, slot, ((tsl_vaddr)memory - vm.window) / TSL_PAGE_BYTES, pages);
+        CHECK_SOUND(tsl_ranges_verify(ranges));
+    }
+    for (int slot = 0; slot < (int)TSL_COUNT_OF(model.block); slot++) {
+        if (model.block[slot].pages)
+            CHECK_STATUS(tsl_ranges_free(ranges, (void *)(vm.window + model.block[slot].first *
+                                                                          TSL_PAGE_BYTES)),
+                         TSL_OK);
+    }
+    finish();
+}
+
 /* The example of the component's README. */
 static void example_runs(void)
 {
@@ -371,4 +544,7 @@ TAP_SUITE(ranges, TAP_TEST(memory_is_mapped_with_its_rights), TAP_TEST(blocks_do
           TAP_TEST(full_window_can_be_had_again), TAP_TEST(shortage_of_frames_loses_nothing),
           TAP_TEST(kept_tables_are_given_up), TAP_TEST(find_and_next_tell_what_is_there),
           TAP_TEST(example_runs), TAP_TEST(random_operations_agree_with_a_model),
-          TAP_TEST(bad_configurations_are_refused));
+          TAP_TEST(bad_configurations_are_refused), TAP_TEST(frees_wait_for_one_flush),
+          TAP_TEST(large_ranges_do_not_wait), TAP_TEST(addresses_wait_too),
+          TAP_TEST(what_waits_is_had_before_anything_fails), TAP_TEST(tables_do_not_wait),
+          TAP_TEST(random_operations_find_room_if_there_is_any));

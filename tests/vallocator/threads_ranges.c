@@ -190,20 +190,27 @@ static void finish_backed(void)
     vm_fixture_stop();
 }
 
-static void a_disputed_range_is_freed_once(void)
+static void dispute_with(size_t lazy_pages)
 {
     vm_fixture_start();
     struct tsl_ranges_config config = {.table = &vm.table,
                                        .frames = vm.frames,
                                        .heap = vm.heap,
                                        .start = vm.window,
-                                       .last = vm.window + PAGES * TSL_PAGE_BYTES - 1};
+                                       .last = vm.window + PAGES * TSL_PAGE_BYTES - 1,
+                                       .lazy_pages = lazy_pages};
     CHECK_STATUS(tsl_ranges_create(&config, &ranges), TSL_OK);
     run_on_all(dispute_ranges);
     CHECK_SOUND(tsl_ranges_verify(ranges));
     tsl_ranges_destroy(ranges);
     CHECK_EQ(vm_fixture_lost(), 0);
     vm_fixture_stop();
+}
+
+static void a_disputed_range_is_freed_once(void)
+{
+    dispute_with(0);
+    dispute_with(8);
 }
 
 static void pages_of_a_failing_get_cannot_be_put(void)

@@ -25,9 +25,10 @@ struct tsl_ranges;
 struct tsl_ranges_config {
     struct tsl_table *table;   /* where pages are mapped */
     struct tsl_frames *frames; /* where frames come from */
-    struct tsl_heap *heap;     /* where nodes come from: one for each range, about 80 bytes */
+    struct tsl_heap *heap;     /* where nodes come from: one for each range, about 96 bytes */
     tsl_vaddr start;           /* first byte of the window, page aligned, not 0 */
-    tsl_vaddr last; /* last byte of the window, inclusive: the window may end at the top */
+    tsl_vaddr last;    /* last byte of the window, inclusive: the window may end at the top */
+    size_t lazy_pages; /* so many pages of small freed ranges may wait for one flush [0: none] */
 };
 
 /* What a range is. */
@@ -46,14 +47,15 @@ struct tsl_range_info {
 
 /* Counters of one window. */
 struct tsl_ranges_stats {
-    size_t ranges;       /* live ranges */
-    size_t bytes_memory; /* bytes in ranges of kind TSL_RANGE_MEMORY */
-    size_t bytes_mapped; /* bytes in ranges of kind TSL_RANGE_EXTERNAL */
-    size_t bytes_peak;   /* the most that bytes_memory ever was */
-    size_t bytes_window; /* length of the window */
-    size_t largest_gap;  /* the longest run of addresses that nobody has */
-    tsl_word failures;   /* requests refused for want of addresses, frames or heap */
-    tsl_word refusals;   /* calls refused because their arguments were wrong */
+    size_t ranges;        /* live ranges */
+    size_t bytes_memory;  /* bytes in ranges of kind TSL_RANGE_MEMORY */
+    size_t bytes_mapped;  /* bytes in ranges of kind TSL_RANGE_EXTERNAL */
+    size_t bytes_peak;    /* the most that bytes_memory ever was */
+    size_t bytes_window;  /* length of the window */
+    size_t bytes_pending; /* freed, but their frames wait for a flush */
+    size_t largest_gap;   /* the longest run of addresses that nobody has or had a moment ago */
+    tsl_word failures;    /* requests refused for want of addresses, frames or heap */
+    tsl_word refusals;    /* calls refused because their arguments were wrong */
 };
 
 /*
@@ -88,16 +90,24 @@ TSL_MUST_CHECK enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t 
 
 /*
  * Frees memory by its address alone: unmaps, flushes every CPU, then frees frames, then the
- * addresses.
+ * addresses. With config.lazy_pages all behind the unmapping of a small range may come later, in one
+ * go for many: at the latest when more pages wait, when an allocation of ours would fail, or with
+ * tsl_ranges_purge.
  *
  * NULL is allowed and does nothing.
  * Errors:  TSL_FOREIGN (outside the window), TSL_NOT_FOUND (no range there: never handed out, or
  *          freed before), TSL_INVALID (inside a range, not its start), TSL_DENIED (a range of kind
  *          TSL_RANGE_EXTERNAL), TSL_BUSY (another CPU makes or frees it now).
  * Context: any but NMI.
- * Cost:    O(log ranges + pages), and one flush for each full gather.
+ * Cost:    O(log ranges + pages), and one flush for each full gather or each lazy_pages.
  */
 TSL_MUST_CHECK enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start);
+
+/*
+ * Frees at once what waits, and nodes in hand: for whoever is short of frames or addresses, or counts them.
+ * Context: any but NMI. Cost: one flush; O(log ranges) for each range that waited or is cached.
+ */
+void tsl_ranges_purge(struct tsl_ranges *self);
 
 /*
  * Maps somebody else's physical memory at a chosen address of the window and keeps the address from

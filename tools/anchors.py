@@ -83,4 +83,16 @@ ANCHORS = {
     "kfree.random64": linux("free in random order", 70, 191, 180, 181),
     "valloc.pair16k": linux("16 KiB range, alloc + free", 1500, 4906, 3879, 4242),
     "valloc.pair1m": linux("1 MiB range, alloc + free", 40000, 113803, 220065, 225151),
+    "syscall.null": linux("null system call, from ring 3 as all below", 150, 337, 391, 391),
+    "fault.anon": linux("first write to a page", 1000, 2880, 3856, 4184),
+    "fault.zero": linux("first read of a page: the page of zeros", 400, 1159, 1395, 1665),
+    "fault.shared_new": linux("first write to a page of shared memory", 1100, 4384, 5620, 5620),
+    "fault.shared_old": linux("the same where the page exists", 450, 2006, 2389, 2389),
+    "populate.page": linux("populate 4 MiB, a page", 750, 2993, 4105, 4717),
+    "unmap.page": linux("unmap 4 MiB that were touched, a page", 150, 1098, 1195, 1235),
+    "map.pair": linux("map + unmap 64 KiB untouched", 1500, 18326, 13128, 13128),
+    "protect.flip": linux("rights of one page among others flipped, with half of the fault that a "
+                          "write takes after two", 1500, 9694, 9637, 9948),
+    "cow.copy": linux("write to a page that a copy shows too", 1100, 3547, 4772, 4772),
+    "cow.reuse": linux("the same when the copy is gone", 400, 1267, 1316, 1316),
 }

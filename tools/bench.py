@@ -27,7 +27,9 @@ from screen import Screen, table
 from tiers import print_tiers
 
 # Group -> the first parts of the names of its rows.
-GROUPS = {"frames": ("frames",), "heap": ("heap", "kmalloc", "kfree"), "vm": ("valloc",)}
+GROUPS = {"frames": ("frames",), "heap": ("heap", "kmalloc", "kfree"),
+          "vm": ("map", "protect", "valloc", "unmap", "populate"), "paging": ("fault",),
+          "process": ("syscall", "cow")}
 
 # Name in the figures -> architecture, table format, CPU model as Linux was measured.
 MACHINES = {
@@ -250,8 +252,8 @@ class Bench:
             kernel = build.file_of("bench.multiboot")
             build.compile(self.say, [os.path.relpath(kernel, build.directory)])
             command = ["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", arch,
-                       "--icount", "--smp", 1, "--cpu", cpu, "--mem", "512M", "--timeout", 300,
-                       "--append", f"paging={paging}", kernel]
+                       "--icount", "--no-log", "--smp", 1, "--cpu", cpu, "--mem", "512M",
+                       "--timeout", 300, "--append", f"paging={paging}", kernel]
             self._take(output_of(command, self.say, f"instructions on {name}"), "qemu", name)
 
 

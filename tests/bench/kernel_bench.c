@@ -10,6 +10,8 @@
  * Each row is measured SAMPLES times with interrupts off, the cost of the empty loop subtracted;
  * the first round, which may fill caches and page tables, is thrown away.
  */
+#include "kernel_bench.h"
+
 #include <tesela/flush.h>
 #include <tesela/heap_allocator.h>
 #include <tesela/memory.h>
@@ -20,7 +22,7 @@
 #include <platform/console.h>
 #include <platform/memory.h>
 
-enum { SAMPLES = 9, BATCH = 2000 };
+enum { BATCH = 2000 };
 
 /* One operation, done `count` times; false when it failed. */
 typedef bool (*operation)(unsigned count);
@@ -164,10 +166,18 @@ static uint32_t median(uint32_t *values)
     return values[SAMPLES / 2];
 }
 
-static void print_row(const char *name, uint32_t *values, unsigned count)
+void bench_print_row(const char *name, uint32_t *values, unsigned count)
 {
     tsl_print(platform_console(), "row %s instructions %u %u\n", name,
               (median(values) + count / 2) / count, (unsigned)SAMPLES);
+}
+
+void bench_print_flushes(const char *name, unsigned flushes, unsigned count)
+{
+    unsigned hundredths = flushes * 100 / (SAMPLES * count);
+    if (flushes > 0)
+        tsl_print(platform_console(), "note %s %u.%02u TLB flushes an operation\n", name,
+                  hundredths / 100, hundredths % 100);
 }
 
 static bool row(const char *name, operation run, unsigned count)
@@ -185,13 +195,8 @@ static bool row(const char *name, operation run, unsigned count)
         tsl_print(platform_console(), "%s: an operation failed\n", name);
         return false;
     }
-    print_row(name, values, count);
-    unsigned flushes = (unsigned)(after.flushes - before.flushes);
-    if (flushes > 0) {
-        unsigned hundredths = flushes * 100 / (SAMPLES * count);
-        tsl_print(platform_console(), "note %s %u.%02u TLB flushes an operation\n", name,
-                  hundredths / 100, hundredths % 100);
-    }
+    bench_print_row(name, values, count);
+    bench_print_flushes(name, (unsigned)(after.flushes - before.flushes), count);
     return true;
 }
 
@@ -205,8 +210,8 @@ static bool batch_rows(void)
         good = measure(kmalloc_batch, BATCH, &allocs[i]) && measure(kfree_batch, BATCH, &frees[i]);
     tsl_port_unpin(pin);
     if (good) {
-        print_row("kmalloc.batch64", allocs, BATCH);
-        print_row("kfree.random64", frees, BATCH);
+        bench_print_row("kmalloc.batch64", allocs, BATCH);
+        bench_print_row("kfree.random64", frees, BATCH);
     }
     return good;
 }
@@ -241,5 +246,6 @@ bool kernel_main(const struct platform_boot *boot)
            row("kmalloc.pair64", kmalloc_pair64, 1024) &&
            row("kmalloc.pair1k", kmalloc_pair1k, 1024) &&
            row("kmalloc.pair4k", kmalloc_pair4k, 1024) && batch_rows() &&
-           row("valloc.pair16k", valloc_pair16k, 256) && row("valloc.pair1m", valloc_pair1m, 16);
+           row("valloc.pair16k", valloc_pair16k, 256) && row("valloc.pair1m", valloc_pair1m, 16) &&
+           bench_user_rows();
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_bench.h: how the files of the kernel `bench` print a row.
+ *
+ * Owns:    the form of rows and notes.
+ * Needs:   nothing.
+ * Callers: kernel_bench.c, kernel_bench_user.c.
+ */
+#ifndef KERNEL_BENCH_H
+#define KERNEL_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SAMPLES = 9 };
+
+/* The median of SAMPLES values for `count` operations each; sorts them. */
+void bench_print_row(const char *name, uint32_t *values, unsigned count);
+
+/* A note, if there was one: flushes in SAMPLES runs of `count` operations. */
+void bench_print_flushes(const char *name, unsigned flushes, unsigned count);
+
+/* The rows of programs in user mode; false: one failed, and said so. */
+bool bench_user_rows(void);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernel_bench_no_user.c: without address spaces there are no programs to measure.
+ *
+ * Owns:    nothing.
+ * Needs:   kernel_bench.h.
+ * Callers: kernel_bench.c. Its twin is kernel_bench_user.c.
+ */
+#include "kernel_bench.h"
+
+bool bench_user_rows(void)
+{
+    return true;
+}

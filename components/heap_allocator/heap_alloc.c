@@ -272,24 +272,6 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
     return block;
 }
 
-void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
-{
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    size_t ceiling = heap_ceiling_pages(self) << TSL_PAGE_SHIFT;
-    size_t taken = self->taken_pages << TSL_PAGE_SHIFT;
-    enum tsl_status status = TSL_NO_MEMORY;
-
-    self->failures++;
-    tsl_lock_release(&self->lock, pin);
-    if (bytes > ceiling)
-        status = TSL_OUT_OF_RANGE;
-    status = tsl_refuse(&self->refusals, status,
-                        "heap %p: allocation of %zu bytes; %zu of %zu bytes taken", (void *)self,
-                        bytes, taken, ceiling);
-    (void)status;
-    return NULL;
-}
-
 /* The next word or slab of this CPU's own pool; NULL: that has none. */
 static void *allocate_refilled(struct tsl_heap *self, size_t bytes)
 {

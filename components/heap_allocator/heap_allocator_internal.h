@@ -11,7 +11,8 @@
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
  * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
- * heap_class.c (geometry), heap_create.c.
+ * heap_class.c (geometry), heap_create.c. With HEAP_CORE_GRANULES those of heap_granules.h instead,
+ * and heap_relief.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
  * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool
@@ -30,6 +31,7 @@
 #include <tesela/lock.h>
 #include <tesela/port_inline.h>
 
+#include "granules/heap_granules.h"
 #include "hardening/heap_guard.h"
 
 #define HEAP_WORD_BITS (CHAR_BIT * sizeof(tsl_word))
@@ -224,6 +226,7 @@ struct tsl_heap {
     uint64_t source_failures;
     struct tsl_refusals refusals; /* atomic, no lock needed */
 
+    struct heap_granules granules[TSL_HEAP_CORE_GRANULES]; /* then nothing about slabs is in use */
     struct heap_arrays arrays[TSL_HEAP_ARRAYS];
     bool panics; /* misuse stops the kernel */
     struct heap_guard guard[HEAP_GUARDED];
@@ -369,11 +372,10 @@ unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t al
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* As allocate, but always pages of its own. */
 void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
-/* Counts and logs an allocation that failed. Always NULL. */
-void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
-
 /* heap_relief.c */
 
+/* Counts and logs an allocation that failed. Always NULL. */
+void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
 /* Asks others to free memory before a request fails, for the `round`th time. True: try again. Lock
  * not held. */
 bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
@@ -391,11 +393,6 @@ struct heap_place_of {
  * an address; on failure only block_bytes of *out may be of use. */
 enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
                               struct heap_place_of *out);
-/* Counts and logs a refused operation on a block; returns the status. Lock not held. */
-enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
-                                      const char *verb, const void *block, size_t block_bytes);
-/* Why a block is refused, in words. */
-const char *tsl_heap_reason(enum tsl_status status);
 /* The public functions without the layer of heap_guard.h. */
 enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept);
 
@@ -413,6 +410,14 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
 /* => locked. Unhooks a live large block. */
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
                             struct heap_outgoing *outgoing);
+
+/* heap_harden.c */
+
+/* Counts and logs a refused operation on a block; returns the status. Lock not held. */
+enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
+                                      const char *verb, const void *block, size_t block_bytes);
+/* Why a block is refused, in words. */
+const char *tsl_heap_reason(enum tsl_status status);
 
 /* heap_array.c: only with TSL_HEAP_ARRAYS. */
 struct heap_array;

@@ -2,7 +2,7 @@
  *
  * heap_free.c: freeing, and the one place that decides whether an address is a live block.
  *
- * Owns:    the verdicts on bad addresses and their wording.
+ * Owns:    the verdicts on bad addresses.
  * Needs:   heap_map.c, heap_slab.c, heap_owner.c.
  * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find).
  *
@@ -54,34 +54,6 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
     if (address != run->start)
         return TSL_INVALID;
     return run->is_busy ? TSL_BUSY : TSL_OK;
-}
-
-const char *tsl_heap_reason(enum tsl_status status)
-{
-    switch (status) {
-    case TSL_FOREIGN:
-        return "not a block of this heap";
-    case TSL_MISALIGNED:
-        return "no block starts at such an address";
-    case TSL_INVALID:
-        return "inside a block, not at its start";
-    case TSL_DOUBLE_FREE:
-        return "free already";
-    case TSL_WRONG_SIZE:
-        return "not of that size";
-    default:
-        return "a resize is under way";
-    }
-}
-
-enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
-                                      const char *verb, const void *block, size_t block_bytes)
-{
-    if (block_bytes == 0)
-        return tsl_heap_accuse(self, status, NULL, "%s of %p: %s", verb, block,
-                               tsl_heap_reason(status));
-    return tsl_heap_accuse(self, status, NULL, "%s of %p: %s, block size %zu", verb, block,
-                           tsl_heap_reason(status), block_bytes);
 }
 
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * heap_relief.c: whom the heap asks before a request fails: registered shrinkers, then the
- * out-of-memory callback.
+ * out-of-memory callback; and the failure.
  *
  * Owns:    the list of shrinkers.
  * Needs:   base (lists, locks, arch.h to wait).
@@ -76,4 +76,22 @@ bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round)
     if (given > 0)
         return true;
     return self->out_of_memory != NULL && self->out_of_memory(self->out_of_memory_context, bytes);
+}
+
+void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    size_t ceiling = heap_ceiling_pages(self) << TSL_PAGE_SHIFT;
+    size_t taken = self->taken_pages << TSL_PAGE_SHIFT;
+    enum tsl_status status = TSL_NO_MEMORY;
+
+    self->failures++;
+    tsl_lock_release(&self->lock, pin);
+    if (bytes > ceiling)
+        status = TSL_OUT_OF_RANGE;
+    status = tsl_refuse(&self->refusals, status,
+                        "heap %p: allocation of %zu bytes; %zu of %zu bytes taken", (void *)self,
+                        bytes, taken, ceiling);
+    (void)status;
+    return NULL;
 }

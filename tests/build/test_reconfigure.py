@@ -13,15 +13,15 @@ import sys
 import trial
 
 
-def classes_of(profile):
-    """The block sizes that a profile sets, as the heap's Kconfig has them."""
+def classes_of(condition):
+    """The default block sizes under a condition, as the heap's Kconfig has them."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "components",
                         "heap_allocator", "Kconfig")
     with open(path, encoding="utf-8") as file:
-        return re.search(r'default "([0-9 ]+)" if PROFILE_%s$' % profile, file.read(), re.M)[1]
+        return re.search(r'default "([0-9 ]+)" if %s$' % condition, file.read(), re.M)[1]
 
 
-SMALL_CLASSES = classes_of("EMBEDDED")
+SMALL_CLASSES = classes_of("HEAP_CORE_GRANULES")
 SMALL_POOL = ("4", '"%s"' % SMALL_CLASSES, str(len(SMALL_CLASSES.split())))
 
 

@@ -168,11 +168,15 @@ static inline struct tsl_page_source test_source_init(struct test_source *self, 
                                     .bytes = (before + pages + behind) * TSL_PAGE_BYTES};
 }
 
+/* Pages that the window is longer than the arena. A map of granules is there for all of them from
+ * the beginning, and some ceilings are low. */
+#define TEST_PAGES_BEHIND (TSL_HEAP_CORE_GRANULES ? 0u : 1200u)
+
 /* A heap over the whole arena; NULL if that fails, which is a failed check. */
 static inline struct tsl_heap *test_heap(struct test_source *source, size_t ceiling_pages)
 {
     struct tsl_heap_config config = {
-        .source = test_source_init(source, 0, ARENA_PAGES, 8, 1200),
+        .source = test_source_init(source, 0, ARENA_PAGES, 8, TEST_PAGES_BEHIND),
         .ceiling_bytes = ceiling_pages * TSL_PAGE_BYTES,
     };
     struct tsl_heap *heap = NULL;

@@ -2,7 +2,7 @@
  *
  * heap_harden.c: the choice of a tier, and what is done with whoever misuses the heap.
  *
- * Owns:    the policy: report or panic.
+ * Owns:    the policy: report or panic; the words for bad addresses.
  * Needs:   the core.
  * Callers: whoever makes a heap (tsl_heap_harden); the files that find misuse.
  */
@@ -97,6 +97,34 @@ enum tsl_status tsl_heap_accuse_saying(struct tsl_heap *self, enum tsl_status st
     if (TSL_HEAP_SITES && entry != NULL)
         tsl_heap_log_stacks(entry);
     return status;
+}
+
+const char *tsl_heap_reason(enum tsl_status status)
+{
+    switch (status) {
+    case TSL_FOREIGN:
+        return "not a block of this heap";
+    case TSL_MISALIGNED:
+        return "no block starts at such an address";
+    case TSL_INVALID:
+        return "inside a block, not at its start";
+    case TSL_DOUBLE_FREE:
+        return "free already";
+    case TSL_WRONG_SIZE:
+        return "not of that size";
+    default:
+        return "a resize is under way";
+    }
+}
+
+enum tsl_status tsl_heap_refuse_block(struct tsl_heap *self, enum tsl_status status,
+                                      const char *verb, const void *block, size_t block_bytes)
+{
+    if (block_bytes == 0)
+        return tsl_heap_accuse(self, status, NULL, "%s of %p: %s", verb, block,
+                               tsl_heap_reason(status));
+    return tsl_heap_accuse(self, status, NULL, "%s of %p: %s, block size %zu", verb, block,
+                           tsl_heap_reason(status), block_bytes);
 }
 
 size_t tsl_heap_end_quarantine(struct tsl_heap *self)

@@ -30,7 +30,8 @@ enum tsl_heap_flags {
     TSL_HEAP_ZERO = 1,
     /* Do not call the page source: serve from pages that the heap holds, or fail; a free keeps
      * emptied pages, until somebody else has to call the source, or tsl_heap_trim. For callers that
-     * hold a lock which the page source takes. Large blocks always come from the page source. */
+     * hold a lock which the page source takes. With slabs, large blocks always come
+     * from the page source. */
     TSL_HEAP_NO_WAIT = 2,
     /* May use the reserve (reserve_bytes below): for work without which no memory comes back. */
     TSL_HEAP_EMERGENCY = 4,

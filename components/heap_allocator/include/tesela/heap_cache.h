@@ -3,7 +3,7 @@
  * heap_cache.h: typed caches: objects of one size and alignment that keep their constructed state
  * from one use to the next.
  *
- * Owns:    nothing; the pages are the heap's.
+ * Owns:    nothing; the pages are the heap's. Needs HEAP_CORE_SLABS.
  * Needs:   heap_allocator.h.
  * Callers: anyone who may call the heap.
  */

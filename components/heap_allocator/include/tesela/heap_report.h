@@ -39,7 +39,8 @@ struct tsl_heap_stats {
     struct tsl_refusals refusals; /* by status: misuse and shortage */
 };
 
-/* One size class. */
+/* One size class. With HEAP_CORE_GRANULES a doubling of sizes, from 32 bytes to a page; block_bytes is
+ * the greatest of them, and only live_blocks is known beside. */
 struct tsl_heap_class_stats {
     size_t block_bytes;
     size_t slab_pages;
@@ -57,7 +58,8 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out);
 /* How many classes there are. */
 size_t tsl_heap_class_count(void);
 
-/* Copies the figures of class `index`. Errors: TSL_OUT_OF_RANGE, `out` untouched. */
+/* Copies the figures of class `index`. Errors: TSL_OUT_OF_RANGE, `out` untouched. With granules all
+ * blocks are looked at. */
 TSL_MUST_CHECK enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self, size_t index,
                                                     struct tsl_heap_class_stats *out);
 

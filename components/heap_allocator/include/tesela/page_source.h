@@ -53,7 +53,8 @@ struct tsl_page_source {
 
     /*
      * The window: page-aligned start, a multiple of the page size long, not zero. It bounds the
-     * heap's page map (one pointer a page), so offer the reserved addresses, not all of memory.
+     * heap's page map (one pointer a page; of granules, 34 bytes a page at once), so offer the reserved
+     * addresses, not all of memory.
      */
     uintptr_t start;
     size_t bytes;

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * heap_granule_pages.c: begin and end of a heap of granules; pages that join it and leave it.
+ *
+ * Owns:    the head, the ceiling: pages are counted before they are asked for and after they are
+ *          given back, so that it holds at every moment.
+ * Needs:   heap_granules.c, the page source. No lock is held while the source is called.
+ * Callers: users of the heap; heap_granule_blocks.c.
+ *
+ * The head of a heap: struct tsl_heap, hints, marks, bits. A heap in an array has no source: all of
+ * its pages are there from the beginning.
+ */
+#include <string.h>
+
+#include "heap_allocator_internal.h"
+
+/* Bytes from the start of a head on: pages of the window and the two beside it are in all parts. */
+struct head_shape {
+    size_t pages;
+    size_t marks;
+    size_t bits;
+    size_t end;
+};
+
+static struct head_shape head_shape(size_t pages)
+{
+    struct head_shape shape = {.pages = pages};
+    size_t bytes = tsl_align_up(pages + 2, sizeof(tsl_word));
+
+    shape.marks = sizeof(struct tsl_heap) + bytes;
+    shape.bits = shape.marks + bytes;
+    shape.end = shape.bits + (pages + 2) * HEAP_PAGE_MAP_BYTES;
+    return shape;
+}
+
+/* Fills a head, which is not yet visible to anybody. */
+static void head_init(struct tsl_heap *self, const struct head_shape *shape,
+                      const struct tsl_page_source *source, size_t ceiling_pages)
+{
+    struct heap_granules *map = self->granules;
+
+    memset(self, 0, shape->end);
+    tsl_lock_init(&self->lock, TSL_RANK_HEAP);
+    tsl_list_init(&self->shrinkers);
+    self->source = *source;
+    self->ceiling_pages = ceiling_pages;
+    self->head_bytes = shape->end;
+    self->panics = TSL_HEAP_PANIC;
+    map->hints = (tsl_word *)(void *)(self + 1);
+    map->marks = (uint8_t *)self + shape->marks;
+    map->bits = (tsl_word *)(void *)((char *)self + shape->bits);
+    map->pages = shape->pages;
+    for (size_t page = 0; page < shape->pages + 2; page++)
+        tsl_bits_set_range(map->bits, page * HEAP_PAGE_GRANULES, HEAP_PAGE_GRANULES - 1);
+}
+
+static enum tsl_status check_config(const struct tsl_heap_config *config)
+{
+    uintptr_t last;
+
+    if (config == NULL || config->source.get == NULL || config->source.put == NULL)
+        return tsl_refuse(NULL, TSL_INVALID, "heap: a page source needs get and put");
+    const struct tsl_page_source *source = &config->source;
+    if (source->start == 0 || !tsl_checked_last(source->start, source->bytes, &last)) {
+        return tsl_refuse(NULL, TSL_INVALID, "heap: window of %zu bytes at %#zx", source->bytes,
+                          (size_t)source->start);
+    }
+    if (!tsl_is_aligned(source->start | source->bytes, TSL_PAGE_BYTES)) {
+        return tsl_refuse(NULL, TSL_MISALIGNED, "heap: window of %zu bytes at %#zx, not in pages",
+                          source->bytes, (size_t)source->start);
+    }
+    if (source->bytes >> TSL_PAGE_SHIFT > UINT32_MAX) {
+        return tsl_refuse(NULL, TSL_OUT_OF_RANGE,
+                          "heap: window of %zu bytes has 2^32 pages or more", source->bytes);
+    }
+    return TSL_OK;
+}
+
+enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl_heap **out)
+{
+    enum tsl_status status = check_config(config);
+    if (status != TSL_OK)
+        return status;
+    if (out == NULL)
+        return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
+    const struct tsl_page_source *source = &config->source;
+    struct head_shape shape = head_shape(source->bytes >> TSL_PAGE_SHIFT);
+    size_t ceiling_pages = config->ceiling_bytes >> TSL_PAGE_SHIFT;
+    if (config->ceiling_bytes == 0 || ceiling_pages > shape.pages)
+        ceiling_pages = shape.pages;
+    if (config->reserve_bytes > ceiling_pages << TSL_PAGE_SHIFT) {
+        return tsl_refuse(NULL, TSL_OUT_OF_RANGE, "heap: a reserve of %zu bytes of %zu",
+                          config->reserve_bytes, ceiling_pages << TSL_PAGE_SHIFT);
+    }
+    size_t head_pages = tsl_pages_of(shape.end);
+    struct tsl_heap *self = NULL;
+
+    if (head_pages <= ceiling_pages)
+        self = source->get(source->context, head_pages);
+    if (self == NULL)
+        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: no %zu pages for a new heap", head_pages);
+    head_init(self, &shape, source, ceiling_pages);
+    self->reserve_pages = tsl_pages_of(config->reserve_bytes);
+    self->out_of_memory = config->out_of_memory;
+    self->out_of_memory_context = config->out_of_memory_context;
+    self->head_pages = head_pages;
+    self->taken_pages = head_pages;
+    self->peak_taken_pages = head_pages;
+    self->source_gets = 1;
+    *out = self;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap **out)
+{
+    uintptr_t start = (uintptr_t)array, head = 0, first = 0, last;
+
+    if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last))
+        return tsl_refuse(NULL, TSL_INVALID, "heap: array of %zu bytes at %p", bytes, array);
+    /* Sized for all of the array, a little more than the pages that remain in the end. */
+    struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT);
+
+    if (bytes >= shape.end + 2 * TSL_PAGE_BYTES) {
+        head = tsl_align_up_vaddr(start, TSL_HEAP_ALIGN);
+        first = tsl_align_up_vaddr(head + shape.end, TSL_PAGE_BYTES);
+    }
+    if (first == 0 || last - first < TSL_PAGE_BYTES - 1 || first > last) {
+        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: array of %zu bytes at %p is too small", bytes,
+                          array);
+    }
+    shape.pages = (last - first + 1) >> TSL_PAGE_SHIFT;
+    struct tsl_page_source source = {.start = first, .bytes = shape.pages << TSL_PAGE_SHIFT};
+    struct tsl_heap *self = (void *)head;
+
+    head_init(self, &shape, &source, shape.pages);
+    for (size_t page = 1; page <= shape.pages; page++)
+        tsl_heap_page_open(self, page);
+    self->taken_pages = shape.pages;
+    self->peak_taken_pages = shape.pages;
+    *out = self;
+    return TSL_OK;
+}
+
+enum tsl_status tsl_heap_destroy(struct tsl_heap *self)
+{
+    if (self == NULL)
+        return tsl_refuse(NULL, TSL_INVALID, "heap: no heap to destroy");
+    (void)tsl_heap_trim(self);
+    size_t live = self->granules->live * HEAP_GRANULE_BYTES;
+    if (live != 0) {
+        return tsl_refuse(&self->refusals, TSL_BUSY, "heap %p: blocks of %zu bytes are live",
+                          (void *)self, live);
+    }
+    struct tsl_page_source source = self->source;
+    size_t head_pages = self->head_pages;
+
+    /* A pointer kept by mistake finds no heap, not one that seems to work. */
+    memset(self, 0, sizeof *self);
+    if (head_pages > 0)
+        source.put(source.context, self, head_pages);
+    return TSL_OK;
+}
+
+/* Counts `pages` more as taken, in flight; false if the ceiling forbids it. */
+static bool reserve(struct tsl_heap *self, size_t pages, unsigned flags)
+{
+    size_t kept = (flags & TSL_HEAP_EMERGENCY) != 0 ? 0 : self->reserve_pages;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    size_t room = self->ceiling_pages - self->taken_pages;
+    bool fits = room >= kept && pages <= room - kept;
+
+    if (fits) {
+        self->taken_pages += pages;
+        self->flight_pages += pages;
+    }
+    tsl_lock_release(&self->lock, pin);
+    return fits;
+}
+
+/* A source that hands out what it cannot own is broken; the pages stay where they are. */
+static bool is_good(struct tsl_heap *self, const void *start, size_t pages)
+{
+    size_t offset = (uintptr_t)start - self->source.start;
+
+    if (start == NULL)
+        return false;
+    if (tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < self->source.bytes &&
+        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT)
+        return true;
+    return tsl_refuse(&self->refusals, TSL_CORRUPT, "heap: page source gave %p, not in its window",
+                      start) == TSL_OK;
+}
+
+/* The pages from `place` on, behind a page of the heap; 0: wherever the source has some. */
+static void *ask_source(const struct tsl_page_source *source, size_t place, size_t pages)
+{
+    char *start = (char *)heap_granules_origin(source) + (place << TSL_PAGE_SHIFT);
+
+    if (place == 0)
+        return source->get(source->context, pages);
+    return source->remap(source->context, start - TSL_PAGE_BYTES, 1, 1 + pages) ? start : NULL;
+}
+
+bool tsl_heap_granules_grow(struct tsl_heap *self, size_t place, size_t pages, unsigned flags)
+{
+    if (!reserve(self, pages, flags))
+        return false;
+    void *start = ask_source(&self->source, place, pages);
+    bool came = is_good(self, start, pages);
+    size_t first = ((uintptr_t)start - heap_granules_origin(&self->source)) >> TSL_PAGE_SHIFT;
+
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    self->flight_pages -= pages;
+    if (came) {
+        self->source_gets++;
+        if (self->taken_pages > self->peak_taken_pages)
+            self->peak_taken_pages = self->taken_pages;
+        for (size_t i = 0; i < pages; i++)
+            tsl_heap_page_open(self, first + i);
+    } else {
+        self->source_failures++;
+        self->taken_pages -= pages;
+    }
+    tsl_lock_release(&self->lock, pin);
+    return came;
+}
+
+/* => locked. The highest empty pages in a row up to `last`, at most so many, leave the map, in
+ * flight: how many; *first: the lowest of them. */
+static size_t unhook_empty(struct tsl_heap *self, size_t last, size_t most, size_t *first)
+{
+    const uint8_t *marks = self->granules->marks;
+    size_t pages = 0;
+
+    for (size_t page = last; page > 0 && pages < most; page--) {
+        bool is_empty = (marks[page] & HEAP_PAGE_OWNED) != 0 && tsl_heap_page_is_empty(self, page);
+        if (is_empty) {
+            tsl_heap_page_close(self, page);
+            *first = page;
+            pages++;
+        } else if (pages > 0) {
+            break;
+        }
+    }
+    self->flight_pages += pages;
+    return pages;
+}
+
+size_t tsl_heap_granules_shed(struct tsl_heap *self, size_t last, size_t kept)
+{
+    size_t given = 0, pages = 0, first = 0;
+
+    if (self->source.put == NULL)
+        return 0;
+    for (;;) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        size_t empty = self->granules->empty_pages;
+
+        self->taken_pages -= pages;
+        self->flight_pages -= pages;
+        self->source_puts += pages > 0;
+        pages = empty > kept ? unhook_empty(self, last, empty - kept, &first) : 0;
+        tsl_lock_release(&self->lock, pin);
+        if (pages == 0)
+            return given;
+        self->source.put(self->source.context,
+                         (void *)(heap_granules_origin(&self->source) + (first << TSL_PAGE_SHIFT)),
+                         pages);
+        given += pages;
+    }
+}
+
+size_t tsl_heap_trim(struct tsl_heap *self)
+{
+    return tsl_heap_granules_shed(self, self->granules->pages, 0);
+}
+
+void tsl_heap_drain(struct tsl_heap *self)
+{
+    (void)self; /* no CPU keeps anything for itself */
+}

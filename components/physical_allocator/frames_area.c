@@ -138,10 +138,22 @@ bool tsl_frames_huge_take_two(struct tsl_frames *self, struct frames_cpu *cpu, t
     return true;
 }
 
+/* From huge, listed or not; false if it is not. Whoever takes it out of the trees meanwhile changes
+ * the one into the other. */
+static bool leave_huge(struct tsl_frames *self, tsl_word area, unsigned to)
+{
+    unsigned state = area_state(self, area);
+    while (state == AREA_HUGE || state == AREA_LISTED) {
+        if (state_swap(self, area, state, to))
+            return true;
+        state = area_state(self, area);
+    }
+    return false;
+}
+
 bool tsl_frames_huge_give(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area)
 {
-    if (!state_swap(self, area, AREA_HUGE, AREA_WHOLE) &&
-        !state_swap(self, area, AREA_LISTED, AREA_WHOLE))
+    if (!leave_huge(self, area, AREA_WHOLE))
         return false;
     if (TSL_UNLIKELY(!is_whole_known(self, area)))
         tsl_frames_publish(self, area);
@@ -161,8 +173,7 @@ static void word_split(tsl_word *word)
 bool tsl_frames_huge_split(struct tsl_frames *self, tsl_word area)
 {
     tsl_word *words = area_words(self, area);
-    if (!state_swap(self, area, AREA_HUGE, AREA_SPLITTING) &&
-        !state_swap(self, area, AREA_LISTED, AREA_SPLITTING))
+    if (!leave_huge(self, area, AREA_SPLITTING))
         return false;
     for (unsigned i = 0; i < AREA_WORDS; i++)
         word_split(&words[i]);

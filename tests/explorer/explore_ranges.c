@@ -6,7 +6,7 @@
  * Needs:   explorer.h, machine.h.
  * Callers: the test runner.
  *
- * The machine has two areas. What a CPU takes singly is the lowest frame of a word, so what lies
+ * The machine has two areas, or four. What a CPU takes singly is the lowest frame of a word, so what lies
  * behind is free all the time, wherever it is kept: a request for it may not fail.
  */
 #include "explorer.h"
@@ -25,14 +25,19 @@ static struct tsl_frame taken[FRAMES];
 static unsigned count;
 static tsl_word window; /* first frame of the run or range */
 
-static void open_machine(void)
+static void open_machine_of(tsl_paddr ram_frames)
 {
-    struct machine_config config = {.cpus = CPUS, .ram = {{0, (tsl_paddr)FRAMES << 12}}};
+    struct machine_config config = {.cpus = CPUS, .ram = {{0, ram_frames << 12}}};
     if (!machine_create(&config) || machine_frames() == NULL)
         explorer_require(false, "a machine");
     frames = machine_frames();
     before = tsl_frames_free_count(frames);
     count = 0;
+}
+
+static void open_machine(void)
+{
+    open_machine_of(FRAMES);
 }
 
 static void drain_all(void)
@@ -197,5 +202,55 @@ static void a_wrong_free_is_no_panic_of_who_steps_back(void)
     CHECK(!explorer_finds(&across_case, EXPLORER_NO_FAULT));
 }
 
+/* ---- CPU 0 gives back a huge block that a tree still lists as whole; CPU 1 looks for one and removes
+ * it from there. ---- */
+
+static struct tsl_frame huge;
+
+static void huge_block_in_the_trees(void)
+{
+    open_machine_of((tsl_paddr)2 * FRAMES);
+    for (unsigned i = 0; i < 2; i++) {
+        EXPLORER_REQUIRE(tsl_frames_alloc(frames, 9, TSL_FRAMES_HIGH, &huge) == TSL_OK);
+        if (i == 0)
+            EXPLORER_REQUIRE(tsl_frames_free(frames, huge, 9) == TSL_OK);
+    }
+}
+
+static void free_or_search(unsigned cpu)
+{
+    struct tsl_frame frame;
+    if (cpu == 0) /* as a run, which does not try the short way for this very state first */
+        EXPLORER_REQUIRE(tsl_frames_free_run(frames, huge, 512) == TSL_OK);
+    else if (cpu == 1 && tsl_frames_alloc(frames, 9, TSL_FRAMES_HIGH, &frame) == TSL_OK)
+        EXPLORER_REQUIRE(tsl_frames_free(frames, frame, 9) == TSL_OK);
+}
+
+static void split_or_search(unsigned cpu)
+{
+    struct tsl_frame frame;
+    if (cpu == 1) {
+        free_or_search(cpu);
+    } else if (cpu == 0) {
+        EXPLORER_REQUIRE(tsl_frames_split(frames, huge, 9) == TSL_OK);
+        for (frame = huge; frame.number < huge.number + 512; frame.number++)
+            taken[count++] = frame;
+    }
+}
+
+static const struct explorer_case free_case = {
+    "free of a listed block", CPUS, 1, huge_block_in_the_trees, close_machine, free_or_search,
+};
+static const struct explorer_case split_case = {
+    "split of a listed block", CPUS, 1, huge_block_in_the_trees, close_machine, split_or_search,
+};
+
+static void a_huge_block_in_the_trees_is_its_owners(void)
+{
+    CHECK(!explorer_finds(&free_case, EXPLORER_NO_FAULT));
+    CHECK(!explorer_finds(&split_case, EXPLORER_NO_FAULT));
+}
+
 TAP_SUITE(explore_ranges, TAP_TEST(a_free_range_can_be_reserved), TAP_TEST(a_free_run_is_found),
-          TAP_TEST(a_wrong_free_is_no_panic_of_who_steps_back));
+          TAP_TEST(a_wrong_free_is_no_panic_of_who_steps_back),
+          TAP_TEST(a_huge_block_in_the_trees_is_its_owners));

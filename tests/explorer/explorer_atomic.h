@@ -112,6 +112,17 @@ static inline uint64_t explorer_entry_exchange(uint64_t *entry, uint64_t value)
 #define tsl_atomic_compare_exchange_u32(place, expected, desired)                                  \
     explorer_compare_u32(place, expected, desired)
 
+/* Bytes, 16 bits and single bits cannot be torn, but another CPU may go on before each. */
+#define tsl_atomic_set_bit(place, index)     (explorer_step(), tsl_atomic_set_bit(place, index))
+#define tsl_atomic_load_u8(place)            (explorer_step(), tsl_atomic_load_u8(place))
+#define tsl_atomic_load_u16(place)           (explorer_step(), tsl_atomic_load_u16(place))
+#define tsl_atomic_store_u16(place, value)   (explorer_step(), tsl_atomic_store_u16(place, value))
+#define tsl_atomic_exchange_u8(place, value) (explorer_step(), tsl_atomic_exchange_u8(place, value))
+#define tsl_atomic_store_release_u8(place, value)                                                  \
+    (explorer_step(), tsl_atomic_store_release_u8(place, value))
+#define tsl_atomic_compare_exchange_u8(place, expected, desired)                                   \
+    (explorer_step(), tsl_atomic_compare_exchange_u8(place, expected, desired))
+
 #define tsl_arch_entry_load64(entry)            (explorer_step(), tsl_arch_entry_load64(entry))
 #define tsl_arch_entry_exchange64(entry, value) explorer_entry_exchange(entry, value)
 #define tsl_arch_entry_compare_exchange64(entry, expected, desired)                                \

@@ -142,7 +142,7 @@ def full():
                             boots=boots_of(profile, arch,
                                            machine_variants(profile, arch, compiler)),
                             patience=3))
-    return groups + hardened_kernels()
+    return groups + hardened_kernels() + guarded_kernels()
 
 
 def hardened_kernels():
@@ -153,6 +153,18 @@ def hardened_kernels():
         build = kernel_build("desktop", arch, fragment=f"tests/kernel/heap_{tier}.config")
         boots = [Boot(build.name, "desktop", arch, ["--smp", "1"])]
         groups.append(Group(build.name, build, ("one-cpu",), boots=boots, patience=3))
+    return groups
+
+
+def guarded_kernels():
+    """Kernels that guard their page frames: mistakes made on purpose, the frame allocator on several
+    CPUs, the stages of a start (where what can be reached shrinks and grows), the tour."""
+    groups = []
+    for arch, guards in (("x86_64", "guards"), ("x86_32", "guards"), ("x86_64", "cautious")):
+        build = kernel_build("desktop", arch, fragment=f"tests/kernel/frames_{guards}.config")
+        boots = [Boot(f"{build.name}-{count}cpu", "desktop", arch, ["--smp", count])
+                 for count in ("1", "4")]
+        groups.append(Group(build.name, build, ("frames", "start"), boots=boots, patience=3))
     return groups
 
 

@@ -124,6 +124,8 @@ static enum tsl_status stop_tables(void)
     clear_window(TSL_LAYOUT_USER);
     clear_window(TSL_LAYOUT_DEVICES);
     tsl_table_trim(&tsl_facade.table);
+    if (tsl_facade.options.reach_end != 0)
+        tsl_frames_limit_reach(tsl_facade.system.frames, tsl_facade.options.reach_end);
     tsl_arch_switch_root(tsl_facade.boot_root);
     tsl_table_left(&tsl_facade.table);
     enum tsl_status status = tsl_table_fini(&tsl_facade.table);

@@ -312,13 +312,16 @@ static void note_special_flags(struct tsl_frames *self)
     tsl_atomic_store_u32(&self->special_flags, ~plain);
 }
 
+static tsl_word low_limit_of(const struct tsl_frames *self, unsigned node, tsl_paddr reach_end)
+{
+    bool is_cut = self->direct_end != 0 && self->direct_end < reach_end;
+    return tsl_frames_area_limit(self, node, number_of(is_cut ? self->direct_end : reach_end));
+}
+
 static void set_low_limit(struct tsl_frames *self, tsl_paddr reach_end)
 {
-    tsl_paddr end = reach_end;
-    if (self->direct_end != 0 && self->direct_end < end)
-        end = self->direct_end;
     for (unsigned node = 0; node < node_count(self); node++) {
-        tsl_word limit = tsl_frames_area_limit(self, node, number_of(end));
+        tsl_word limit = low_limit_of(self, node, reach_end);
         if (limit > tsl_atomic_load(&self->node[node].low_limit))
             tsl_atomic_store(&self->node[node].low_limit, limit);
     }
@@ -519,6 +522,16 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
 void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end)
 {
     set_low_limit(self, end);
+}
+
+void tsl_frames_limit_reach(struct tsl_frames *self, tsl_paddr end)
+{
+    for (unsigned node = 0; node < node_count(self); node++) {
+        tsl_word limit = low_limit_of(self, node, end);
+        if (limit < tsl_atomic_load(&self->node[node].low_limit))
+            tsl_atomic_store(&self->node[node].low_limit, limit);
+    }
+    note_special_flags(self);
 }
 
 enum tsl_status tsl_frames_destroy(struct tsl_frames *self)

@@ -215,10 +215,10 @@ static inline enum tsl_status free_huge(struct tsl_frames *self, struct tsl_fram
 }
 
 /* Nobody was given such a frame, so it is as if it were not managed. */
-TSL_COLD static enum tsl_status refuse_kept(struct tsl_frames *self, tsl_word number,
-                                            tsl_word count)
+TSL_COLD static enum tsl_status refuse_withheld(struct tsl_frames *self, tsl_word number,
+                                                tsl_word count)
 {
-    const struct claim claim = {.number = number, .count = count, .what = "free of kept ones"};
+    const struct claim claim = {.number = number, .count = count, .what = "free of withheld ones"};
     return refuse(self, &claim, TSL_FOREIGN);
 }
 
@@ -233,7 +233,7 @@ static bool guard_gives(struct tsl_frames *self, tsl_word number, unsigned order
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     if (FRAMES_GUARDED && !guard_gives(self, frame.number, order))
-        return refuse_kept(self, frame.number, (tsl_word)1 << order);
+        return refuse_withheld(self, frame.number, (tsl_word)1 << order);
     tsl_pin pin = tsl_cpu_pin();
     if (TSL_LIKELY(order == 0)) {
         struct frames_slot *slot = hot_slot(self);
@@ -329,7 +329,7 @@ enum tsl_status tsl_frames_free_run(struct tsl_frames *self, struct tsl_frame fi
     if (!locate(self, &claim))
         return refuse(self, &claim, TSL_FOREIGN);
     if (FRAMES_GUARDED && !tsl_frames_guard_gives(self, first.number, count))
-        return refuse_kept(self, first.number, count);
+        return refuse_withheld(self, first.number, count);
     return give_checked(self, &claim);
 }
 

@@ -53,10 +53,18 @@ static bool has_contents(const struct tsl_frames *self, tsl_word index, unsigned
     return tsl_atomic_load_u8(&self->guard->contents[index]) == contents;
 }
 
+/* Nobody who allocates can have it. */
+static bool is_withheld(const struct tsl_frames *self, tsl_word index)
+{
+    unsigned contents = tsl_atomic_load_u8(&self->guard->contents[index]);
+    return contents == FRAME_KEPT || contents == FRAME_RESERVED;
+}
+
 /* Whether a frame still holds what it was filled with; told if not. */
 static enum tsl_status check_frame(struct tsl_frames *self, tsl_word index, tsl_word number)
 {
-    if (!TSL_FRAME_POISON || !has_contents(self, index, FRAME_FILLED))
+    if (!TSL_FRAME_POISON || !has_contents(self, index, FRAME_FILLED) ||
+        !is_reached(self, index / AREA_FRAMES))
         return TSL_OK;
     const tsl_word *words = words_of(number);
     size_t i = 0;
@@ -139,7 +147,7 @@ bool tsl_frames_guard_gives(struct tsl_frames *self, tsl_word number, tsl_word c
     if (tsl_frames_range_check(self, index, count, RANGE_HUGE) != TSL_OK)
         return true;
     for (tsl_word i = 0; i < count; i++)
-        if (has_contents(self, index + i, FRAME_KEPT))
+        if (is_withheld(self, index + i))
             return false;
     for (tsl_word i = 0; i < count; i++)
         fill(self, index + i, number + i);
@@ -154,7 +162,7 @@ void tsl_frames_guard_reserved(struct tsl_frames *self, tsl_word index, tsl_word
     for (tsl_word i = 0; i < count; i++) {
         enum tsl_status status = check_frame(self, index + i, number + i);
         TSL_ASSERT(status == TSL_OK || status == TSL_CORRUPT); /* that very frame was asked for */
-        tsl_atomic_store_release_u8(&self->guard->contents[index + i], FRAME_UNKNOWN);
+        tsl_atomic_store_release_u8(&self->guard->contents[index + i], FRAME_RESERVED);
     }
     const struct frames_taker taker = {site, 0, TSL_FRAMES_BY_RESERVE};
     if (site != 0)
@@ -185,10 +193,10 @@ void tsl_frames_guard_stats(const struct tsl_frames *self, struct tsl_frames_gua
 
 struct tsl_defect tsl_frames_guard_verify(const struct tsl_frames *self)
 {
-    static const char sentence[] = "a free frame has no owner and is not kept aside";
+    static const char sentence[] = "a free frame has no owner, is not kept aside or reserved";
     const struct frames_guard *guard = self->guard;
     for (tsl_word index = 0; index < self->area_count * AREA_FRAMES; index++) {
-        bool is_somebodys = has_contents(self, index, FRAME_KEPT) ||
+        bool is_somebodys = is_withheld(self, index) ||
                             (TSL_FRAME_OWNERS && tsl_atomic_load_u8(&guard->marks[index]) != 0);
         if (is_somebodys && tsl_frames_free_in(self, index, 1) == 1)
             return tsl_defect_at("frames", 17, index, sentence);

@@ -17,6 +17,8 @@
 #define FRAME_UNKNOWN 0u
 #define FRAME_FILLED  1u /* free, and filled when it came back */
 #define FRAME_KEPT    2u /* overwritten while it was free; taken for good */
+#define FRAME_RESERVED                                                                             \
+    3u /* by tsl_frames_reserve, or by ourselves: absent, early, in a bank that is off */
 
 /* By index. A frame's entries are its owner's, or with the frame on their way, so plain stores do. */
 struct frames_guard {
@@ -50,7 +52,7 @@ static inline unsigned guard_flags(unsigned flags)
 bool tsl_frames_guard_took(struct tsl_frames *self, tsl_word number, tsl_word count, unsigned flags,
                            const struct frames_taker *taker);
 /* A caller says that it gives frames back. Fills them, if that is so; false if one of them was kept
- * aside and so cannot be anybody's. Before: not given back yet. */
+ * aside or reserved, and so is not the caller's. Before: not given back yet. */
 bool tsl_frames_guard_gives(struct tsl_frames *self, tsl_word number, tsl_word count);
 /* Indexes that were reserved, whatever they hold: their contents are looked at and told only. */
 void tsl_frames_guard_reserved(struct tsl_frames *self, tsl_word index, tsl_word count,

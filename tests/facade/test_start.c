@@ -118,6 +118,16 @@ static void stages_come_one_by_one(void)
     }
 }
 
+/* What is to be reached is so by the tables that are in force: those of the boot loader again. */
+static void check_only_the_boot_tables_reach(const struct tsl_start_options *options)
+{
+    struct tsl_frames *frames = tsl_system()->frames;
+    struct tsl_frame frame;
+    CHECK_STATUS(tsl_frames_alloc(frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &frame), TSL_OK);
+    CHECK(options->reach_end == 0 || tsl_frame_address(frame) < options->reach_end);
+    CHECK_STATUS(tsl_frames_free(frames, frame, 0), TSL_OK);
+}
+
 /* A page that is still out keeps its record, so that it can be freed and the stop tried again. */
 static void a_page_still_out_can_be_freed_later(void)
 {
@@ -127,6 +137,7 @@ static void a_page_still_out_can_be_freed_later(void)
     CHECK_STATUS(tsl_stop(), TSL_BUSY);
     CHECK_EQ(tsl_system()->stage, TSL_STAGE_FRAMES);
     CHECK_SOUND(tsl_verify());
+    check_only_the_boot_tables_reach(&options);
     free_physical_page(page);
     CHECK_STATUS(tsl_stop(), TSL_OK);
     check_down();

@@ -213,6 +213,50 @@ static void reserved_frames_are_told_only(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
+/* Nobody could take it, so it is nobody's to free. */
+static void reserved_frames_are_not_freed(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    tsl_word before = world_free(&world);
+    struct tsl_frame frame = world_frame(20 * MIB);
+    CHECK_STATUS(tsl_frames_reserve(self, 20 * MIB, 8 * TSL_PAGE_BYTES), TSL_OK);
+    __builtin_memset(bytes_of(frame), 0x44, 8 * TSL_PAGE_BYTES);
+    CHECK_STATUS(tsl_frames_free(self, frame, 0), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free(self, frame, 3), TSL_FOREIGN);
+    CHECK_STATUS(tsl_frames_free_run(self, frame, 7), TSL_FOREIGN);
+    CHECK(holds(frame, 8, 0x44));
+    CHECK_EQ(world_free(&world), before - 8);
+    CHECK_STATUS(tsl_frames_release(self, 20 * MIB, 8 * TSL_PAGE_BYTES), TSL_OK);
+    CHECK_EQ(world_free(&world), before);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
+/* After the way back to tables that show less, what lies above is neither read nor written. */
+static void what_cannot_be_reached_is_let_alone(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    REQUIRE(self != NULL);
+    struct tsl_frame first = take(TSL_FRAMES_HUGE_ORDER, TSL_FRAMES_HIGH);
+    struct tsl_frame second = take(TSL_FRAMES_HUGE_ORDER, TSL_FRAMES_HIGH);
+    give(second, TSL_FRAMES_HUGE_ORDER);
+    tsl_frames_limit_reach(self, 4 * MIB);
+    CHECK(tsl_frame_address(first) >= 4 * MIB);
+    __builtin_memset(bytes_of(first), 0x66, 2 * MIB);
+    bytes_of(second)[77] ^= 1;
+    give(first, TSL_FRAMES_HUGE_ORDER);
+    CHECK(holds(first, 512, 0x66));
+    CHECK_EQ(take(TSL_FRAMES_HUGE_ORDER, 0).number, first.number);
+    CHECK_EQ(take(TSL_FRAMES_HUGE_ORDER, 0).number, second.number);
+    CHECK_EQ(guard_stats().overwritten, 0);
+    while (tsl_frames_alloc(self, 0, TSL_FRAMES_LOW, &frame) == TSL_OK)
+        REQUIRE(tsl_frame_address(frame) < 4 * MIB);
+    tsl_frames_limit_reach(self, 8 * MIB); /* more is ignored */
+    CHECK_STATUS(tsl_frames_alloc(self, 0, TSL_FRAMES_LOW, &frame), TSL_NO_MEMORY);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
 static void check_owner(struct tsl_frame frame, enum tsl_frames_way way, unsigned order, bool first)
 {
     struct tsl_frames_owner owner = {0};
@@ -304,6 +348,8 @@ static void rule_17_free_frames_are_nobodys(void)
     self->guard->contents[600] = FRAME_KEPT;
     CHECK_BROKEN(tsl_frames_verify(self), 17);
     CHECK_EQ(tsl_frames_verify(self).place, 600);
+    self->guard->contents[600] = FRAME_RESERVED;
+    CHECK_BROKEN(tsl_frames_verify(self), 17);
     self->guard->contents[600] = FRAME_UNKNOWN;
     CHECK_SOUND(tsl_frames_verify(self));
     if (!TSL_FRAME_OWNERS)
@@ -316,5 +362,6 @@ static void rule_17_free_frames_are_nobodys(void)
 TAP_SUITE(frames_guard, TAP_TEST(frames_of_boot_raise_no_alarm), TAP_TEST(what_is_freed_is_filled),
           TAP_TEST(zeros_are_filled_in_once), TAP_TEST(a_wrong_free_writes_nothing),
           TAP_TEST(overwritten_frames_are_kept_aside), TAP_TEST(runs_and_bulks_are_looked_at),
-          TAP_TEST(reserved_frames_are_told_only), TAP_TEST(owners_are_known),
+          TAP_TEST(reserved_frames_are_told_only), TAP_TEST(reserved_frames_are_not_freed),
+          TAP_TEST(what_cannot_be_reached_is_let_alone), TAP_TEST(owners_are_known),
           TAP_TEST(the_table_has_all_places), TAP_TEST(rule_17_free_frames_are_nobodys));

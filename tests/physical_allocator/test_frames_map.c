@@ -139,6 +139,26 @@ static void reach_grows_when_the_direct_map_does(void)
     CHECK_EQ(count, 32 * MIB / TSL_PAGE_BYTES);
 }
 
+/* Also for frames that this CPU has at hand already. */
+static void reach_shrinks_when_the_direct_map_goes(void)
+{
+    world_map(&world, wide, TSL_COUNT_OF(wide));
+    world.config.reach_end = 96 * MIB;
+    REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+    struct tsl_frame frame;
+    tsl_word count;
+    do {
+        REQUIRE(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_LOW, &frame) == TSL_OK);
+    } while (tsl_frame_address(frame) < 64 * MIB);
+    tsl_frames_limit_reach(world.frames, 128 * MIB); /* more than before: ignored */
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_LOW, &frame), TSL_OK);
+    CHECK(tsl_frame_address(frame) >= 64 * MIB);
+    tsl_frames_limit_reach(world.frames, 32 * MIB);
+    CHECK(highest_end(TSL_FRAMES_LOW, &count) <= 32 * MIB);
+    CHECK(count > 0); /* of the first 16 MiB */
+    CHECK_EQ(highest_end(0, &count), 4 * GIB + 8 * MIB);
+}
+
 static void a_run_crosses_areas_and_zones(void)
 {
     REQUIRE(world_pc(&world, 64 * MIB) == TSL_OK);
@@ -361,7 +381,8 @@ static void what_is_not_ram_costs_nothing(void)
 TAP_SUITE(frames_map, TAP_TEST(zones_lie_between_their_limits),
           TAP_TEST(normal_zone_begins_at_4_gib_on_64_bits),
           TAP_TEST(flags_keep_their_address_limits), TAP_TEST(high_zones_are_used_first),
-          TAP_TEST(reach_grows_when_the_direct_map_does), TAP_TEST(a_run_crosses_areas_and_zones),
+          TAP_TEST(reach_grows_when_the_direct_map_does),
+          TAP_TEST(reach_shrinks_when_the_direct_map_goes), TAP_TEST(a_run_crosses_areas_and_zones),
           TAP_TEST(a_gigabyte_of_four), TAP_TEST(reserves_and_releases_ranges),
           TAP_TEST(ram_above_ram_end_is_ignored_loudly),
           TAP_TEST(the_highest_ram_that_a_map_holds_works), TAP_TEST(maps_without_room_are_refused),

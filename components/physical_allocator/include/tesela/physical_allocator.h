@@ -162,6 +162,14 @@ void tsl_frames_abandon(struct tsl_frames *self);
 void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end);
 
 /*
+ * The opposite: from now on phys_to_virt works only below `end`, as on the way back to the tables of
+ * a boot loader. What lies above is no longer given for TSL_FRAMES_LOW, and no guard touches it. A
+ * higher value than before is ignored.
+ * Context: no other CPU is in the allocator; called while the old reach still holds.
+ */
+void tsl_frames_limit_reach(struct tsl_frames *self, tsl_paddr end);
+
+/*
  * Takes a block of 2^order frames, order 0..10. flags: enum tsl_frames_flags. Zones are tried from
  * the highest that the flags admit down to DMA.
  * Owns:    the caller gives it back with tsl_frames_free and the same order. Frame 0 is never

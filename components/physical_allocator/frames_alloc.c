@@ -363,7 +363,7 @@ TSL_NOINLINE static enum tsl_status alloc_long(struct tsl_frames *self, unsigned
     struct tsl_frame frame = {take_anywhere(self, order, flags)};
     frames_watch(self);
     if (frame.number == 0) {
-        (void)tsl_atomic_add(&self->failures[order], 1);
+        (void)tsl_atomic_add_u32(&self->failures[order], 1);
         return TSL_NO_MEMORY;
     }
     if ((flags & TSL_FRAMES_ZERO) != 0)

@@ -71,9 +71,10 @@ void tsl_frames_note_peak(struct tsl_frames *self)
     const struct frames_cpu *cpu = this_cpu(self);
     tsl_word used = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++) {
-        if (self->zone[zone].total == 0)
+        tsl_word total = tsl_atomic_load(&self->zone[zone].total);
+        if (total == 0)
             continue;
-        used += self->zone[zone].total - tsl_atomic_load(&self->zone[zone].free);
+        used += total - tsl_atomic_load(&self->zone[zone].free);
         used -= slot_unbooked(&cpu->slot[zone]);
         if (cpu->slot[zone].copy != 0)
             used -= tsl_bits_count(cpu->slot[zone].copy);

@@ -4,7 +4,7 @@
  *
  * Owns:    struct frames_banks.
  * Needs:   frames_run.c (reserving a range is how a bank's frames are taken), a lock of base.
- * Callers: the public functions of frames_banks.h; who finds no memory..
+ * Callers: the public functions of frames_banks.h; who finds no memory; frames_hotplug.c.
  */
 #include "physical_allocator_internal.h"
 
@@ -121,6 +121,16 @@ unsigned tsl_frames_banks_rest(struct tsl_frames *self, tsl_word keep)
     }
     frames_watch(self);
     return switched;
+}
+
+bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, tsl_paddr end)
+{
+    const struct frames_banks *banks = &self->banks;
+    for (unsigned bank = 0; bank < banks->count; bank++)
+        if (is_off(banks, bank) && bank_start(banks, bank) < end &&
+            start < bank_start(banks, bank) + banks->bytes)
+            return true;
+    return false;
 }
 
 bool tsl_frames_bank_wake(struct tsl_frames *self)

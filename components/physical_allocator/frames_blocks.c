@@ -42,7 +42,7 @@ static bool count_in_area(const struct tsl_frames *self, tsl_word area,
     unsigned count = AREA_WORDS;
     for (unsigned i = 0; i < AREA_WORDS; i++) {
         const tsl_word *place = &area_words(self, area)[i];
-        tsl_word word = word_free_now(self, area, place);
+        tsl_word word = word_free_about(self, area, place);
         out->frames += tsl_bits_count(word);
         is_full[i] = count_in_word(word, out);
     }

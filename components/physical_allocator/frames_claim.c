@@ -16,13 +16,17 @@
 /* Requests without a claim after which it is asked again whether claims are allowed. */
 #define TIGHT_REQUESTS 64u
 
+/* How often who may not wait looks at a claim that is changing: a change takes some ten
+ * instructions, and a CPU that was stopped in the middle of one never ends it. */
+#define LOOKS 64u
+
 static bool is_claim_affordable(const struct tsl_frames *self)
 {
     tsl_word kept = self->reserve_exit + self->reserve_reclaim;
     tsl_word total = 0;
     tsl_word free = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++) {
-        total += self->zone[zone].total;
+        total += tsl_atomic_load(&self->zone[zone].total);
         free += tsl_frames_shared_free(self, zone);
     }
     tsl_word margin = (tsl_word)2 * TSL_CPUS * TSL_WORD_BITS;
@@ -205,31 +209,50 @@ bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot)
            (move_on(self, zone, slot) && tsl_frames_claim(self, zone, slot));
 }
 
-/* Whether the slot's claim is this word; what is left of it. Waits the few instructions that a change
- * of the claim takes: in between, its frames are in neither place. */
-static bool look_into_slot(const struct frames_slot *slot, const tsl_word *word, tsl_word *out)
+/* Whether the slot's claim is this word; what is left of it. In the middle of a change its frames are
+ * in neither place, so the answer may be wrong; *out_sure says so. */
+static bool look_into_slot(const struct frames_slot *slot, const tsl_word *word, tsl_word *out,
+                           bool *out_sure)
 {
-    for (;;) {
-        uint32_t before = tsl_atomic_load_acquire_u32(&slot->turn);
-        const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
-        *out = tsl_atomic_load_acquire(&slot->copy);
-        if (before % 2 == 0 && tsl_atomic_load_u32(&slot->turn) == before)
-            return claimed == word;
-    }
+    uint32_t before = tsl_atomic_load_acquire_u32(&slot->turn);
+    const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+    *out = tsl_atomic_load_acquire(&slot->copy);
+    *out_sure = before % 2 == 0 && tsl_atomic_load_u32(&slot->turn) == before;
+    return claimed == word;
 }
 
-tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word)
+/* patience: how often an unsure answer is asked for again; 0: until it is sure. */
+static tsl_word claimed_of(const struct tsl_frames *self, tsl_word area, const tsl_word *word,
+                           unsigned patience)
 {
     unsigned state = area_state(self, area);
     if (TSL_LIKELY(!state_is_owned(state)))
         return 0;
     unsigned zone = zone_of(self, area);
     for (unsigned cpu = state - 1; cpu < TSL_CPUS; cpu += AREA_TAGS) {
+        const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
         tsl_word copy = 0;
-        if (look_into_slot(&frames_cpu_at(self, cpu)->slot[zone], word, &copy))
+        bool is_claim, is_sure;
+        unsigned tries = patience;
+        do {
+            is_claim = look_into_slot(slot, word, &copy, &is_sure);
+        } while (!is_sure && (patience == 0 || --tries > 0));
+        if (is_claim)
             return copy;
     }
     return 0;
+}
+
+/* Waits the few instructions that a change of the claim takes. */
+tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word)
+{
+    return claimed_of(self, area, word, 0);
+}
+
+tsl_word tsl_frames_claimed_about(const struct tsl_frames *self, tsl_word area,
+                                  const tsl_word *word)
+{
+    return claimed_of(self, area, word, LOOKS);
 }
 
 /* ---- Bringing everything back ---- */

@@ -355,6 +355,8 @@ static void build(struct tsl_frames *self, const struct plan *plan)
     self->direct_end = config->direct_end;
     self->reserve_reclaim = config->reserve_reclaim;
     self->reserve_exit = config->reserve_exit;
+    if (TSL_FRAME_HOTPLUG)
+        tsl_lock_init(&self->absent.lock, TSL_RANK_FRAMES);
     self->metadata_start = plan->hole_start;
     self->metadata_frames = (tsl_word)((plan->hole_end - plan->hole_start) >> TSL_PAGE_SHIFT);
     self->ignored = plan->ignored < WORD_FULL ? (tsl_word)plan->ignored : WORD_FULL;

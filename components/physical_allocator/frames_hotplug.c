@@ -3,12 +3,16 @@
  * frames_hotplug.c: frames that leave the allocator and come back.
  *
  * Owns:    the list of absent ranges, the zones' totals after creation.
- * Needs:   frames_run.c (taking and giving a range of addresses).
+ * Needs:   frames_run.c (taking and giving a range of addresses), a lock of base.
  * Callers: the public functions of frames_hotplug.h; frames_create.c.
  *
  * An absent frame is taken, as a reserved one is, but counted neither as reserved nor in its zone's
  * total. Removing takes first and counts afterwards, adding counts first and gives afterwards, so
  * that free frames are never more than the total.
+ *
+ * The lock is held for the steps on the list only: taking and giving gigabytes lasts too long for
+ * that. What is on its way is taken and in no list, so that whoever else wants it finds it neither
+ * absent nor free; it keeps a place in the list in case that it has to go back.
  */
 #include "physical_allocator_internal.h"
 
@@ -17,10 +21,7 @@
 
 tsl_word tsl_frames_absent_count(const struct tsl_frames *self)
 {
-    tsl_word count = 0;
-    for (unsigned i = 0; i < self->absent_count; i++)
-        count += self->absent[i].end - self->absent[i].first;
-    return count;
+    return tsl_atomic_load(&self->absent.frames);
 }
 
 /* Adds the frames of a range to the totals of their zones, or takes them away; how many. */
@@ -36,7 +37,7 @@ static tsl_word move_totals(struct tsl_frames *self, const struct frames_range *
         part = part < span->end - number ? part : span->end - number;
         part = part < range->end - number ? part : range->end - number;
         struct frames_zone *zone = &self->zone[zone_of(self, index / AREA_FRAMES)];
-        tsl_atomic_store(&zone->total, is_added ? zone->total + part : zone->total - part);
+        (void)tsl_atomic_add(&zone->total, is_added ? part : (tsl_word)0 - part);
         number += part;
         count += part;
     }
@@ -78,51 +79,102 @@ TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, enum tsl_status 
                       (unsigned long long)start, what);
 }
 
-/* Takes [range] out of the list of absent ones; its neighbours stay. */
-static enum tsl_status forget(struct tsl_frames *self, const struct frames_range *range)
+/* A place for one more that is on its way. Before: the lock is held. */
+static enum tsl_status promise_place(struct frames_absent *absent, bool is_one_more)
 {
-    for (unsigned i = 0; i < self->absent_count; i++) {
-        struct frames_range *whole = &self->absent[i];
+    unsigned used = absent->count + absent->moving;
+    if (used >= TSL_COUNT_OF(absent->list) || (is_one_more && used >= FRAMES_MOST_ABSENT))
+        return TSL_LIMIT;
+    absent->moving++;
+    return TSL_OK;
+}
+
+/* Takes a range out of the list; its neighbours stay. Before: the lock is held. */
+static enum tsl_status forget(struct frames_absent *absent, const struct frames_range *range)
+{
+    for (unsigned i = 0; i < absent->count; i++) {
+        struct frames_range *whole = &absent->list[i];
         if (range->first < whole->first || range->end > whole->end)
             continue;
         struct frames_range rest = {range->end, whole->end};
         bool has_both = whole->first < range->first && rest.first < rest.end;
-        if (has_both && self->absent_count == FRAMES_MOST_ABSENT)
-            return TSL_LIMIT;
+        enum tsl_status status = promise_place(absent, has_both);
+        if (status != TSL_OK)
+            return status;
         whole->end = range->first;
         if (has_both)
-            self->absent[self->absent_count++] = rest;
+            absent->list[absent->count++] = rest;
         else if (rest.first < rest.end)
             *whole = rest;
         else if (whole->first == whole->end)
-            *whole = self->absent[--self->absent_count];
+            *whole = absent->list[--absent->count];
+        (void)tsl_atomic_sub(&absent->frames, range->end - range->first);
         return TSL_OK;
     }
     return TSL_NOT_FOUND;
+}
+
+/* The end of a range that is absent already, where another may grow; NULL if there is none. */
+static struct frames_range *touching(struct frames_absent *absent, const struct frames_range *range)
+{
+    for (unsigned i = 0; i < absent->count; i++)
+        if (absent->list[i].end == range->first || absent->list[i].first == range->end)
+            return &absent->list[i];
+    return NULL;
+}
+
+/* Whether a range may become absent; it has a place then. Before: the lock is held. */
+static enum tsl_status announce(struct frames_absent *absent, const struct frames_range *range)
+{
+    for (unsigned i = 0; i < absent->count; i++)
+        if (absent->list[i].first < range->end && range->first < absent->list[i].end)
+            return TSL_NOT_FOUND; /* gone already */
+    return promise_place(absent, touching(absent, range) == NULL);
+}
+
+/* Ends what forget() or announce() began. */
+static void settle(struct tsl_frames *self, const struct frames_range *range, bool is_absent)
+{
+    struct frames_absent *absent = &self->absent;
+    tsl_pin pin = tsl_lock_acquire(&absent->lock);
+    absent->moving--;
+    struct frames_range *grown = touching(absent, range);
+    if (!is_absent)
+        grown = NULL;
+    else if (grown == NULL)
+        absent->list[absent->count++] = *range;
+    else if (grown->end == range->first)
+        grown->end = range->end;
+    else
+        grown->first = range->first;
+    if (is_absent)
+        (void)tsl_atomic_add(&absent->frames, range->end - range->first);
+    tsl_lock_release(&absent->lock, pin);
 }
 
 enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     struct frames_range range = {0, 0};
     enum tsl_status status = check(self, start, bytes, &range);
-    if (status == TSL_OK)
-        status = forget(self, &range);
+    if (status == TSL_OK) {
+        tsl_pin pin = tsl_lock_acquire(&self->absent.lock);
+        status = forget(&self->absent, &range);
+        tsl_lock_release(&self->absent.lock, pin);
+    }
     if (status != TSL_OK)
         return refuse(self, status, start, "added");
     tsl_word count = move_totals(self, &range, true);
     (void)tsl_atomic_add(&self->reserved, count);
-    TSL_ASSERT(tsl_frames_give_window(self, start, bytes) == TSL_OK);
+    status = tsl_frames_give_window(self, start, bytes);
+    if (status != TSL_OK) { /* somebody has freed what is not there */
+        (void)tsl_atomic_sub(&self->reserved, count);
+        (void)move_totals(self, &range, false);
+    }
+    settle(self, &range, status != TSL_OK);
+    if (status != TSL_OK)
+        return refuse(self, status, start, "added");
     frames_watch(self);
     return TSL_OK;
-}
-
-/* The end of a range that is absent already, where another may grow; NULL if there is none. */
-static struct frames_range *touching(struct tsl_frames *self, const struct frames_range *range)
-{
-    for (unsigned i = 0; i < self->absent_count; i++)
-        if (self->absent[i].end == range->first || self->absent[i].first == range->end)
-            return &self->absent[i];
-    return NULL;
 }
 
 static enum tsl_status take_reserved(struct tsl_frames *self, const struct frames_range *range)
@@ -134,47 +186,60 @@ static enum tsl_status take_reserved(struct tsl_frames *self, const struct frame
     return count <= tsl_atomic_load(&self->reserved) ? TSL_OK : TSL_WRONG_SIZE;
 }
 
+/* Takes a range that has a place in the list. */
+static enum tsl_status take(struct tsl_frames *self, const struct frames_range *range,
+                            bool is_reserved)
+{
+    tsl_paddr start = (tsl_paddr)range->first << TSL_PAGE_SHIFT;
+    uint64_t bytes = (uint64_t)(range->end - range->first) << TSL_PAGE_SHIFT;
+    if (TSL_FRAME_BANKS && tsl_frames_bank_is_off_in(self, start, start + bytes))
+        return TSL_BUSY; /* its frames are reserved, but not the caller's */
+    return is_reserved ? take_reserved(self, range) : tsl_frames_take_window(self, start, bytes);
+}
+
 enum tsl_status tsl_frames_remove_range(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
                                         bool is_reserved)
 {
     struct frames_range range = {0, 0};
     enum tsl_status status = check(self, start, bytes, &range);
-    for (unsigned i = 0; status == TSL_OK && i < self->absent_count; i++)
-        if (self->absent[i].first < range.end && range.first < self->absent[i].end)
-            status = TSL_NOT_FOUND; /* gone already */
-    struct frames_range *grown = touching(self, &range);
-    if (status == TSL_OK && grown == NULL && self->absent_count == FRAMES_MOST_ABSENT)
-        status = TSL_LIMIT;
-    if (status == TSL_OK)
-        status =
-            is_reserved ? take_reserved(self, &range) : tsl_frames_take_window(self, start, bytes);
+    if (status == TSL_OK) {
+        tsl_pin pin = tsl_lock_acquire(&self->absent.lock);
+        status = announce(&self->absent, &range);
+        tsl_lock_release(&self->absent.lock, pin);
+    }
     if (status != TSL_OK)
         return refuse(self, status, start, "removed");
-    tsl_word count = move_totals(self, &range, false);
-    (void)tsl_atomic_sub(&self->reserved, count);
-    if (grown == NULL)
-        self->absent[self->absent_count++] = range;
-    else if (grown->end == range.first)
-        grown->end = range.end;
-    else
-        grown->first = range.first;
+    status = take(self, &range, is_reserved);
+    if (status == TSL_OK) {
+        tsl_word count = move_totals(self, &range, false);
+        (void)tsl_atomic_sub(&self->reserved, count);
+    }
+    settle(self, &range, status == TSL_OK);
+    if (status != TSL_OK)
+        return refuse(self, status, start, "removed");
     frames_watch(self);
     return TSL_OK;
 }
 
 struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self)
 {
+    static const char sentence[] = "absent ranges are managed, apart, counted, and not free";
+    const struct frames_absent *absent = &self->absent;
+    tsl_word frames = 0;
     /* The second bound is for the compiler, which sees an array of one where there is no hotplug. */
-    for (unsigned i = 0; i < self->absent_count && i < TSL_COUNT_OF(self->absent); i++) {
-        const struct frames_range *range = &self->absent[i];
+    for (unsigned i = 0; i < absent->count && i < TSL_COUNT_OF(absent->list); i++) {
+        const struct frames_range *range = &absent->list[i];
         bool is_good = range->first < range->end && is_managed(self, range);
         for (tsl_word number = range->first; is_good && number < range->end; number++)
             is_good = !tsl_frames_is_free(self, (struct tsl_frame){number});
         for (unsigned k = 0; k < i; k++)
             is_good = is_good &&
-                      (self->absent[k].end <= range->first || range->end <= self->absent[k].first);
+                      (absent->list[k].end <= range->first || range->end <= absent->list[k].first);
         if (!is_good)
-            return tsl_defect_at("frames", 16, i, "absent ranges are managed, apart, and not free");
+            return tsl_defect_at("frames", 16, i, sentence);
+        frames += range->end - range->first;
     }
+    if (absent->moving != 0 || frames != absent->frames)
+        return tsl_defect_at("frames", 16, absent->count, sentence);
     return TSL_NO_DEFECT;
 }

@@ -8,6 +8,11 @@
  */
 #include "physical_allocator_internal.h"
 
+static tsl_word zone_total(const struct tsl_frames *self, unsigned zone)
+{
+    return tsl_atomic_load(&self->zone[zone].total);
+}
+
 static const char *const zone_names[TSL_ZONE_COUNT] = {"DMA", "DMA32", "NORMAL", "HIGHMEM"};
 
 /* Read while others write, a sum may be off by a batch: keep it a number of frames. */
@@ -15,12 +20,13 @@ static tsl_word clamp(const struct tsl_frames *self, unsigned zone, tsl_word fre
 {
     if ((intptr_t)free < 0)
         return 0;
-    return free < self->zone[zone].total ? free : self->zone[zone].total;
+    tsl_word total = zone_total(self, zone);
+    return free < total ? free : total;
 }
 
 tsl_word tsl_frames_shared_free(const struct tsl_frames *self, unsigned zone)
 {
-    if (self->zone[zone].total == 0)
+    if (zone_total(self, zone) == 0)
         return 0;
     tsl_word free = tsl_atomic_load(&self->zone[zone].free);
     for (unsigned cpu = 0; cpu < TSL_CPUS; cpu++)
@@ -31,7 +37,7 @@ tsl_word tsl_frames_shared_free(const struct tsl_frames *self, unsigned zone)
 tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone)
 {
     tsl_word free = tsl_frames_shared_free(self, zone);
-    for (unsigned cpu = 0; self->zone[zone].total != 0 && cpu < TSL_CPUS; cpu++) {
+    for (unsigned cpu = 0; zone_total(self, zone) != 0 && cpu < TSL_CPUS; cpu++) {
         tsl_word copy = tsl_atomic_load(&frames_cpu_at(self, cpu)->slot[zone].copy);
         if (copy != 0)
             free += tsl_bits_count(copy);
@@ -43,7 +49,7 @@ tsl_word tsl_frames_free_count(const struct tsl_frames *self)
 {
     tsl_word free = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++)
-        if (self->zone[zone].total != 0)
+        if (zone_total(self, zone) != 0)
             free += tsl_frames_zone_free(self, zone);
     return free;
 }
@@ -52,7 +58,7 @@ void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *ou
 {
     *out = (struct tsl_frames_stats){0};
     for (unsigned zone = 0; zone < zone_count(self); zone++)
-        out->total += self->zone[zone].total;
+        out->total += zone_total(self, zone);
     out->free = tsl_frames_free_count(self);
     out->used = out->total - out->free;
     out->peak = tsl_atomic_load(&self->peak);
@@ -62,7 +68,7 @@ void tsl_frames_stats(const struct tsl_frames *self, struct tsl_frames_stats *ou
     out->metadata_bytes = self->metadata_frames * TSL_PAGE_BYTES;
     out->ignored = self->ignored;
     for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
-        out->failures[order] = tsl_atomic_load(&self->failures[order]);
+        out->failures[order] = tsl_atomic_load_u32(&self->failures[order]);
     out->run_failures = tsl_atomic_load(&self->run_failures);
     for (unsigned i = 0; i < TSL_STATUS_COUNT; i++)
         out->refusals.by_status[i] = tsl_atomic_load(&self->refusals.by_status[i]);
@@ -82,7 +88,7 @@ static void add_zone(const struct tsl_frames *self, unsigned zone,
     bool is_first = out->start == out->end;
     out->start = is_first || start < out->start ? start : out->start;
     out->end = is_first || end > out->end ? end : out->end;
-    out->total += place->total;
+    out->total += tsl_atomic_load(&place->total);
     out->free += tsl_frames_zone_free(self, zone);
 }
 
@@ -93,7 +99,7 @@ enum tsl_status tsl_frames_node_stats(const struct tsl_frames *self, unsigned no
         return tsl_refuse(NULL, TSL_INVALID, "frames: node %u does not exist", node);
     *out = (struct tsl_frames_node_stats){0};
     for (unsigned kind = 0; kind < TSL_ZONE_COUNT; kind++) {
-        out->total += self->zone[node * TSL_ZONE_COUNT + kind].total;
+        out->total += zone_total(self, node * TSL_ZONE_COUNT + kind);
         out->free += tsl_frames_zone_free(self, node * TSL_ZONE_COUNT + kind);
     }
     if (TSL_NODES > 1)

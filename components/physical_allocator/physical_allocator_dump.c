@@ -4,7 +4,9 @@
  *
  * Owns:    nothing; reads only, no memory of its own.
  * Needs:   base (format), the internal header.
- * Callers: the public tsl_frames_dump: the monitor, a debugger.
+ * Callers: the public tsl_frames_dump: the monitor, a debugger, a kernel that panics.
+ *
+ * Nothing here waits, takes a lock or believes that other CPUs go on.
  */
 #include "physical_allocator_internal.h"
 
@@ -37,7 +39,7 @@ static char letter_at(const struct tsl_frames *self, tsl_word area, tsl_word cou
             huge++;
         else
             for (const tsl_word *word = area_words(self, i); word < area_words(self, i + 1); word++)
-                free += tsl_bits_count(tsl_atomic_load(word) | tsl_frames_claimed(self, i, word));
+                free += tsl_bits_count(word_free_about(self, i, word));
     }
     return huge == count ? 'H' : letter_of(free, count * AREA_FRAMES);
 }

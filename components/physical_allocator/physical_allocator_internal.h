@@ -127,7 +127,7 @@ _Static_assert(sizeof(struct frames_cpu) <= 256 * TSL_NODES, "256 bytes a CPU an
 struct frames_zone {
     tsl_word first_area;
     tsl_word end_area;
-    tsl_word total; /* frames */
+    tsl_word total; /* frames; atomic */
     tsl_word free;  /* frames in shared words, without what the CPUs' deltas hold; atomic */
     tsl_word kept;  /* free frames that only requests without a higher zone may have */
 };
@@ -184,12 +184,22 @@ struct frames_banks {
     struct tsl_frames_bank_switch hardware;
 };
 
-/* Frame numbers of RAM that is not there: frames_hotplug.c. */
-#define FRAMES_MOST_ABSENT TSL_EARLY_PIECES
-
+/* Frame numbers. */
 struct frames_range {
     tsl_word first;
     tsl_word end;
+};
+
+/* RAM that is not there: frames_hotplug.c. */
+#define FRAMES_MOST_ABSENT TSL_EARLY_PIECES
+
+struct frames_absent {
+    struct tsl_lock lock; /* for the list; not held while frames are taken or given */
+    unsigned count;
+    unsigned moving; /* ranges that just come or go: in no list, but with a place in it */
+    tsl_word frames; /* in the list; atomic */
+    /* One more than is promised, for one that will grow another and is on its way. */
+    struct frames_range list[TSL_FRAME_HOTPLUG ? FRAMES_MOST_ABSENT + 1 : 1];
 };
 
 struct tsl_frames {
@@ -219,9 +229,7 @@ struct tsl_frames {
     tsl_paddr direct_end;
     struct frames_marks marks;
     struct frames_banks banks;
-    struct frames_range absent[TSL_FRAME_HOTPLUG ? FRAMES_MOST_ABSENT : 1];
-    unsigned absent_count;
-    unsigned node_count;
+    struct frames_absent absent;
     tsl_word reserve_reclaim;
     tsl_word reserve_exit;
     tsl_paddr metadata_start;
@@ -229,7 +237,8 @@ struct tsl_frames {
     tsl_word ignored;
     tsl_word peak; /* atomic, here and below */
     tsl_word reserved;
-    tsl_word failures[TSL_FRAMES_MAX_ORDER + 1];
+    uint32_t failures[TSL_FRAMES_MAX_ORDER + 1];
+    unsigned node_count; /* here, since the counts of failures leave half a word */
     tsl_word run_failures;
     tsl_word revocations; /* times that CPUs were asked to give back */
     tsl_word returns; /* times that frames came back to where everybody finds them: from a claim,
@@ -540,6 +549,8 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* ---- frames_banks.c; not called without TSL_FRAME_BANKS ---- */
 
+/* Whether a bank that is off has an address of [start, end). */
+bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, tsl_paddr end);
 /* Switches a bank on, if one is off, so that a request that found nothing may try again. */
 bool tsl_frames_bank_wake(struct tsl_frames *self);
 /* Rule 13; see the README. */
@@ -745,6 +756,16 @@ static inline tsl_word slot_claim_lowest(struct tsl_frames *self, struct frames_
 /* What the claimant of this word, if there is one, has free of it. Any CPU may ask; the answer is
  * exact for bits that nobody changes meanwhile. */
 tsl_word tsl_frames_claimed(const struct tsl_frames *self, tsl_word area, const tsl_word *word);
+/* The same for reports, also out of a panic: never waits, and is wrong about a claim that some CPU
+ * was stopped in the middle of changing. */
+tsl_word tsl_frames_claimed_about(const struct tsl_frames *self, tsl_word area,
+                                  const tsl_word *word);
+static inline tsl_word word_free_about(const struct tsl_frames *self, tsl_word area,
+                                       const tsl_word *word)
+{
+    tsl_word claimed = TSL_FRAME_CLAIMS ? tsl_frames_claimed_about(self, area, word) : 0;
+    return tsl_atomic_load(word) | claimed;
+}
 /* The free frames of a word, whoever has them. */
 static inline tsl_word word_free_now(const struct tsl_frames *self, tsl_word area,
                                      const tsl_word *word)

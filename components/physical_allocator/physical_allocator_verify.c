@@ -8,6 +8,8 @@
  */
 #include "frames_guard.h"
 
+#include <tesela/frames_hotplug.h>
+
 static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sentence)
 {
     return tsl_defect_at("frames", rule, place, sentence);
@@ -215,8 +217,8 @@ static struct tsl_defect check_totals(const struct tsl_frames *self)
     tsl_word total = 0;
     for (tsl_word i = 0; i < self->span_count; i++)
         managed += self->spans[i].end - self->spans[i].first;
-    for (unsigned i = 0; TSL_FRAME_HOTPLUG && i < self->absent_count; i++)
-        managed -= self->absent[i].end - self->absent[i].first;
+    if (TSL_FRAME_HOTPLUG)
+        managed -= tsl_frames_absent_count(self);
     for (unsigned zone = 0; zone < zone_count(self); zone++)
         total += self->zone[zone].total;
     tsl_word used = total - tsl_frames_free_count(self);

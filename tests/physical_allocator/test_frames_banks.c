@@ -32,6 +32,8 @@ static bool switch_bank(void *context, unsigned bank, bool on)
     if ((hardware.broken & bit) != 0)
         return false;
     hardware.off ^= bit;
+    /* What was in it is lost. */
+    __builtin_memset(tsl_port_phys_to_virt(16 * MIB + bank * BANK), 0xc3, BANK);
     return true;
 }
 
@@ -115,6 +117,31 @@ static void who_finds_nothing_switches_one_on(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
+/* What was lost with a bank is no write to a free frame, and its frames cannot be freed meanwhile. */
+static void contents_are_lost_without_alarm(void)
+{
+    struct tsl_frames *self = make();
+    static struct tsl_frame taken[5 * BANK_FRAMES];
+    struct tsl_frames_stats stats;
+    tsl_word freed, count = world_free(&world);
+    REQUIRE(self != NULL && count < TSL_COUNT_OF(taken) + BANK_FRAMES);
+    for (unsigned round = 0; round < 2; round++) {
+        count = tsl_frames_alloc_bulk(self, TSL_FRAMES_LOW, taken, TSL_COUNT_OF(taken));
+        CHECK_EQ(count, TSL_COUNT_OF(taken));
+        CHECK_STATUS(tsl_frames_free_bulk(self, taken, count, &freed), TSL_OK);
+        tsl_frames_drain(self);
+        CHECK_EQ(tsl_frames_banks_rest(self, 0), 5);
+        if (FRAMES_GUARDED)
+            CHECK_STATUS(tsl_frames_free(self, world_frame(20 * MIB), 0), TSL_FOREIGN);
+        CHECK_SOUND(tsl_frames_verify(self));
+    }
+    count = tsl_frames_alloc_bulk(self, TSL_FRAMES_LOW, taken, TSL_COUNT_OF(taken));
+    CHECK_EQ(count, TSL_COUNT_OF(taken));
+    tsl_frames_stats(self, &stats);
+    CHECK_EQ(stats.refusals.by_status[TSL_CORRUPT], 0);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
 static void runs_and_huge_blocks_wake_as_many_as_they_need(void)
 {
     struct tsl_frames *self = make();
@@ -182,7 +209,7 @@ static void rule_13_banks(void)
 
 TAP_SUITE(frames_banks, TAP_TEST(banks_fill_in_order),
           TAP_TEST(empty_banks_are_switched_off_the_highest_first),
-          TAP_TEST(who_finds_nothing_switches_one_on),
+          TAP_TEST(who_finds_nothing_switches_one_on), TAP_TEST(contents_are_lost_without_alarm),
           TAP_TEST(runs_and_huge_blocks_wake_as_many_as_they_need),
           TAP_TEST(a_bank_that_cannot_be_switched_stays_as_it_is), TAP_TEST(nonsense_is_refused),
           TAP_TEST(rule_13_banks));

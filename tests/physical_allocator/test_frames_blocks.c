@@ -10,10 +10,12 @@
 
 #include "frames_world.h"
 #include "host_port.h"
+#include "physical_allocator_internal.h"
 #include "rng.h"
 #include "tap.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define END_FRAME (40 * MIB / TSL_PAGE_BYTES)
 
@@ -166,6 +168,35 @@ static void the_dump_shows_them(void)
     CHECK(strstr(text, "fragmentation of order 9:") != NULL);
 }
 
+/* A CPU was stopped between the two halves of a claim, and will never end it: a report out of a panic
+ * shows the rest, and ends. */
+static void reports_wait_for_nobody(void)
+{
+    struct tsl_frame frame;
+    const struct tsl_sink sink = {.write = write_text};
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    if (!TSL_FRAME_CLAIMS)
+        SKIP("nobody claims");
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame), TSL_OK);
+    tsl_word free = world_free(&world);
+    struct frames_cpu *cpu = frames_cpu_at(world.frames, 0);
+    for (unsigned zone = 0; zone < zone_count(world.frames); zone++)
+        cpu->slot[zone].turn++;
+    (void)alarm(20); /* a hang is a failure */
+    memset(text, 0, sizeof(text));
+    tsl_frames_dump(world.frames, &sink);
+    count();
+    (void)alarm(0);
+    CHECK(strstr(text, "free blocks by order:") != NULL);
+    CHECK(blocks.frames <= free && free - blocks.frames <= TSL_WORD_BITS);
+    for (unsigned zone = 0; zone < zone_count(world.frames); zone++)
+        cpu->slot[zone].turn++;
+    count();
+    CHECK_EQ(blocks.frames, free);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
 TAP_SUITE(frames_blocks, TAP_TEST(counts_are_those_of_a_naive_count),
           TAP_TEST(zones_and_nodes_add_up), TAP_TEST(the_index_tells_lack_from_pieces),
-          TAP_TEST(what_a_cpu_holds_is_free_all_the_same), TAP_TEST(the_dump_shows_them));
+          TAP_TEST(what_a_cpu_holds_is_free_all_the_same), TAP_TEST(the_dump_shows_them),
+          TAP_TEST(reports_wait_for_nobody));

@@ -54,8 +54,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_bank_stats(const struct tsl_frames *se
 
 /*
  * Switches off banks of which no frame is in use, the highest first, as long as `keep` free frames
- * remain in the others. For idle moments. A bank with a part of the allocator's metadata in it, or
- * without RAM, stays on. Returns how many were switched off.
+ * remain in the others. For idle moments. A bank with a part of the allocator's metadata or with absent
+ * RAM in it, or without RAM, stays on. Returns how many were switched off.
  * Context: as tsl_frames_alloc(). Cost: O(bitmap words).
  */
 unsigned tsl_frames_banks_rest(struct tsl_frames *self, tsl_word keep);

@@ -10,6 +10,9 @@
  * Where RAM may ever be is usable in the map; what is not there yet is listed in config.absent. So
  * the metadata of all places exists from the start, 34 KiB a GiB, and adding RAM cannot fail for
  * want of it. Frames of absent RAM count nowhere: not as total, used or reserved.
+ *
+ * CPUs may add and remove at once, also parts of the same range: each frame comes and goes once, and
+ * who is too late is told so. On a failure all is as before.
  */
 #ifndef TESELA_FRAMES_HOTPLUG_H
 #define TESELA_FRAMES_HOTPLUG_H
@@ -21,8 +24,10 @@
  * Before:  phys_to_virt reaches it as far as it did when it was listed (TSL_FRAMES_LOW).
  * Errors:  nothing changed: TSL_UNSUPPORTED (not compiled in), TSL_MISALIGNED (not whole pages),
  *          TSL_INVALID (0 bytes), TSL_NOT_FOUND (not a part of one absent range), TSL_LIMIT (it
- *          would leave more than 16 absent ranges).
- * Context: others may allocate meanwhile, nobody else adds or removes. Cost: O(bitmap words).
+ *          would leave more than 16 absent ranges), TSL_WRONG_SIZE and TSL_DOUBLE_FREE (somebody
+ *          has freed frames of it while they were absent).
+ * Context: as tsl_frames_alloc(), under no lock of the rank frames or a greater one. Others
+ *          may allocate meanwhile. Cost: O(bitmap words).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl_paddr start,
                                                     uint64_t bytes);
@@ -30,8 +35,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl
 /*
  * Takes RAM out: all of it is free, or, if `is_reserved`, the caller has reserved all of it before,
  * with tsl_frames_reserve(). Absent afterwards.
- * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use), TSL_NOT_FOUND (a page of it is
- *          not managed, or the metadata lies in it), TSL_WRONG_SIZE (is_reserved, and a part is
+ * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use, or in a bank that is off),
+ *          TSL_NOT_FOUND (a page of it is not managed, or the metadata lies in it), TSL_WRONG_SIZE (is_reserved, and a part is
  *          free).
  * Context: as above.
  */

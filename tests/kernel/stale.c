@@ -287,9 +287,9 @@ static void nobody_passes_a_change(void)
 {
     uint64_t end = platform_now_us() + duration_us();
     struct tsl_space_stats stats;
-    unsigned changes = 0;
+    unsigned changes = 0, refused = 0;
 
-    REQUIRE(platform_cpu_count() == 4);
+    REQUIRE(platform_cpu_count() > 1);
     rng = rng_start(1);
     start_programs();
     (void)platform_space_visit(space);
@@ -298,10 +298,12 @@ static void nobody_passes_a_change(void)
     stop_programs();
     (void)platform_space_visit(NULL);
     tsl_space_stats(space, &stats);
-    tap_note("%u changes, %u frames watched; %lu faults answered, %u refused on CPU 1", changes,
-             frames_watched, (unsigned long)stats.faults, kills[1]);
+    for (unsigned cpu = 1; cpu < platform_cpu_count(); cpu++)
+        refused += kills[cpu];
+    tap_note("%u changes, %u frames watched; %lu faults answered, %u refused", changes,
+             frames_watched, (unsigned long)stats.faults, refused);
     CHECK(frames_watched > 0);
-    CHECK(kills[1] + kills[2] + kills[3] > 0); /* they did meet pages that were being changed */
+    CHECK(refused > 0); /* they did meet pages that were being changed */
     CHECK_SOUND(tsl_space_verify(space));
     CHECK_STATUS(tsl_space_destroy(space), TSL_OK);
     CHECK_SOUND(tsl_verify());

@@ -34,6 +34,9 @@ bool tour_cpus_share(void);
 bool tour_use_everywhere(void); /* every CPU uses frames and heap; false if one does not end */
 bool tour_shootdown(void);
 
+/* tour_programs.c, or tour_no_programs.c where there are no address spaces. */
+bool tour_programs(void);
+
 /* Says why a step failed, and where; the result is false. */
 bool failed_at(const char *file, int line, const char *what);
 

@@ -355,6 +355,7 @@ static const struct {
     {"misuse", misuse},
     {"cpus-share", tour_cpus_share},
     {"shootdown", tour_shootdown},
+    {"programs", tour_programs},
     {"all-rules", all_rules},
 };
 

@@ -4,7 +4,7 @@
  *
  * Owns:    the entry.
  * Needs:   program.ld; the numbers of platform/user_calls.h.
- * Callers: the kernel; the programs in this folder.
+ * Callers: the kernel; programs, through platform/program.h.
  */
 #ifdef __x86_64__
 #define WORD .quad

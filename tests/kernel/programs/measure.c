@@ -3,11 +3,12 @@
  * measure.c: what calls and faults cost a program, in instructions.
  *
  * Owns:    the loops; they are part of what is counted.
- * Needs:   program.h, measure.h; a time-stamp counter that counts instructions and can be read here.
+ * Needs:   platform/program.h, measure.h; a time-stamp counter that counts instructions and can be read here.
  * Callers: tests/bench/kernel_bench_user.c.
  */
 #include "measure.h"
-#include "program.h"
+
+#include <platform/program.h>
 
 enum { PAGE = 4096, PAIR_BYTES = 65536, READ = 1, READ_WRITE = 3 };
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * program.h: what a program for user mode is made of.
+ * platform/program.h: what a program for user mode is made of.
  *
  * Owns:    the call instruction.
- * Needs:   platform/user_calls.h; start.S calls program_main(), program.ld lays it out.
- * Callers: the programs in this folder.
+ * Needs:   platform/user_calls.h; platform/pc/program: start.S calls program_main(), program.ld lays it
+ *          out.
+ * Callers: programs, not kernels.
  */
-#ifndef PROGRAM_H
-#define PROGRAM_H
+#ifndef PLATFORM_PROGRAM_H
+#define PLATFORM_PROGRAM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -146,13 +146,14 @@ def full():
 
 
 def hardened_kernels():
-    """Kernels whose heap has the strongest tiers: the suites in a kernel, the heap, the tour. On
-    one CPU: with several, debug asks all of them to flush at each call, minutes in emulation."""
+    """Kernels whose heap has the strongest tiers: the suites in a kernel; the heap and the tour also
+    on four CPUs."""
     groups = []
     for arch, tier in (("x86_64", "debug"), ("x86_32", "full")):
         build = kernel_build("desktop", arch, fragment=f"tests/kernel/heap_{tier}.config")
-        boots = [Boot(build.name, "desktop", arch, ["--smp", "1"])]
-        groups.append(Group(build.name, build, ("one-cpu",), boots=boots, patience=3))
+        boots = [Boot(build.name + suffix, "desktop", arch, ["--smp", cpus])
+                 for suffix, cpus in (("-1cpu", "1"), ("-4cpu", "4"))]
+        groups.append(Group(build.name, build, ("one-cpu", "four-cpus"), boots=boots, patience=3))
     return groups
 
 

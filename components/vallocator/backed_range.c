@@ -60,6 +60,8 @@ enum tsl_status tsl_backed_range_create(const struct tsl_backed_range_config *co
     self->settled = self->free_pages + words_for(pages);
     self->closed = BACKED_CAN_CLOSE ? self->settled + words_for(pages) : NULL;
     tsl_bits_set_range(self->free_pages, 0, pages);
+    if (BACKED_CAN_CLOSE)
+        tsl_backed_closing_init(self);
     *out = self;
     return TSL_OK;
 }
@@ -79,6 +81,8 @@ static size_t find_closed(const struct tsl_backed_range *self, size_t page, size
  * or maps one. */
 static void unback_open(struct tsl_backed_range *self, size_t first, size_t end)
 {
+    if (BACKED_CAN_CLOSE)
+        tsl_backed_closing_forget(self, first, end - first);
     while ((first = find_closed(self, first, end, false)) < end) {
         size_t behind = find_closed(self, first, end, true);
         /* Settled pages are mapped unless they are closed. */
@@ -90,6 +94,8 @@ static void unback_open(struct tsl_backed_range *self, size_t first, size_t end)
 
 void tsl_backed_range_destroy(struct tsl_backed_range *self)
 {
+    if (BACKED_CAN_CLOSE)
+        (void)tsl_backed_closing_finish(self);
     size_t page = tsl_bits_find_clear(self->free_pages, self->pages, 0);
     while (page != TSL_BITS_NONE) {
         size_t end = tsl_bits_find_set(self->free_pages, self->pages, page);
@@ -168,9 +174,14 @@ static void return_pages(struct tsl_backed_range *self, size_t first, size_t cou
 /* Backs pages that were taken and settles them, or returns them. */
 static bool back_pages(struct tsl_backed_range *self, size_t first, size_t pages)
 {
-    if (tsl_vm_back(self->config.table, self->config.frames,
-                    self->config.start + first * TSL_PAGE_BYTES, pages,
-                    self->config.attributes) != TSL_OK) {
+    tsl_vaddr address = self->config.start + first * TSL_PAGE_BYTES;
+    enum tsl_status status = tsl_vm_back(self->config.table, self->config.frames, address, pages,
+                                         self->config.attributes);
+    /* Frames of closed pages may wait for a flush. */
+    if (status != TSL_OK && BACKED_CAN_CLOSE && tsl_backed_closing_finish(self))
+        status = tsl_vm_back(self->config.table, self->config.frames, address, pages,
+                             self->config.attributes);
+    if (status != TSL_OK) {
         return_pages(self, first, pages, true);
         return false;
     }
@@ -246,6 +257,16 @@ enum tsl_status tsl_backed_range_put(struct tsl_backed_range *self, void *start,
     return TSL_OK;
 }
 
+/* Closes those of the pages [first, end) that are not closed yet. They are all ours. */
+static void close_open(struct tsl_backed_range *self, size_t first, size_t end)
+{
+    while ((first = find_closed(self, first, end, false)) < end) {
+        size_t behind = find_closed(self, first, end, true);
+        tsl_backed_closing_add(self, first, behind - first);
+        first = behind;
+    }
+}
+
 enum tsl_status tsl_backed_range_close(struct tsl_backed_range *self, void *start, size_t pages)
 {
     size_t first = ((tsl_vaddr)start - self->config.start) / TSL_PAGE_BYTES;
@@ -257,7 +278,7 @@ enum tsl_status tsl_backed_range_close(struct tsl_backed_range *self, void *star
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status, "backed range: closing %zu pages at %p", pages,
                           start);
-    unback_open(self, first, first + pages);
+    close_open(self, first, first + pages);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     tsl_bits_set_range(self->closed, first, pages);
     tsl_bits_set_range(self->settled, first, pages);

@@ -19,6 +19,7 @@
 #include <tesela/physical_allocator.h>
 #include <tesela/status.h>
 #include <tesela/tree.h>
+#include <tesela/gather.h>
 #include <tesela/types.h>
 #include <tesela/vallocator.h>
 
@@ -37,6 +38,20 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr 
 /* Whether pages may be closed: only a heap that hardens asks for it. */
 #define BACKED_CAN_CLOSE (TSL_HEAP_HARDENING >= 3 || TSL_HEAP_ZERO_FAULTS)
 
+/* So many closings share a flush of all CPUs. */
+#define BACKED_CLOSING_RUNS 32u
+
+/* Pages that were closed since the last flush of all CPUs; backed_close.c has the theory. */
+struct backed_closing {
+    struct tsl_lock lock; /* TSL_RANK_REGION, never held together with the range's */
+    struct tsl_gather gather;
+    unsigned count;
+    struct closing_run {
+        size_t first;
+        size_t pages;
+    } run[BACKED_CLOSING_RUNS];
+};
+
 /* A window whose pages are two bits each, or three; backed_range.c has the theory. */
 struct tsl_backed_range {
     struct tsl_lock lock; /* TSL_RANK_REGION: guards all below but config and home */
@@ -49,10 +64,20 @@ struct tsl_backed_range {
     size_t first_candidate; /* no page below this one is free */
     tsl_word failures;
     struct tsl_refusals refusals;
-    tsl_word *settled;     /* 1 = wholly handed out; as many words as free_pages */
-    tsl_word *closed;      /* 1 = settled, but not mapped; NULL unless BACKED_CAN_CLOSE */
+    tsl_word *settled; /* 1 = wholly handed out; as many words as free_pages */
+    tsl_word *closed;  /* 1 = settled, but not mapped; NULL unless BACKED_CAN_CLOSE */
+    struct backed_closing closing[BACKED_CAN_CLOSE];
     tsl_word free_pages[]; /* 1 = free; bits beyond `pages` are 0, here and above */
 };
+
+/* backed_close.c: only with BACKED_CAN_CLOSE. The range's lock is not held. */
+void tsl_backed_closing_init(struct tsl_backed_range *self);
+/* Unmaps mapped pages that stay handed out. All CPUs have forgotten them only after a finish. */
+void tsl_backed_closing_add(struct tsl_backed_range *self, size_t first, size_t pages);
+/* Afterwards no CPU reaches one of these pages any more. */
+void tsl_backed_closing_forget(struct tsl_backed_range *self, size_t first, size_t pages);
+/* No CPU reaches any closed page any more, and their frames are free. False: nothing was due. */
+bool tsl_backed_closing_finish(struct tsl_backed_range *self);
 
 /* What a range is at the moment. */
 enum range_state {

@@ -32,9 +32,9 @@
 
 enum {
     LIMIT_US = 60000000,
-    /* With pages of its own for each block, a call is three or four flushes of all CPUs. */
+    /* With pages of its own for each block, a call changes tables several times. */
     HAS_PAGES = TSL_HEAP_HARDENING == TSL_HEAP_TIER_DEBUG,
-    ROUNDS = HAS_PAGES ? 60 : 1500,
+    ROUNDS = HAS_PAGES ? 150 : 1500,
     HELD = 60,
     RING = 16,
     TICK_BLOCKS = 3,

@@ -42,7 +42,7 @@ struct tsl_page_source {
 
     /*
      * Optional (NULL: cannot). protect() takes all access to pages of a run away, so that any use
-     * faults; what is in them may be lost, and the memory behind them used for something else. They
+     * faults, on other CPUs perhaps a little later; what is in them may be lost, and the memory behind them used for something else. They
      * stay the heap's until put(), which takes them as they are. False: not possible at the moment,
      * nothing changed.
      */

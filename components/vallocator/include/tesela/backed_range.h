@@ -92,12 +92,14 @@ TSL_MUST_CHECK enum tsl_status tsl_backed_range_put(struct tsl_backed_range *sel
                                                     size_t pages);
 
 /*
- * Takes all access to pages that were handed out away: they are unmapped and flushed, and their
- * frames freed, but the addresses stay the caller's until tsl_backed_range_put(). Closed pages may
- * be closed again. Only where the heap's tier is full or debug (HEAP_HARDENING).
+ * Takes all access to pages that were handed out away: they are unmapped, but the addresses stay
+ * the caller's until tsl_backed_range_put(). This CPU faults from then on. Others do so, and the
+ * frames are free, after a flush that 32 closings share; it comes earlier when one of the pages is
+ * put or frames run short. Closed pages may be closed again. Only where the heap's tier is full or
+ * debug (HEAP_HARDENING), or HEAP_ZERO_FAULTS is on.
  * Errors:  TSL_MISALIGNED, TSL_INVALID, TSL_FOREIGN, TSL_NOT_FOUND (a page of it is not handed
  *          out), TSL_UNSUPPORTED (another tier). Nothing is changed then.
- * Context, Cost: as tsl_backed_range_put().
+ * Context: as tsl_backed_range_put(). Cost: O(pages), and a 32nd of a flush.
  */
 TSL_MUST_CHECK enum tsl_status tsl_backed_range_close(struct tsl_backed_range *self, void *start,
                                                       size_t pages);

@@ -10,6 +10,7 @@
 #define TESELA_FACADE_INTERNAL_H
 
 #include <tesela/backed_range.h>
+#include <tesela/frames_hotplug.h>
 #include <tesela/heap_allocator.h>
 #include <tesela/memory.h>
 #include <tesela/physical_allocator.h>
@@ -21,6 +22,8 @@ struct tsl_facade {
     struct tsl_start_options options;
     struct tsl_table table;
     struct tsl_windows windows;
+    struct tsl_memory_range absent[TSL_FRAMES_MAX_ABSENT]; /* of the map, made of options.places */
+    size_t absent_count;
     tsl_paddr boot_root; /* the tables that were in force before ours */
     struct tsl_refusals refusals;
 };

@@ -40,15 +40,44 @@ static tsl_paddr nameable_end(const struct tsl_table_format *format)
     return end;
 }
 
+/* Bookkeeping for more than this would leave little of the RAM that is there. */
+enum { MOST_PLACES_OF_RAM = 16 };
+
+static void plan_places(tsl_paddr end)
+{
+    const struct tsl_start_options *options = &tsl_facade.options;
+    uint64_t most = MOST_PLACES_OF_RAM * tsl_map_bytes(options->map, TSL_MEMORY_USABLE);
+    tsl_facade.absent_count = 0;
+    if (options->place_count > 0)
+        tsl_facade.absent_count = tsl_frames_plan_absent(
+            options->map, options->places, options->place_count, end, most, tsl_facade.absent);
+}
+
+/* Another start with the same map must not find usable what is not there. */
+static void forget_places(void)
+{
+    for (size_t i = 0; i < tsl_facade.absent_count; i++) {
+        const struct tsl_memory_range *range = &tsl_facade.absent[i];
+        enum tsl_status status = tsl_map_reserve(tsl_facade.options.map, range->start,
+                                                 range->end - range->start, TSL_MEMORY_RESERVED);
+        TSL_ASSERT(status ==
+                   TSL_OK); /* it had a place of its own, or became one with a neighbour */
+    }
+    tsl_facade.absent_count = 0;
+}
+
 static enum tsl_status start_frames(void)
 {
     const struct tsl_start_options *options = &tsl_facade.options;
     tsl_paddr end = nameable_end(options->format);
     (void)tsl_map_limit(options->map, end);
+    plan_places(end);
     struct tsl_frames_config config = {
         .map = options->map,
         .nodes = options->nodes,
         .early = options->early,
+        .absent = tsl_facade.absent,
+        .absent_count = tsl_facade.absent_count,
         .reach_end = options->reach_end ? options->reach_end : direct_map_end(),
         .direct_end = direct_map_end(),
         .ram_end = end,
@@ -57,6 +86,8 @@ static enum tsl_status start_frames(void)
     enum tsl_status status = tsl_frames_create(&config, &tsl_facade.system.frames);
     if (status == TSL_OK)
         tsl_handed_out_init();
+    else
+        forget_places();
     return status;
 }
 
@@ -67,8 +98,10 @@ static enum tsl_status stop_frames(void)
         return TSL_BUSY;
     tsl_handed_out_fini();
     enum tsl_status status = tsl_frames_destroy(tsl_facade.system.frames);
-    if (status == TSL_OK)
+    if (status == TSL_OK) {
         tsl_facade.system.frames = NULL;
+        forget_places();
+    }
     return status;
 }
 

@@ -19,6 +19,68 @@
 #include <tesela/checked.h>
 #include <tesela/frames_hotplug.h>
 
+_Static_assert(FRAMES_MOST_ABSENT == TSL_FRAMES_MAX_ABSENT, "the header says how many there are");
+
+/* Where the next range of the map at or above an address begins; `end` if none does below that. */
+static tsl_paddr next_start(const struct tsl_memory_map *map, tsl_paddr address, tsl_paddr end)
+{
+    for (size_t i = 0; i < map->count; i++)
+        if (map->ranges[i].start >= address && map->ranges[i].start < end)
+            end = map->ranges[i].start;
+    return end;
+}
+
+/* What tsl_frames_plan_absent has found until now. */
+struct absent_plan {
+    struct tsl_memory_map *map;
+    struct tsl_memory_range *out;
+    size_t count;
+    uint64_t left;      /* bytes that may still become absent */
+    uint64_t forgotten; /* bytes that may not, or have no place in the map */
+};
+
+static void plan_hole(struct absent_plan *plan, tsl_paddr start, tsl_paddr end)
+{
+    tsl_paddr stop = end - start < plan->left ? end : start + plan->left;
+    bool is_planned = start < stop && plan->count < FRAMES_MOST_ABSENT &&
+                      tsl_map_add(plan->map, start, stop - start, TSL_MEMORY_USABLE) == TSL_OK;
+    if (!is_planned)
+        stop = start;
+    else
+        plan->out[plan->count++] = (struct tsl_memory_range){start, stop, TSL_MEMORY_USABLE};
+    plan->left -= stop - start;
+    plan->forgotten += end - stop;
+}
+
+size_t tsl_frames_plan_absent(struct tsl_memory_map *map, const struct tsl_memory_range *places,
+                              size_t count, tsl_paddr end, uint64_t most_bytes,
+                              struct tsl_memory_range *out)
+{
+    struct absent_plan plan = {.map = map, .out = out, .count = 0};
+    char text[16];
+    if (!TSL_FRAME_HOTPLUG)
+        return 0;
+    plan.left = tsl_align_down_paddr(most_bytes, TSL_PAGE_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        tsl_paddr stop = places[i].end < end ? places[i].end : end;
+        stop = tsl_align_down_paddr(stop, TSL_PAGE_BYTES);
+        tsl_paddr at = places[i].start + (TSL_PAGE_BYTES - 1);
+        at = at < places[i].start ? stop : tsl_align_down_paddr(at, TSL_PAGE_BYTES);
+        while (at < stop) {
+            const struct tsl_memory_range *known = tsl_map_at(map, at);
+            tsl_paddr hole_end = known != NULL ? at : next_start(map, at, stop);
+            if (hole_end > at)
+                plan_hole(&plan, at, hole_end);
+            at = known != NULL ? known->end : hole_end;
+        }
+    }
+    if (plan.forgotten > 0) {
+        tsl_say(TSL_LOG_WARNING, "frames: %s of places for RAM are left out",
+                tsl_format_bytes(text, sizeof(text), plan.forgotten));
+    }
+    return plan.count;
+}
+
 tsl_word tsl_frames_absent_count(const struct tsl_frames *self)
 {
     return tsl_atomic_load(&self->absent.frames);
@@ -114,7 +176,7 @@ static enum tsl_status forget(struct frames_absent *absent, const struct frames_
     return TSL_NOT_FOUND;
 }
 
-/* The end of a range that is absent already, where another may grow; NULL if there is none. */
+/* A range that is absent already and ends where this one begins, or begins where it ends; or NULL. */
 static struct frames_range *touching(struct frames_absent *absent, const struct frames_range *range)
 {
     for (unsigned i = 0; i < absent->count; i++)
@@ -132,23 +194,27 @@ static enum tsl_status announce(struct frames_absent *absent, const struct frame
     return promise_place(absent, touching(absent, range) == NULL);
 }
 
+/* Puts a range in, as one with those that it touches. Before: the lock is held. */
+static void insert(struct frames_absent *absent, const struct frames_range *range)
+{
+    struct frames_range whole = *range;
+    for (struct frames_range *next; (next = touching(absent, &whole)) != NULL;) {
+        whole.first = next->first < whole.first ? next->first : whole.first;
+        whole.end = next->end > whole.end ? next->end : whole.end;
+        *next = absent->list[--absent->count];
+    }
+    absent->list[absent->count++] = whole;
+    (void)tsl_atomic_add(&absent->frames, range->end - range->first);
+}
+
 /* Ends what forget() or announce() began. */
 static void settle(struct tsl_frames *self, const struct frames_range *range, bool is_absent)
 {
     struct frames_absent *absent = &self->absent;
     tsl_pin pin = tsl_lock_acquire(&absent->lock);
     absent->moving--;
-    struct frames_range *grown = touching(absent, range);
-    if (!is_absent)
-        grown = NULL;
-    else if (grown == NULL)
-        absent->list[absent->count++] = *range;
-    else if (grown->end == range->first)
-        grown->end = range->end;
-    else
-        grown->first = range->first;
     if (is_absent)
-        (void)tsl_atomic_add(&absent->frames, range->end - range->first);
+        insert(absent, range);
     tsl_lock_release(&absent->lock, pin);
 }
 

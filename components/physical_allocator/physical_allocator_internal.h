@@ -191,7 +191,7 @@ struct frames_range {
 };
 
 /* RAM that is not there: frames_hotplug.c. */
-#define FRAMES_MOST_ABSENT TSL_EARLY_PIECES
+#define FRAMES_MOST_ABSENT 16u
 
 struct frames_absent {
     struct tsl_lock lock; /* for the list; not held while frames are taken or given */

@@ -2,7 +2,8 @@
  *
  * memory.c: Tesela on this machine: its memory map, image and devices as start options.
  *
- * Owns:    the storage of the memory map, of the nodes and of the list of devices.
+ * Owns:    the storage of the memory map, of the nodes and of the lists of devices and of places for
+ *          RAM.
  * Needs:   the facade; boot.c.
  * Callers: kernel_main(), see platform/memory.h.
  */
@@ -17,12 +18,13 @@
 #include <platform/fault.h>
 
 /* 312 entries have been seen on a real machine; a kernel's own reservations come on top. */
-enum { MAP_RANGES = 400, MOST_DEVICES = 8 };
+enum { MAP_RANGES = 400, MOST_DEVICES = 8, MOST_PLACES = 16 };
 
 static struct tsl_memory_range map_storage[MAP_RANGES], imported_ranges[MAP_RANGES];
 static struct tsl_memory_map map, imported;
 static struct tsl_kernel_device devices[MOST_DEVICES];
 static struct tsl_memory_nodes nodes;
+static struct tsl_memory_range places[MOST_PLACES];
 
 struct tsl_memory_map *platform_memory_map(void)
 {
@@ -105,6 +107,21 @@ static void import_nodes(void)
     }
 }
 
+/* Where RAM may be plugged in, as SRAT says; the library leaves out what the map knows already. */
+static size_t list_places(void)
+{
+    const struct acpi_info *acpi = platform_acpi();
+    size_t count = 0;
+
+    for (unsigned i = 0; i < acpi->range_count && count < MOST_PLACES; i++) {
+        const struct acpi_node_range *range = &acpi->ranges[i];
+        if (range->hot_pluggable)
+            places[count++] =
+                (struct tsl_memory_range){range->start, range->end, TSL_MEMORY_USABLE};
+    }
+    return count;
+}
+
 const struct tsl_memory_nodes *platform_memory_nodes(void)
 {
     return TSL_NODES > 1 ? &nodes : NULL;
@@ -134,6 +151,8 @@ enum tsl_status platform_memory_options(struct tsl_start_options *out)
     copy_map(&map, map_storage, &imported);
     *out = (struct tsl_start_options){.map = &map,
                                       .nodes = platform_memory_nodes(),
+                                      .places = places,
+                                      .place_count = list_places(),
                                       .format = format_named(boot->format_name),
                                       .image = image_of(&boot->image),
                                       .devices = devices,

@@ -10,6 +10,7 @@
 
 #include <tesela/arch.h>
 #include <tesela/config.h>
+#include <tesela/frames_hotplug.h>
 #include <tesela/memory.h>
 #include <tesela/physical_allocator.h>
 
@@ -143,6 +144,31 @@ static void a_page_still_out_can_be_freed_later(void)
     check_down();
 }
 
+/* RAM that may come is bookkeeping only, also when the same map is started on once more. */
+static void places_are_no_ram(void)
+{
+    static const struct tsl_memory_range place = {
+        (tsl_paddr)3 << 30, ((tsl_paddr)3 << 30) + (64 << 20), TSL_MEMORY_USABLE};
+    struct tsl_start_options options = fresh_options();
+    if (tsl_map_at(options.map, place.start) != NULL)
+        SKIP("the machine has something there");
+    tsl_word free[3];
+    for (int i = 0; i < 3; i++) {
+        options.places = i == 0 ? NULL : &place;
+        options.place_count = i == 0 ? 0 : 1;
+        CHECK_STATUS(tsl_start(&options), TSL_OK);
+        free[i] = tsl_frames_free_count(tsl_system()->frames);
+        bool has_place = TSL_FRAME_HOTPLUG && i == 1;
+        CHECK_EQ(tsl_frames_absent_count(tsl_system()->frames), has_place ? (64 << 20) >> 12 : 0);
+        CHECK_EQ(tsl_frames_is_managed(tsl_system()->frames, tsl_frame_of(place.start)), has_place);
+        CHECK_SOUND(tsl_verify());
+        CHECK_STATUS(tsl_stop(), TSL_OK);
+        check_down();
+    }
+    CHECK(free[1] <= free[0]);
+    CHECK_EQ(free[2], free[0]);
+}
+
 /* Reserves RAM from the bottom up until at most `pages` usable pages are left, at the top. */
 static void leave_usable(struct tsl_memory_map *map, uint64_t pages)
 {
@@ -271,9 +297,10 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
-          TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(memory_may_begin_anywhere),
-          TAP_TEST(absurd_options_end_as_a_status), TAP_TEST(an_image_without_us_is_refused),
-          TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
+          TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(places_are_no_ram),
+          TAP_TEST(memory_may_begin_anywhere), TAP_TEST(absurd_options_end_as_a_status),
+          TAP_TEST(an_image_without_us_is_refused), TAP_TEST(every_shortage_is_told_and_undone),
+          TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)
 {

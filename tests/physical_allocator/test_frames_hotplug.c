@@ -121,6 +121,21 @@ static void free_ram_is_removed(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
+/* Neighbours are one range, in whichever order they went. */
+static void pieces_become_one_range(void)
+{
+    struct tsl_frames *self = make(0);
+    REQUIRE(self != NULL);
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB, 8 * MIB, false), TSL_OK);
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB + 16 * MIB, 8 * MIB, false), TSL_OK);
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB, 24 * MIB), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_frames_remove_range(self, 4 * GIB + 8 * MIB, 8 * MIB, false), TSL_OK);
+    CHECK_EQ(self->absent.count, 1);
+    CHECK_SOUND(tsl_frames_verify(self));
+    CHECK_STATUS(tsl_frames_add_range(self, 4 * GIB, 24 * MIB), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
 static void ram_in_use_stays(void)
 {
     struct tsl_frames *self = make(0);
@@ -209,6 +224,73 @@ static void absent_ram_is_checked_at_creation(void)
     world.config.absent = everything;
     world.config.absent_count = 1;
     CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_NO_MEMORY);
+}
+
+/* ---- Places that the firmware tells of ---- */
+
+static size_t plan(const struct tsl_memory_range *places, size_t count, tsl_paddr end,
+                   uint64_t most_bytes, struct tsl_memory_range *out)
+{
+    return tsl_frames_plan_absent(&world.map, places, count, end, most_bytes, out);
+}
+
+static void places_become_absent_ranges(void)
+{
+    static const struct world_range known[] = {
+        {1 * MIB, 63 * MIB, TSL_MEMORY_USABLE},
+        {96 * MIB, 4 * MIB, TSL_MEMORY_RESERVED},
+        {128 * MIB, 64 * MIB, TSL_MEMORY_USABLE},
+    };
+    static const struct tsl_memory_range places[] = {
+        {32 * MIB, 160 * MIB, 0},                /* around what the map knows */
+        {4 * GIB + 1, 4 * GIB + 3 * MIB + 5, 0}, /* no whole pages at its ends */
+        {5 * GIB, 5 * GIB, 0},                   /* nothing */
+        {~(uint64_t)0 - 100, ~(uint64_t)0, 0},   /* nearly nothing, at the end of all addresses */
+        {7 * GIB, 6 * GIB, 0},                   /* nonsense */
+    };
+    static const struct tsl_memory_range expected[] = {
+        {64 * MIB, 96 * MIB, 0},
+        {100 * MIB, 128 * MIB, 0},
+        {4 * GIB + 4096, 4 * GIB + 3 * MIB, 0},
+    };
+    struct tsl_memory_range out[TSL_FRAMES_MAX_ABSENT];
+    world_map(&world, known, TSL_COUNT_OF(known));
+    size_t count = plan(places, TSL_COUNT_OF(places), 1024 * GIB, 64 * GIB, out);
+    CHECK_EQ(count, TSL_COUNT_OF(expected));
+    for (size_t i = 0; i < count && i < TSL_COUNT_OF(expected); i++) {
+        CHECK_EQ(out[i].start, expected[i].start);
+        CHECK_EQ(out[i].end, expected[i].end);
+    }
+    CHECK_SOUND(tsl_map_verify(&world.map));
+    CHECK_EQ(tsl_map_at(&world.map, 98 * MIB)->type, TSL_MEMORY_RESERVED);
+    /* What was planned is what an allocator takes. */
+    world.config.absent = out;
+    world.config.absent_count = count;
+    CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_OK);
+    CHECK_EQ(tsl_frames_absent_count(world.frames), (60 * MIB + 3 * MIB) / 4096 - 1);
+    CHECK_STATUS(tsl_frames_add_range(world.frames, 64 * MIB, 32 * MIB), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    /* A second look finds them known. */
+    struct tsl_memory_range again[TSL_FRAMES_MAX_ABSENT];
+    CHECK_EQ(plan(places, TSL_COUNT_OF(places), 1024 * GIB, 64 * GIB, again), 0);
+}
+
+static void too_many_places_are_cut(void)
+{
+    struct tsl_memory_range places[TSL_FRAMES_MAX_ABSENT + 4], out[TSL_FRAMES_MAX_ABSENT];
+    for (unsigned i = 0; i < TSL_COUNT_OF(places); i++)
+        places[i] = (struct tsl_memory_range){(4 + i) * GIB, (4 + i) * GIB + 64 * MIB, 0};
+    world_map(&world, ranges, 1);
+    CHECK_EQ(plan(places, TSL_COUNT_OF(places), 1024 * GIB, 1024 * GIB, out),
+             TSL_FRAMES_MAX_ABSENT);
+    CHECK_EQ(tsl_map_bytes(&world.map, TSL_MEMORY_USABLE), (63 + 16 * 64) * MIB);
+    world_map(&world, ranges, 1);
+    CHECK_EQ(plan(places, TSL_COUNT_OF(places), 1024 * GIB, 100 * MIB + 17, out), 2);
+    CHECK_EQ(out[1].end - out[1].start, 36 * MIB);
+    world_map(&world, ranges, 1);
+    CHECK_EQ(plan(places, TSL_COUNT_OF(places), 5 * GIB + 32 * MIB, 1024 * GIB, out), 2);
+    CHECK_EQ(out[1].end, 5 * GIB + 32 * MIB);
+    CHECK_SOUND(tsl_map_verify(&world.map));
 }
 
 /* Comes and goes at random, beside random allocations. */
@@ -340,8 +422,9 @@ static void rule_16_absent(void)
 
 TAP_SUITE(frames_hotplug, TAP_TEST(what_is_absent_counts_nowhere),
           TAP_TEST(added_ram_is_handed_out), TAP_TEST(free_ram_is_removed),
-          TAP_TEST(ram_in_use_stays), TAP_TEST(nonsense_changes_nothing),
-          TAP_TEST(too_many_pieces_are_refused), TAP_TEST(absent_ram_is_checked_at_creation),
-          TAP_TEST(comes_and_goes), TAP_TEST(what_comes_back_raises_no_alarm),
-          TAP_TEST(banks_and_absent_ram_keep_apart), TAP_TEST(a_wild_free_of_absent_ram),
-          TAP_TEST(rule_16_absent));
+          TAP_TEST(pieces_become_one_range), TAP_TEST(ram_in_use_stays),
+          TAP_TEST(nonsense_changes_nothing), TAP_TEST(too_many_pieces_are_refused),
+          TAP_TEST(absent_ram_is_checked_at_creation), TAP_TEST(places_become_absent_ranges),
+          TAP_TEST(too_many_places_are_cut), TAP_TEST(comes_and_goes),
+          TAP_TEST(what_comes_back_raises_no_alarm), TAP_TEST(banks_and_absent_ram_keep_apart),
+          TAP_TEST(a_wild_free_of_absent_ram), TAP_TEST(rule_16_absent));

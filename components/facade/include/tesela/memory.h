@@ -59,6 +59,11 @@ struct tsl_start_options {
     /* What was handed out of the map before the start; NULL: nothing. It is taken over; tsl_stop()
      * is possible when all of it has been released (tsl_frames_release()). */
     struct tsl_early *early;
+    /* Where RAM may be plugged in while the kernel runs; not read unless FRAME_HOTPLUG is configured.
+     * What of it `map` says nothing about becomes usable there, and absent until
+     * tsl_frames_add_range(). At most sixteen times as much as there is RAM. */
+    const struct tsl_memory_range *places;
+    size_t place_count;
     /* Who lives where; NULL: the built-in layout of `format`. Checked before use. */
     const struct tsl_layout *layout;
     /* Table format to run on: the one that the boot code's tables have. */

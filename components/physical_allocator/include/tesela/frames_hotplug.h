@@ -9,7 +9,7 @@
  *
  * Where RAM may ever be is usable in the map; what is not there yet is listed in config.absent. So
  * the metadata of all places exists from the start, 34 KiB a GiB, and adding RAM cannot fail for
- * want of it. Frames of absent RAM count nowhere: not as total, used or reserved.
+ * want of it; the direct map covers them from the start, too. Frames of absent RAM count nowhere: not as total, used or reserved.
  *
  * CPUs may add and remove at once, also parts of the same range: each frame comes and goes once, and
  * who is too late is told so. On a failure all is as before.
@@ -18,6 +18,22 @@
 #define TESELA_FRAMES_HOTPLUG_H
 
 #include <tesela/physical_allocator.h>
+
+/* Absent ranges at most, at creation and later. */
+#define TSL_FRAMES_MAX_ABSENT 16u
+
+/*
+ * Makes config.absent of the places where the firmware says that RAM may be plugged in (ACPI: SRAT's
+ * hot-pluggable ranges). What of a place the map says nothing about becomes usable there, and is an
+ * absent range: out[0] and on. What the map knows is there already, or is no RAM; it stays as it is.
+ * Places are taken in order, whole pages below `end`, up to `most_bytes` in all, since each GiB of
+ * them costs metadata; what is left out is told. Returns how many absent ranges there are.
+ * Before:  `out` has TSL_FRAMES_MAX_ABSENT entries. Nobody has been given memory of the map's top.
+ * Cost:    O(places x ranges of the map).
+ */
+size_t tsl_frames_plan_absent(struct tsl_memory_map *map, const struct tsl_memory_range *places,
+                              size_t count, tsl_paddr end, uint64_t most_bytes,
+                              struct tsl_memory_range *out);
 
 /*
  * RAM at [start, start + bytes) is there now and may be handed out.

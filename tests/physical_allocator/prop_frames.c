@@ -340,7 +340,7 @@ static bool fits_word(const struct shape *shape)
 {
     for (size_t i = 0; i < TSL_COUNT_OF(shape->range); i++) {
         uint64_t end = shape->range[i].start + shape->range[i].bytes;
-        if ((end >> TSL_PAGE_SHIFT) > ~(tsl_word)0)
+        if ((end >> TSL_PAGE_SHIFT) > ~(tsl_word)0 || (TSL_FRAME_CORE_FLAT && end > 16 * GIB))
             return false;
     }
     return true;

@@ -233,6 +233,27 @@ static void reserves_are_kept_for_their_tiers(void)
     CHECK_EQ(world_free(&world), 0);
 }
 
+/* What the highest zone could serve leaves the reserve of a lower one alone. */
+static void low_zones_keep_their_reserve(void)
+{
+    REQUIRE(world_pc(&world, 24 * MIB) == TSL_OK);
+    world_end(&world);
+    world.config.lowmem_reserve[TSL_ZONE_DMA] = 100;
+    REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+    struct tsl_frame frame;
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+    }
+    CHECK_EQ(world_free(&world), 100);
+    struct tsl_frames_run run = {.count = 2};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    for (unsigned i = 0; i < 50; i++)
+        CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_DMA, &frame), TSL_OK);
+    while (tsl_frames_alloc(world.frames, 0, TSL_FRAMES_EXIT, &frame) == TSL_OK) {
+    }
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
 static void splits_huge_blocks(void)
 {
     REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
@@ -341,6 +362,7 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(refuses_each_misuse_with_its_status),
           TAP_TEST(eight_single_frames_are_no_huge_block), TAP_TEST(refuses_bad_requests),
           TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
-          TAP_TEST(what_is_not_compiled_in_is_refused), TAP_TEST(splits_huge_blocks),
-          TAP_TEST(peak_and_used_follow), TAP_TEST(destroy_needs_all_frames_back),
-          TAP_TEST(dump_shows_a_heat_map), TAP_TEST(the_example_works));
+          TAP_TEST(low_zones_keep_their_reserve), TAP_TEST(what_is_not_compiled_in_is_refused),
+          TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
+          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
+          TAP_TEST(the_example_works));

@@ -247,6 +247,10 @@ static void the_highest_ram_that_a_map_holds_works(void)
         {1 * MIB, 15 * MIB, TSL_MEMORY_USABLE},
         {TSL_MAP_TOP - 4 * MIB, 4 * MIB, TSL_MEMORY_USABLE},
     };
+    if (TSL_FRAME_CORE_FLAT) { /* its bitmaps have holes too */
+        CHECK_STATUS(world_make(&world, ranges, TSL_COUNT_OF(ranges)), TSL_NO_MEMORY);
+        return;
+    }
     REQUIRE(world_make(&world, ranges, TSL_COUNT_OF(ranges)) == TSL_OK);
     struct tsl_frame frame;
     CHECK_STATUS(tsl_frames_alloc(world.frames, 10, 0, &frame), TSL_OK);
@@ -324,8 +328,25 @@ static tsl_word metadata_of(const struct world_range *ranges, size_t count)
     return stats.metadata_bytes;
 }
 
+/* And that is all of it, but for less than a page, holes included. */
+static void flat_bitmaps_have_two_bits_a_frame(void)
+{
+    const struct world_range ranges[] = {
+        {1 * MIB, 1 * MIB, TSL_MEMORY_USABLE},
+        {1 * GIB - 1 * MIB, 1 * MIB, TSL_MEMORY_USABLE},
+    };
+    struct tsl_frames_stats stats;
+    REQUIRE(world_make(&world, ranges, TSL_COUNT_OF(ranges)) == TSL_OK);
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.metadata_bytes, 1 * GIB / TSL_PAGE_BYTES / 4 + TSL_PAGE_BYTES);
+}
+
 static void metadata_keeps_its_bound(void)
 {
+    if (TSL_FRAME_CORE_FLAT) {
+        flat_bitmaps_have_two_bits_a_frame();
+        return;
+    }
     const tsl_word fixed = TSL_CPUS * 256 + 2 * TSL_PAGE_BYTES;
     const uint64_t sizes[] = {1, 2, 4, IS_64 ? 64 : 7, IS_64 ? 1024 : 8};
     for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
@@ -343,6 +364,10 @@ static void metadata_keeps_its_bound(void)
 /* What the README promises of 4 GiB, in whole pages. */
 static void the_fixed_part_is_small(void)
 {
+    if (TSL_FRAME_CORE_FLAT) {
+        flat_bitmaps_have_two_bits_a_frame();
+        return;
+    }
     const struct world_range ranges[] = {
         {2 * MIB, 200 * MIB, TSL_MEMORY_USABLE},
         {4 * GIB, 4 * GIB - 200 * MIB, TSL_MEMORY_USABLE},
@@ -357,6 +382,10 @@ static void the_fixed_part_is_small(void)
 
 static void what_is_not_ram_costs_nothing(void)
 {
+    if (TSL_FRAME_CORE_FLAT) {
+        flat_bitmaps_have_two_bits_a_frame();
+        return;
+    }
     const struct world_range plain[] = {{16 * MIB, 48 * MIB, TSL_MEMORY_USABLE}};
     const struct world_range apart[] = {
         {16 * MIB, 48 * MIB, TSL_MEMORY_USABLE},

@@ -73,7 +73,7 @@ static enum tsl_status access(unsigned cpu, tsl_vaddr address, unsigned right, u
         if (status != TSL_OK)
             return status;
     }
-    EXPLORER_REQUIRE(!"a fault that is answered lets the access through");
+    EXPLORER_REQUIRE(false); /* a fault that is answered lets the access through */
     return TSL_CORRUPT;
 }
 

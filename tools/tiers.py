@@ -3,23 +3,21 @@
 costs.
 
 Owns: the table of tiers.
-Needs: builds.py, screen.py, the programs tests/heap_allocator-misuse_<tier>, valgrind (callgrind
-counts instructions, the same in every run).
+Needs: builds.py, screen.py, the programs tests/heap_allocator-misuse_<tier>; for the cost the bench
+kernel with each tier, in QEMU, which counts instructions: the same in every run.
 Called by: bench.py.
 """
 
 import os
 import re
 import subprocess
-import tempfile
 
 import builds
-from builds import ROOT, Build, Problem
+from builds import ROOT, Build, Problem, kernel_build
 from screen import table
 
 TIERS = ("none", "basic", "moderate", "full", "debug")
-COSTS = ("pair64", "pair1k")
-PAIRS, MANY = 100, 51  # of one round in cost.c; rounds
+COSTS = ("kmalloc.pair64", "kmalloc.pair1k", "kmalloc.pair4k", "kmalloc.batch64", "kfree.random64")
 
 
 def _output(command, say, what, environment=None):
@@ -33,15 +31,23 @@ def _output(command, say, what, environment=None):
     return text
 
 
-def _instructions(program, pattern, rounds, say):
-    with tempfile.TemporaryDirectory() as folder:
-        text = _output(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
-                        program, pattern], say, f"{os.path.basename(program)} {pattern}",
-                       {"TSL_ROUNDS": str(rounds)})
-    found = re.search(r"Collected : (\d+)", text)
-    if not found:
-        raise Problem(builds.FAILED, f"callgrind counted nothing:\n{text[-1000:]}")
-    return int(found[1])
+def _instructions(tier, say):
+    """Instructions of each row in COSTS: the desktop kernel with this tier, as ./bench measures it."""
+    fragment = None if tier == "basic" else f"tests/kernel/heap_{tier}.config"
+    build = kernel_build("desktop", "x86_64", fragment=fragment)
+    with build.locked(say):
+        build.configure(say)
+        kernel = build.file_of("bench.multiboot")
+        build.compile(say, [os.path.relpath(kernel, build.directory)])
+        text = _output(["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", "x86_64",
+                        "--icount", "--no-log", "--smp", "1", "--cpu", "qemu64", "--mem", "512M",
+                        "--timeout", "300", "--append", "paging=4level heap-only=1", kernel], say,
+                       f"instructions of tier {tier}")
+    rows = dict(re.findall(r"^row (\S+) instructions (\d+)", text, re.MULTILINE))
+    missing = [name for name in COSTS if name not in rows]
+    if missing:
+        raise Problem(builds.FAILED, f"no row {missing[0]} on tier {tier}:\n{text[-1000:]}")
+    return [f"{int(rows[name]):,}" for name in COSTS]
 
 
 def _row(tier, program, say):
@@ -50,11 +56,7 @@ def _row(tier, program, say):
                       r"(\d+) % caught", text)
     if not found:
         raise Problem(builds.FAILED, f"no count from the corpus on tier {tier}:\n{text[-1000:]}")
-    costs = []
-    for name in COSTS:
-        few, many = (_instructions(program, f"cost.{name}", rounds, say) for rounds in (1, MANY))
-        costs.append(f"{(many - few) / (PAIRS * (MANY - 1)):.0f}")
-    return [tier, *found.groups()[:5], found[6] + " %", *costs]
+    return [tier, *found.groups()[:5], found[6] + " %", *_instructions(tier, say)]
 
 
 def print_tiers(screen, say):
@@ -69,5 +71,5 @@ def print_tiers(screen, say):
                             for path in programs.values()])
         rows = [_row(tier, str(program), say) for tier, program in programs.items()]
     heads = ["tier", "programs", "reported", "refused", "crashed", "silent", "caught",
-             *(f"{name}, instructions" for name in COSTS)]
+             *COSTS]
     screen.line(table([heads, *rows], right=set(range(1, len(heads)))))

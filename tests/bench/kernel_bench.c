@@ -232,6 +232,13 @@ static void shuffle_frees(void)
     }
 }
 
+static bool kmalloc_rows(void)
+{
+    return row("kmalloc.pair64", kmalloc_pair64, 1024) &&
+           row("kmalloc.pair1k", kmalloc_pair1k, 1024) &&
+           row("kmalloc.pair4k", kmalloc_pair4k, 1024) && batch_rows();
+}
+
 bool kernel_main(const struct platform_boot *boot)
 {
     (void)boot;
@@ -240,12 +247,13 @@ bool kernel_main(const struct platform_boot *boot)
         tsl_print(platform_console(), "Tesela did not start: %s\n", tsl_status_name(status));
         return false;
     }
+    char rows[8];
     shuffle_frees();
+    /* For ./bench tiers, whatever the value. */
+    if (platform_option("heap-only", rows, sizeof rows))
+        return kmalloc_rows();
     return row("frames.pair0", frame_pair0, 1024) && row("frames.pair9", frame_pair9, 1024) &&
-           row("frames.batch", frame_batches, 1024) &&
-           row("kmalloc.pair64", kmalloc_pair64, 1024) &&
-           row("kmalloc.pair1k", kmalloc_pair1k, 1024) &&
-           row("kmalloc.pair4k", kmalloc_pair4k, 1024) && batch_rows() &&
+           row("frames.batch", frame_batches, 1024) && kmalloc_rows() &&
            row("valloc.pair16k", valloc_pair16k, 256) && row("valloc.pair1m", valloc_pair1m, 16) &&
            bench_user_rows();
 }

@@ -55,9 +55,17 @@ void tsl_heap_fill(const struct tsl_heap *self, uintptr_t start, size_t bytes)
 size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)start;
+    unsigned char pattern = pattern_of(self);
+    tsl_word word = ~(tsl_word)0 / 0xFF * pattern; /* in each byte */
     size_t i = 0;
 
-    while (i < bytes && at[i] == pattern_of(self))
+    /* Bytes up to a word's boundary, words, bytes: also to find the one that is wrong. */
+    while (i < bytes && (start + i) % sizeof word != 0 && at[i] == pattern)
+        i++;
+    while (bytes - i >= sizeof word && (start + i) % sizeof word == 0 &&
+           *(const tsl_word *)(const void *)(at + i) == word)
+        i += sizeof word;
+    while (i < bytes && at[i] == pattern)
         i++;
     return i;
 }

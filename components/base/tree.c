@@ -66,12 +66,27 @@ static void augment(const struct tsl_tree *self, struct tsl_tree_node *node)
         (void)self->ops->augment(node);
 }
 
-/* Every node from here to the root: after a removal, nodes on the way may be stale without their
- * children having changed. */
-static void augment_to_root(const struct tsl_tree *self, struct tsl_tree_node *node)
+/* The nodes from `node` up to `last`, whatever they say, and on upward until one does not change: what
+ * is above that one has seen no other summary. Whether a node changed can be told only of one that
+ * was in its place before. */
+static void augment_upward(const struct tsl_tree *self, struct tsl_tree_node *node,
+                           const struct tsl_tree_node *last)
 {
-    for (; self->ops->augment != NULL && node != NULL; node = tsl_tree_parent(node))
-        (void)self->ops->augment(node);
+    bool is_sure = last != NULL;
+    for (; self->ops->augment != NULL && node != NULL; node = tsl_tree_parent(node)) {
+        bool has_changed = self->ops->augment(node);
+        is_sure = is_sure && node != last;
+        if (!has_changed && !is_sure)
+            return;
+    }
+}
+
+/* The lowest node at or above `fresh`, which has just come to its place, that was in its own before;
+ * the root if there is none. */
+static struct tsl_tree_node *place_above(struct tsl_tree_node *fresh)
+{
+    struct tsl_tree_node *parent = tsl_tree_parent(fresh);
+    return parent != NULL ? parent : fresh;
 }
 
 void tsl_tree_update(struct tsl_tree *self, struct tsl_tree_node *node)
@@ -132,25 +147,33 @@ static void repair_insert(struct tsl_tree *self, struct tsl_tree_node *node)
     make_black(self->root);
 }
 
-enum tsl_status tsl_tree_insert(struct tsl_tree *self, struct tsl_tree_node *node)
+void tsl_tree_insert_at(struct tsl_tree *self, struct tsl_tree_node *node,
+                        struct tsl_tree_node *parent, bool left)
 {
-    const void *key = self->ops->key(node);
-    struct tsl_tree_node *parent = NULL;
-    struct tsl_tree_node **link = &self->root;
-    while (*link != NULL) {
-        parent = *link;
-        int order = self->ops->compare(key, parent);
-        if (order == 0)
-            return TSL_EXISTS;
-        link = child(parent, order < 0);
-    }
+    struct tsl_tree_node **link = parent == NULL ? &self->root : child(parent, left);
+    TSL_ASSERT(*link == NULL);
     node->parent_and_colour = (uintptr_t)parent;
     node->left = NULL;
     node->right = NULL;
     *link = node;
     self->count++;
-    augment_to_root(self, node);
+    augment_upward(self, node, parent);
     repair_insert(self, node);
+}
+
+enum tsl_status tsl_tree_insert(struct tsl_tree *self, struct tsl_tree_node *node)
+{
+    const void *key = self->ops->key(node);
+    struct tsl_tree_node *parent = NULL;
+    bool left = false;
+    for (struct tsl_tree_node *at = self->root; at != NULL; at = *child(at, left)) {
+        parent = at;
+        int order = self->ops->compare(key, at);
+        if (order == 0)
+            return TSL_EXISTS;
+        left = order < 0;
+    }
+    tsl_tree_insert_at(self, node, parent, left);
     return TSL_OK;
 }
 
@@ -224,7 +247,7 @@ void tsl_tree_remove(struct tsl_tree *self, struct tsl_tree_node *node)
         parent = parent == node ? leaver : parent;
     }
     self->count--;
-    augment_to_root(self, parent);
+    augment_upward(self, parent, leaver != node ? place_above(leaver) : parent);
     if (lost_black)
         repair_remove(self, heir, parent);
 }
@@ -232,7 +255,7 @@ void tsl_tree_remove(struct tsl_tree *self, struct tsl_tree_node *node)
 void tsl_tree_replace(struct tsl_tree *self, struct tsl_tree_node *old, struct tsl_tree_node *fresh)
 {
     take_over(self, old, fresh);
-    augment_to_root(self, fresh);
+    augment_upward(self, fresh, place_above(fresh));
 }
 
 struct tsl_tree_node *tsl_tree_find(const struct tsl_tree *self, const void *key)

@@ -130,16 +130,17 @@ static enum tsl_status prepare(struct tsl_table *self, tsl_vaddr first, tsl_vadd
     return look.large ? tsl_table_split(self, first, last, flags, gather) : TSL_OK;
 }
 
-/* The common case: a range within one table of 4 KiB pages. Returns false if it is another one. */
+/* The common cases: a range within one table of 4 KiB pages, or where there is none. Returns false if
+ * it is another one. */
 static bool unmap_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
                            struct tsl_gather *gather, tsl_vaddr *missing)
 {
     const struct tsl_table_format *format = self->format;
     struct tsl_walk *walk = &self->path;
-    if ((first ^ last) >> format->shift[1] != 0)
-        return false;
     tsl_walk_to(walk, first);
-    if (walk->level > 0)
+    if (flags & TSL_UNMAP_SPARSE && walk->raw == 0 && last <= tsl_walk_last(walk))
+        return true; /* nothing has ever been there, or it is gone: no table, no page */
+    if (walk->level > 0 || (first ^ last) >> format->shift[1] != 0)
         return false;
     unsigned count = (unsigned)((last - first) >> TSL_PAGE_SHIFT) + 1u;
     if (!(flags & TSL_UNMAP_SPARSE)) {

@@ -94,12 +94,38 @@ struct tsl_region *tsl_regions_find(struct tsl_regions *self, size_t page)
     return region;
 }
 
+/* Where the gap below a region of the set begins. */
+static size_t floor_below(const struct tsl_region *region)
+{
+    return tsl_region_span_start(region) - region->gap_below;
+}
+
+/* The first region behind `page` near the one where the last search ended. False: it is not near. */
+static bool near_last_hit(const struct tsl_regions *self, size_t page, struct tsl_region **out)
+{
+    struct tsl_region *hit = self->last_hit;
+    if (!hit)
+        return false;
+    if (page >= tsl_region_end(hit)) {
+        *out = tsl_regions_next(hit);
+        return !*out || page < tsl_region_end(*out);
+    }
+    *out = hit; /* if the page is in it or in the gap below */
+    return page >= floor_below(hit);
+}
+
 struct tsl_region *tsl_regions_from(const struct tsl_regions *self, size_t page)
 {
-    struct tsl_region *region = tsl_region_of(tsl_tree_at_or_before(&self->tree, &page));
-    if (region && page < tsl_region_end(region))
-        return region;
-    return tsl_region_of(tsl_tree_lower_bound(&self->tree, &page));
+    struct tsl_region *best = NULL;
+    if (near_last_hit(self, page, &best))
+        return best;
+    best = NULL;
+    for (struct tsl_region *at = tsl_region_of(self->tree.root); at;) {
+        bool is_behind = page < tsl_region_end(at);
+        best = is_behind ? at : best;
+        at = tsl_region_of(is_behind ? at->node.left : at->node.right);
+    }
+    return best;
 }
 
 bool tsl_regions_cover(const struct tsl_regions *self, size_t start, size_t end)
@@ -117,9 +143,10 @@ bool tsl_regions_cover(const struct tsl_regions *self, size_t start, size_t end)
 /* Where the gap below a region begins; with NULL, the gap behind the last region. */
 static size_t floor_of(const struct tsl_regions *self, const struct tsl_region *region)
 {
-    const struct tsl_tree_node *below =
-        region ? tsl_tree_prev(&region->node) : tsl_tree_last(&self->tree);
-    return below ? tsl_region_span_end(tsl_region_of(below)) : self->first;
+    if (region)
+        return floor_below(region);
+    const struct tsl_tree_node *last = tsl_tree_last(&self->tree);
+    return last ? tsl_region_span_end(tsl_region_of(last)) : self->first;
 }
 
 bool tsl_regions_is_gap(const struct tsl_regions *self, size_t span_start, size_t span_end)
@@ -171,7 +198,9 @@ bool tsl_regions_place(const struct tsl_regions *self, const struct tsl_place *p
     size_t span = place->guard_below + place->pages + place->guard_above;
     if (place->pages > self->end - self->first || span > self->end - self->first)
         return false;
-    struct tsl_region *above = next_gap(tsl_regions_from(self, place->lower), span);
+    struct tsl_region *above = NULL; /* where no gap is long enough the place behind all is left */
+    if (promised_gap(self->tree.root) >= span)
+        above = next_gap(tsl_regions_from(self, place->lower), span);
     while (above) {
         size_t floor = floor_of(self, above);
         if (floor >= place->limit)
@@ -183,34 +212,46 @@ bool tsl_regions_place(const struct tsl_regions *self, const struct tsl_place *p
     return fits(place, floor_of(self, NULL), self->end, out);
 }
 
-/* Repairs the gap of the region behind `region` (or of the first, with NULL) and of itself. */
-static void update_gap(struct tsl_regions *self, struct tsl_region *region)
+/* The gap below a region, or of none with NULL, begins at `floor` now. */
+static void set_floor(struct tsl_regions *self, struct tsl_region *region, size_t floor)
 {
     if (!region)
         return;
-    region->gap_below = tsl_region_span_start(region) - floor_of(self, region);
+    region->gap_below = tsl_region_span_start(region) - floor;
     tsl_tree_update(&self->tree, &region->node);
 }
 
 void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region)
 {
-    region->gap_below = 0;
-    region->largest_gap = 0;
-    enum tsl_status status = tsl_tree_insert(&self->tree, &region->node);
-    TSL_ASSERT(status == TSL_OK);
-    update_gap(self, region);
-    update_gap(self, tsl_regions_next(region));
+    struct tsl_region *parent = NULL, *below = NULL, *above = NULL;
+    for (struct tsl_region *at = tsl_region_of(self->tree.root); at;) {
+        TSL_ASSERT(at->start != region->start);
+        parent = at;
+        if (region->start < at->start) {
+            above = at;
+            at = tsl_region_of(at->node.left);
+        } else {
+            below = at;
+            at = tsl_region_of(at->node.right);
+        }
+    }
+    size_t floor = below ? tsl_region_span_end(below) : self->first;
+    region->gap_below = tsl_region_span_start(region) - floor;
+    tsl_tree_insert_at(&self->tree, &region->node, parent ? &parent->node : NULL, parent == above);
+    set_floor(self, above, tsl_region_span_end(region));
     self->pages += region->pages;
+    self->last_hit = region; /* what comes next is often near */
 }
 
 void tsl_regions_remove(struct tsl_regions *self, struct tsl_region *region)
 {
     struct tsl_region *above = tsl_regions_next(region);
-    tsl_tree_remove(&self->tree, &region->node);
-    update_gap(self, above);
-    self->pages -= region->pages;
+    size_t floor = floor_below(region);
     if (self->last_hit == region)
-        self->last_hit = NULL;
+        self->last_hit = above ? above : tsl_regions_prev(region);
+    tsl_tree_remove(&self->tree, &region->node);
+    set_floor(self, above, floor);
+    self->pages -= region->pages;
 }
 
 void tsl_regions_split(struct tsl_regions *self, struct tsl_region *region, size_t page,
@@ -248,21 +289,22 @@ struct tsl_region *tsl_regions_merge(struct tsl_regions *self, struct tsl_region
     region->pages += above->pages;
     region->guard_above = above->guard_above;
     self->pages += above->pages;
-    update_gap(self, tsl_regions_next(region));
+    set_floor(self, tsl_regions_next(region), tsl_region_span_end(region));
     return above;
 }
 
 void tsl_regions_resize(struct tsl_regions *self, struct tsl_region *region, size_t start,
                         size_t end)
 {
+    size_t floor = floor_below(region);
     self->pages += end - start;
     self->pages -= region->pages;
     if (region->object)
         region->object_page += start - region->start;
     region->start = start;
     region->pages = end - start;
-    update_gap(self, region);
-    update_gap(self, tsl_regions_next(region));
+    set_floor(self, region, floor);
+    set_floor(self, tsl_regions_next(region), tsl_region_span_end(region));
 }
 
 #define COMPONENT "regions"

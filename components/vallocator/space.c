@@ -48,37 +48,6 @@ enum tsl_status tsl_space_create(struct tsl_vm *vm, const struct tsl_space_limit
     return TSL_OK;
 }
 
-enum tsl_status tsl_space_destroy(struct tsl_space *self)
-{
-    struct tsl_vm *vm = self->vm;
-    if (!tsl_cpu_set_is_empty(&self->table.cpus) || self->pins > 0)
-        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while in use, %zu pins",
-                          self->pins);
-    struct space_operation op = {.space = self};
-    tsl_space_lock(&op);
-    /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
-    tsl_space_unhook(self, self->regions.first, self->regions.end);
-    tsl_slots_destroy(&self->layer);
-    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));)
-        tsl_space_take_out(&op, tsl_region_of(node));
-    tsl_space_unlock(&op);
-    tsl_space_end(&op);
-    TSL_ASSERT(self->committed == 0 && self->locked == 0);
-    enum tsl_status status = tsl_table_fini(&self->table);
-    TSL_ASSERT(status == TSL_OK);
-    status = tsl_heap_free(vm->config.heap, self);
-    TSL_ASSERT(status == TSL_OK);
-    (void)tsl_atomic_sub(&vm->spaces, 1);
-    return TSL_OK;
-}
-
-struct tsl_table *tsl_space_table(struct tsl_space *self)
-{
-    return &self->table;
-}
-
-/* ---- Operations. ---- */
-
 static void free_region(struct tsl_space *space, struct tsl_region *region)
 {
     enum tsl_status status = tsl_heap_free(space->vm->config.heap, region);
@@ -99,12 +68,71 @@ static struct tsl_region *pop(struct tsl_region **list)
     return region;
 }
 
+/* What the last operation has left in hand; nobody else has it then. */
+static void take_spares(struct space_operation *op)
+{
+    op->spare = (struct tsl_region *)tsl_atomic_exchange(&op->space->spares, 0);
+    for (const struct tsl_region *at = op->spare; at; at = tsl_region_of(at->node.right))
+        op->spares++;
+}
+
+/* Leaves some of what is in hand to the next operation; the rest is freed. */
+static void give_spares(struct space_operation *op)
+{
+    tsl_word none = 0;
+    while (op->spares > SPACE_MOST_SPARES) {
+        free_region(op->space, pop(&op->spare));
+        op->spares--;
+    }
+    if (op->spares == 0 ||
+        tsl_atomic_compare_exchange(&op->space->spares, &none, (tsl_word)op->spare))
+        return;
+    /* Another operation was faster. */
+    for (; op->spares > 0; op->spares--)
+        free_region(op->space, pop(&op->spare));
+}
+
+enum tsl_status tsl_space_destroy(struct tsl_space *self)
+{
+    struct tsl_vm *vm = self->vm;
+    if (!tsl_cpu_set_is_empty(&self->table.cpus) || self->pins > 0)
+        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while in use, %zu pins",
+                          self->pins);
+    struct space_operation op = {.space = self};
+    tsl_space_lock(&op);
+    /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
+    tsl_space_unhook(self, self->regions.first, self->regions.end);
+    tsl_slots_destroy(&self->layer);
+    for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));)
+        tsl_space_take_out(&op, tsl_region_of(node));
+    tsl_space_unlock(&op);
+    tsl_space_end(&op);
+    TSL_ASSERT(self->committed == 0 && self->locked == 0);
+    take_spares(&op);
+    for (; op.spares > 0; op.spares--)
+        free_region(self, pop(&op.spare));
+    enum tsl_status status = tsl_table_fini(&self->table);
+    TSL_ASSERT(status == TSL_OK);
+    status = tsl_heap_free(vm->config.heap, self);
+    TSL_ASSERT(status == TSL_OK);
+    (void)tsl_atomic_sub(&vm->spaces, 1);
+    return TSL_OK;
+}
+
+struct tsl_table *tsl_space_table(struct tsl_space *self)
+{
+    return &self->table;
+}
+
+/* ---- Operations. ---- */
+
 enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *space, size_t regions)
 {
     *op = (struct space_operation){.space = space};
+    if (regions > 0)
+        take_spares(op);
     while (op->spares < regions) {
-        struct tsl_region *region =
-            tsl_heap_alloc_array(space->vm->config.heap, 1, sizeof(*region));
+        struct tsl_region *region = tsl_heap_alloc(space->vm->config.heap, sizeof(*region));
         if (!region) {
             tsl_space_end(op);
             return TSL_NO_MEMORY;
@@ -142,15 +170,18 @@ void tsl_space_take_out(struct space_operation *op, struct tsl_region *region)
 
 void tsl_space_end(struct space_operation *op)
 {
-    while (op->spares > 0)
-        free_region(op->space, tsl_space_take_region(op));
     while (op->dead) {
         struct tsl_region *region = pop(&op->dead);
         if (region->object)
             tsl_object_put(region->object);
-        free_region(op->space, region);
+        push(&op->spare, region);
+        op->spares++;
     }
-    tsl_slot_reserve_drop(&op->reserve, op->space->vm->config.heap);
+    give_spares(op);
+    op->spare = NULL;
+    op->spares = 0;
+    if (op->reserve.count.leaves + op->reserve.count.inners > 0)
+        tsl_slot_reserve_drop(&op->reserve, op->space->vm->config.heap);
 }
 
 void tsl_space_lock(struct space_operation *op)
@@ -224,26 +255,32 @@ void tsl_space_join(struct space_operation *op, size_t start, size_t end)
 
 /* ---- Checks. ---- */
 
-enum tsl_status tsl_space_check_range(struct tsl_space *space, const char *verb, tsl_vaddr start,
-                                      size_t bytes, size_t *first_page, size_t *end_page)
+/* Which rule a range breaks. */
+TSL_COLD TSL_NOINLINE static enum tsl_status refuse_range(struct tsl_space *space, const char *verb,
+                                                          tsl_vaddr start, size_t bytes)
 {
     const struct tsl_table_format *format = space->vm->config.format;
-    enum tsl_status status = TSL_OK;
+    enum tsl_status status = TSL_OUT_OF_RANGE;
     tsl_vaddr last = 0;
     if (bytes == 0)
         status = TSL_INVALID;
     else if (!tsl_is_aligned(start | bytes, TSL_PAGE_BYTES))
         status = TSL_MISALIGNED;
-    else if (!tsl_checked_last(start, bytes, &last))
-        status = TSL_OUT_OF_RANGE;
-    else if (!tsl_table_format_canonical(format, start) ||
-             !tsl_table_format_canonical(format, last))
+    else if (tsl_checked_last(start, bytes, &last) && (!tsl_table_format_canonical(format, start) ||
+                                                       !tsl_table_format_canonical(format, last)))
         status = TSL_NOT_CANONICAL;
-    else if (start < format->user_first || last > format->user_last)
-        status = TSL_OUT_OF_RANGE;
-    if (status != TSL_OK)
-        return tsl_refuse(&space->refusals, status, "space: %s of %zx bytes at %zx", verb, bytes,
-                          (size_t)start);
+    return tsl_refuse(&space->refusals, status, "space: %s of %zx bytes at %zx", verb, bytes,
+                      (size_t)start);
+}
+
+enum tsl_status tsl_space_check_range(struct tsl_space *space, const char *verb, tsl_vaddr start,
+                                      size_t bytes, size_t *first_page, size_t *end_page)
+{
+    const struct tsl_table_format *format = space->vm->config.format;
+    tsl_vaddr last = start + (bytes - 1u);
+    bool whole = bytes != 0 && ((start | bytes) & (TSL_PAGE_BYTES - 1u)) == 0 && last >= start;
+    if (TSL_UNLIKELY(!whole || start < format->user_first || last > format->user_last))
+        return refuse_range(space, verb, start, bytes);
     *first_page = start >> TSL_PAGE_SHIFT;
     *end_page = (last >> TSL_PAGE_SHIFT) + 1u;
     return TSL_OK;

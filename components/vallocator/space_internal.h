@@ -66,7 +66,11 @@ struct tsl_space {
     size_t pins;                    /* taken through this space and not undone */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
+    tsl_word spares; /* a list of regions in hand for the next operation; atomic: taken as a whole */
 };
+
+/* So many regions a space keeps in hand. */
+#define SPACE_MOST_SPARES 4u
 
 /* Regions that an operation brings along, and what it leaves behind to be freed without a lock. */
 struct space_operation {

@@ -4,7 +4,7 @@
  *
  * Owns:    the form of rows and notes.
  * Needs:   nothing.
- * Callers: kernel_bench.c, kernel_bench_user.c.
+ * Callers: kernel_bench.c, kernel_bench_user.c, kernel_bench_space.c.
  */
 #ifndef KERNEL_BENCH_H
 #define KERNEL_BENCH_H
@@ -22,5 +22,8 @@ void bench_print_flushes(const char *name, unsigned flushes, unsigned count);
 
 /* The rows of programs in user mode; false: one failed, and said so. */
 bool bench_user_rows(void);
+
+/* The rows of address spaces as calls of the library; the same. */
+bool bench_space_rows(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include "host_port.h"
 #include "tap.h"
 
+#include <tesela/bits.h>
 #include <tesela/config.h>
 #include <tesela/frames_banks.h>
 #include <tesela/frames_pressure.h>
@@ -356,6 +357,33 @@ static void the_example_works(void)
     CHECK_STATUS(tsl_frames_destroy(frames), TSL_OK);
 }
 
+/* All frames by the word, in every core. */
+static void words_of_frames_come_and_go(void)
+{
+    static struct tsl_frame first[8192];
+    static tsl_word mask[8192];
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    tsl_word total = world_free(&world), got = 0;
+    unsigned words = 0;
+    while ((mask[words] = tsl_frames_alloc_word(world.frames, 0, 20, &first[words])) != 0) {
+        CHECK_EQ(first[words].number % TSL_WORD_BITS, 0);
+        CHECK(tsl_bits_count(mask[words]) <= 20);
+        got += tsl_bits_count(mask[words++]);
+    }
+    CHECK_EQ(got, total);
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    tsl_word lowest = mask[0] & (0 - mask[0]);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first[0], lowest), TSL_OK);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first[0], mask[0]), TSL_DOUBLE_FREE);
+    struct tsl_frame odd = {first[1].number + 1};
+    CHECK_STATUS(tsl_frames_free_word(world.frames, odd, mask[1]), TSL_MISALIGNED);
+    for (unsigned i = 1; i < words; i++)
+        CHECK_STATUS(tsl_frames_free_word(world.frames, first[i], mask[i]), TSL_OK);
+    CHECK_EQ(world_free(&world), total);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
 TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(every_frame_is_given_once_and_comes_back),
           TAP_TEST(exhaustion_is_a_status_and_counted),
@@ -365,4 +393,4 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(low_zones_keep_their_reserve), TAP_TEST(what_is_not_compiled_in_is_refused),
           TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
           TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
-          TAP_TEST(the_example_works));
+          TAP_TEST(the_example_works), TAP_TEST(words_of_frames_come_and_go));

@@ -103,6 +103,43 @@ enum tsl_status tsl_frames_free_bulk(struct tsl_frames *self, const struct tsl_f
     return status;
 }
 
+/* Frames come in order, so that a word is full before the next one begins. */
+tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags, tsl_word count,
+                               struct tsl_frame *out_first)
+{
+    struct tsl_frame frame;
+    tsl_word mask = 0;
+
+    while (tsl_bits_count(mask) < count && tsl_frames_alloc(self, 0, flags, &frame) == TSL_OK) {
+        tsl_word bit = frame.number % TSL_WORD_BITS;
+        if (mask == 0)
+            out_first->number = frame.number - bit;
+        if (frame.number - bit != out_first->number) {
+            enum tsl_status status = tsl_frames_free(self, frame, 0);
+            TSL_ASSERT(status == TSL_OK);
+            break;
+        }
+        mask |= (tsl_word)1 << bit;
+        if (mask == ~(tsl_word)0)
+            break;
+    }
+    return mask;
+}
+
+enum tsl_status tsl_frames_free_word(struct tsl_frames *self, struct tsl_frame first, tsl_word mask)
+{
+    enum tsl_status status = TSL_OK;
+
+    if (first.number % TSL_WORD_BITS != 0)
+        return tsl_flat_refuse(self, TSL_MISALIGNED, first.number, 0);
+    for (; mask != 0; mask &= mask - 1) {
+        struct tsl_frame frame = {first.number + tsl_bits_lowest(mask)};
+        enum tsl_status freed = tsl_frames_free(self, frame, 0);
+        status = status == TSL_OK ? freed : status;
+    }
+    return status;
+}
+
 /* The frames that a range of addresses touches and that the bitmaps have. */
 static tsl_word window_of(const struct tsl_frames *self, tsl_paddr start, tsl_paddr last,
                           tsl_word *end)

@@ -406,7 +406,48 @@ static void a_page_on_its_way_out_is_waited_for(void)
     explore(&freeze_case, EXPLORER_TORN_COMPARE);
 }
 
+/* ---- While nobody maps a page, nobody writes to it, also with an entry that has just gone. ---- */
+
+static void evict_body(unsigned cpu)
+{
+    size_t page = BASE >> TSL_PAGE_SHIFT;
+    const unsigned char *memory =
+        tsl_port_phys_to_virt(tsl_frame_address(tsl_descriptor_frame(frames, leaving)));
+    if (cpu == 0) {
+        tsl_pin pin = tsl_lock_acquire(&space->lock);
+        tsl_space_unhook(space, page, page + 1);
+        tsl_lock_release(&space->lock, pin);
+        return;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        explorer_point();
+        if (cpu == 2) {
+            EXPLORER_REQUIRE(store(cpu, BASE, (unsigned char)(40 + i)) == TSL_OK);
+        } else if (tsl_descriptor_freeze(leaving)) {
+            unsigned char before = *memory;
+            explorer_point();
+            EXPLORER_REQUIRE(*memory == before);
+            tsl_descriptor_thaw(leaving);
+        }
+    }
+}
+
+static void evict_setup(void)
+{
+    setup();
+    leaving = tsl_vm_descriptor(
+        vm, tsl_vm_frame_of(tsl_slots_get(&space->layer, BASE >> TSL_PAGE_SHIFT)));
+}
+
+static const struct explorer_case evict_case = {"evict", CPUS, 1, evict_setup, check, evict_body};
+
+static void what_nobody_maps_nobody_writes(void)
+{
+    explore(&evict_case, EXPLORER_LATE_FLUSH);
+}
+
 TAP_SUITE(explore_spaces, TAP_TEST(nobody_writes_to_what_was_unmapped),
           TAP_TEST(nobody_writes_to_what_is_read_only), TAP_TEST(a_copy_does_not_change_afterwards),
           TAP_TEST(each_side_of_a_copy_has_its_own), TAP_TEST(a_private_write_stays_private),
-          TAP_TEST(pages_move_under_their_users), TAP_TEST(a_page_on_its_way_out_is_waited_for));
+          TAP_TEST(pages_move_under_their_users), TAP_TEST(a_page_on_its_way_out_is_waited_for),
+          TAP_TEST(what_nobody_maps_nobody_writes));

@@ -193,8 +193,14 @@ static unsigned long until_failure; /* 0: none fails */
 static bool goes_on;
 static bool has_failed;
 
+static void (*meanwhile)(void); /* done once, before the next allocation */
+
 bool failing_alloc(void)
 {
+    void (*change)(void) = meanwhile;
+    meanwhile = NULL;
+    if (change)
+        change();
     if (until_failure == 0 || --until_failure > 0)
         return false;
     until_failure = goes_on; /* the next one too */
@@ -240,6 +246,64 @@ static void all_from_the_nth_on_fail(void)
         fail_each((enum operation)operation, true);
 }
 
+/* ---- While memory is got, somebody else (reclaim, another thread) changes the space. ---- */
+
+static void unmap_it(void)
+{
+    CHECK_STATUS(tsl_space_unmap(space, world.base + PAGE, PAGE), TSL_OK);
+}
+
+static void protect_it(void)
+{
+    CHECK_STATUS(tsl_space_protect(space, world.base + PAGE, PAGE, TSL_READ), TSL_OK);
+}
+
+static void write_it(void)
+{
+    CHECK_STATUS(tsl_space_fault(space, world.base + PAGE, TSL_WRITE, NULL), TSL_OK);
+}
+
+static void forget_it(void)
+{
+    CHECK_STATUS(tsl_space_advise(space, world.base + PAGE, PAGE, TSL_ADVISE_DONT_NEED), TSL_OK);
+}
+
+static void end_other(void)
+{
+    world_destroy(other);
+    CHECK_STATUS(tsl_space_create(world.vm, NULL, &other), TSL_OK);
+}
+
+/* What is there by then counts, not what was there when the operation began. */
+static void what_changes_meanwhile_counts(void)
+{
+    static void (*const changes[])(void) = {unmap_it, protect_it, write_it, forget_it, end_other};
+    static const struct {
+        enum operation operation;
+        enum tsl_status expected[TSL_COUNT_OF(changes)];
+    } cases[] = {
+        {WRITE, {TSL_NOT_FOUND, TSL_DENIED, TSL_OK, TSL_OK, TSL_OK}},
+        {PIN, {TSL_NOT_FOUND, TSL_DENIED, TSL_OK, TSL_OK, TSL_OK}},
+        {MOVE, {TSL_NOT_FOUND, TSL_NOT_FOUND, TSL_OK, TSL_OK, TSL_OK}},
+        {PROTECT, {TSL_NOT_FOUND, TSL_OK, TSL_OK, TSL_OK, TSL_OK}},
+        {UNMAP, {TSL_OK, TSL_OK, TSL_OK, TSL_OK, TSL_OK}},
+        {MAP, {TSL_OK, TSL_OK, TSL_OK, TSL_OK, TSL_OK}},
+        {COPY, {TSL_OK, TSL_OK, TSL_OK, TSL_OK, TSL_OK}},
+    };
+    for (size_t i = 0; i < TSL_COUNT_OF(cases); i++) {
+        for (size_t j = 0; j < TSL_COUNT_OF(changes); j++) {
+            struct tsl_space *copy = NULL;
+            prepare();
+            meanwhile = changes[j];
+            CHECK_STATUS(perform(cases[i].operation, &copy), cases[i].expected[j]);
+            CHECK(meanwhile == NULL);
+            CHECK_SOUND(tsl_space_verify(space));
+            CHECK_SOUND(tsl_space_verify(other));
+            undo(copy);
+        }
+    }
+}
+
 TAP_SUITE(space_memory, TAP_TEST(without_frames_nothing_changes),
           TAP_TEST(without_heap_nothing_changes), TAP_TEST(the_nth_allocation_fails),
-          TAP_TEST(all_from_the_nth_on_fail));
+          TAP_TEST(all_from_the_nth_on_fail), TAP_TEST(what_changes_meanwhile_counts));

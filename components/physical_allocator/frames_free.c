@@ -163,10 +163,10 @@ static inline enum tsl_status free_shared(struct tsl_frames *self, struct tsl_fr
 {
     tsl_word index = frame.number - self->main.shift;
     tsl_word area = index / AREA_FRAMES;
-    tsl_word *word = &self->words[index / TSL_WORD_BITS];
     if (TSL_UNLIKELY(frame.number - self->hot_first >= self->hot_frames) ||
         TSL_UNLIKELY(area_state(self, area) != AREA_OPEN))
         return free_far(self, frame, 0, pin);
+    tsl_word *word = &self->words[index / TSL_WORD_BITS];
     unsigned hint = hint_add(self, area, 1);
     if (TSL_UNLIKELY(!word_set_bit(word, (unsigned)(index % TSL_WORD_BITS))))
         return free_twice(self, frame, pin);

@@ -26,10 +26,18 @@ void tsl_frames_recount(struct tsl_frames *self, tsl_word area)
     tsl_atomic_store_u16(&self->hints[area], (uint16_t)free);
 }
 
-static void put_in(struct area_tree *tree, tsl_word area)
+/* A tree of several levels is written from below: who searches it meanwhile from above may not find
+ * what is marked below already, also by others, who then rely on it. Hence FRAMES_WITHDRAWING. */
+static void put_in(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
 {
-    if (!tree_has(tree, area))
-        tsl_frames_tree_add(tree, area);
+    if (tree_has(tree, area))
+        return;
+    bool is_hidden = TSL_CPUS > 1 && tree != &self->roomy && tree->areas > TSL_WORD_BITS;
+    if (is_hidden)
+        word_add(&self->returns, FRAMES_WITHDRAWING);
+    tsl_frames_tree_add(tree, area);
+    if (is_hidden)
+        word_add(&self->returns, FRAMES_RETURN - FRAMES_WITHDRAWING);
 }
 
 void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
@@ -40,13 +48,13 @@ void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
         state = area_state(self, area);
     if (state_is_huge(state) || !area_has_free(self, area))
         return;
-    put_in(&self->any, area);
+    put_in(self, &self->any, area);
     if (state_is_owned(state))
         return; /* the owner publishes when it leaves */
     if (area_hint(self, area) >= ROOMY_FRAMES)
-        put_in(&self->roomy, area);
+        put_in(self, &self->roomy, area);
     if (area_is_whole(self, area))
-        put_in(&self->whole, area);
+        put_in(self, &self->whole, area);
 }
 
 /*

@@ -30,7 +30,7 @@
 
 /* The two counts in `returns`. */
 #define FRAMES_WITHDRAWING ((tsl_word)1)
-#define FRAMES_RETURN      ((tsl_word)1 << 9)
+#define FRAMES_RETURN      ((tsl_word)1 << 10)
 
 #define FRAMES_MAGIC ((tsl_word)0x54736c46u) /* "TslF" */
 #define FRAMES_NONE  (~(tsl_word)0)          /* no area, no index */
@@ -71,7 +71,8 @@
 
 _Static_assert(AREA_WORDS % 8 == 0, "an area is looked through by eight words at a time");
 _Static_assert(TSL_CPUS <= 2 * AREA_TAGS, "a tag stands for two CPUs at most");
-_Static_assert(TSL_CPUS < FRAMES_RETURN / FRAMES_WITHDRAWING, "all CPUs may withdraw at once");
+_Static_assert(2 * TSL_CPUS < FRAMES_RETURN / FRAMES_WITHDRAWING,
+               "all CPUs may withdraw at once, and put in what they find meanwhile");
 
 /*
  * A set of areas, as a tree of words: a bit is 1 if the word below it is not 0. Members may be out
@@ -244,7 +245,7 @@ struct tsl_frames {
     tsl_word returns; /* times that frames came back to where everybody finds them: from a claim,
                              from a taker that stepped back, or into a tree after a look; counted
                              in FRAMES_RETURN. Below: CPUs that are just taking an area out of a tree
-                             that others believe */
+                             that others believe, or putting one in */
     struct tsl_refusals refusals;
     struct tsl_cpu_hook hook;
     struct frames_guard *guard; /* NULL unless FRAMES_GUARDED */

@@ -7,6 +7,8 @@
  * Needs:   spin, a C compiler.
  * Callers: run_models.py.
  *
+ * An open area may be noted as whole; that, and the trees in which areas are found, is area.pml's.
+ *
  * Each CPU does ROUNDS operations, chosen freely. What is proved, for every interleaving of single
  * accesses to shared memory (sequentially consistent: store buffers are not in the model):
  *   - no frame has two owners (ghost `holder`),

@@ -127,7 +127,8 @@ static void random_operations_agree(void)
         .pages = 40, .committed = 24, .regions = 9, .locked = 10};
     naive_start(SPACES, 48 + 90, &limits);
     bool same = true;
-    for (unsigned i = 0; i < tap_rounds(10000) && same; i++) {
+    const unsigned rounds = tap_rounds(tap_scale > 1 ? 50000 : 10000); /* a million in a long run */
+    for (unsigned i = 0; i < rounds && same; i++) {
         unsigned which = rng_below(&rng, SPACES);
         naive.is_starved = rng_once_in(&rng, 8);
         if (naive.is_starved)

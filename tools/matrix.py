@@ -134,6 +134,7 @@ def full():
     ]
     for profile in ("server", "iot", "embedded"):
         groups.append(host_group(f"{profile}-64", "gcc", 64, "undefined", profile=profile))
+    groups += preloaded_tiers()
     for profile in ("iot", "embedded"):
         groups.append(host_group(f"{profile}-32", "clang", 32, "undefined", profile=profile))
     for (profile, arch), compiler in itertools.product(machines(), ("gcc", "clang")):
@@ -143,6 +144,18 @@ def full():
                                            machine_variants(profile, arch, compiler)),
                             patience=3))
     return groups + hardened_kernels() + guarded_kernels()
+
+
+def preloaded_tiers():
+    """examples/malloc under real programs, with each tier that is for use."""
+    groups = []
+    for tier in ("none", "basic", "moderate"):
+        fragments = ["examples/malloc/malloc.config"]
+        fragments += [] if tier == "basic" else [f"tests/kernel/heap_{tier}.config"]
+        groups.append(host_group(f"malloc-{tier}", "gcc", 64, suites=("malloc",), patience=3,
+                                 options=("--buildtype=release",
+                                          f"-Dconfig_fragments={','.join(fragments)}")))
+    return groups
 
 
 def hardened_kernels():

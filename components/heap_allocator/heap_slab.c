@@ -377,6 +377,48 @@ size_t tsl_heap_unpark(struct tsl_heap *self)
     }
 }
 
+/* So many runs of pages are unhooked before the lock is opened to give them back. */
+#define BATCH_RUNS 8u
+
+struct batch {
+    unsigned count;
+    struct heap_outgoing runs[BATCH_RUNS];
+};
+
+/* Slabs that were taken one after the other lie side by side: one call of the source for all. */
+static void batch_add(const struct tsl_heap *self, struct batch *batch,
+                      const struct heap_outgoing *new_one)
+{
+    uintptr_t start = (uintptr_t)new_one->start;
+    uintptr_t end = start + (new_one->pages << TSL_PAGE_SHIFT);
+
+    for (unsigned i = 0; i < batch->count && heap_is_in_window(self, start); i++) {
+        struct heap_outgoing *run = &batch->runs[i];
+        uintptr_t run_start = (uintptr_t)run->start;
+        bool is_behind = run_start + (run->pages << TSL_PAGE_SHIFT) == start;
+        if (!heap_is_in_window(self, run_start) || (!is_behind && end != run_start))
+            continue;
+        run->start = is_behind ? run->start : new_one->start;
+        run->pages += new_one->pages;
+        return;
+    }
+    batch->runs[batch->count++] = *new_one;
+}
+
+/* => locked. Unhooks superfluous empty slabs of a class, until the batch is full: true, there may be
+ * more. */
+static bool batch_fill(struct tsl_heap *self, struct heap_pool *pool, bool all, struct batch *batch)
+{
+    while (batch->count < BATCH_RUNS) {
+        struct heap_outgoing outgoing = {0};
+        size_t kept = all ? 0 : 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
+        if (!empty_retire(self, pool, kept, &outgoing))
+            return false;
+        batch_add(self, batch, &outgoing);
+    }
+    return true;
+}
+
 /* Gives empty slabs of the centre back, but for a share of those that a pool may keep. Lock not
  * held. Result: pages. */
 static size_t shed(struct tsl_heap *self, bool all)
@@ -384,15 +426,15 @@ static size_t shed(struct tsl_heap *self, bool all)
     size_t pages = 0;
 
     for (unsigned i = 0; i < HEAP_POOLS; i++) {
-        for (bool is_found = true; is_found;) {
-            struct heap_pool *pool = &self->centre.pools[i];
-            struct heap_outgoing outgoing = {0};
+        for (bool is_more = true; is_more;) {
+            struct batch batch = {0};
             tsl_pin pin = tsl_lock_acquire(&self->lock);
-            size_t kept = all ? 0 : 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
-            is_found = empty_retire(self, pool, kept, &outgoing);
+            is_more = batch_fill(self, &self->centre.pools[i], all, &batch);
             tsl_lock_release(&self->lock, pin);
-            tsl_heap_source_give_all(self, &outgoing);
-            pages += outgoing.pages;
+            for (unsigned run = 0; run < batch.count; run++) {
+                tsl_heap_source_give_all(self, &batch.runs[run]);
+                pages += batch.runs[run].pages;
+            }
         }
     }
     return pages;

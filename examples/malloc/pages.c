@@ -257,7 +257,9 @@ static void put(void *context, void *start, size_t pages)
     (void)context;
     mutex_lock(&mutex);
     used_pages -= (uint32_t)pages;
-    tsl_atomic_store_u32(&entries[index_of(start)].state, 0);
+    /* Several runs may come back as one, each with a first page of its own. */
+    for (uint32_t i = 0; i < pages; i++)
+        tsl_atomic_store_u32(&entries[index_of(start) + i].state, 0);
     add(index_of(start), (uint32_t)pages);
     uint32_t limit = used_pages / DIRTY_SHARE;
     if (limit < DIRTY_PAGES)

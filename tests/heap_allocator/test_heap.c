@@ -754,6 +754,31 @@ static void dump_shows_classes_in_use(void)
     test_heap_end(heap, &source);
 }
 
+/* Neighbours go back in one call: in a kernel each call is a flush of all CPUs. */
+static void a_trim_gives_neighbours_back_together(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+    struct tsl_heap_stats before, after;
+    void *chain = NULL;
+
+    for (unsigned i = 0; i < 600; i++) {
+        void **block = tsl_heap_alloc(heap, 1024);
+        REQUIRE(block != NULL);
+        *block = chain;
+        chain = block;
+    }
+    while (chain != NULL) {
+        void *next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free_flags(heap, chain, TSL_HEAP_NO_WAIT), TSL_OK);
+        chain = next;
+    }
+    tsl_heap_stats(heap, &before);
+    CHECK(tsl_heap_trim(heap) >= 600 * 1024 / TSL_PAGE_BYTES);
+    tsl_heap_stats(heap, &after);
+    CHECK(after.source_puts - before.source_puts < 12);
+    test_heap_end(heap, &source);
+}
+
 TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(powers_of_two_keep_natural_alignment_in_number),
           TAP_TEST(size_zero_is_an_object_of_its_own), TAP_TEST(what_cannot_be_is_refused),
@@ -768,4 +793,5 @@ TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(shrinkers_are_asked_before_a_failure),
           TAP_TEST(several_heaps_refuse_each_others_blocks),
           TAP_TEST(bad_configurations_are_refused), TAP_TEST(a_source_that_lies_is_not_believed),
-          TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use));
+          TAP_TEST(figures_add_up), TAP_TEST(dump_shows_classes_in_use),
+          TAP_TEST(a_trim_gives_neighbours_back_together));

@@ -30,7 +30,8 @@ struct tsl_page_source {
 
     /*
      * put() takes pages back. The heap may return a run in pieces and in any order (it trims runs
-     * to align them and shrinks large blocks in place); each page comes back exactly once.
+     * to align them and shrinks large blocks in place), and several runs that lie side by side at
+     * once; each page comes back exactly once.
      */
     void (*put)(void *context, void *start, size_t pages);
 

@@ -205,8 +205,10 @@ bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot)
         !tsl_frames_is_plenty(self))
         return false;
     unsigned zone = own_top_zone(self);
-    return tsl_frames_claim(self, zone, slot) ||
-           (move_on(self, zone, slot) && tsl_frames_claim(self, zone, slot));
+    bool is_used_up = slot->todo == 0 && !area_has_free(self, slot->area);
+    if (!is_used_up && tsl_frames_claim(self, zone, slot))
+        return true;
+    return move_on(self, zone, slot) && tsl_frames_claim(self, zone, slot);
 }
 
 /* Whether the slot's claim is this word; what is left of it. In the middle of a change its frames are

@@ -139,8 +139,16 @@ TSL_NOINLINE static enum tsl_status free_end(struct tsl_frames *self, struct tsl
 {
     tsl_word index = frame.number - self->main.shift;
     tsl_word area = index / AREA_FRAMES;
-    bits_given(self, area, &self->words[index / TSL_WORD_BITS], area_hint(self, area));
-    account(self, this_cpu(self), area, 0);
+    const tsl_word *word = &self->words[index / TSL_WORD_BITS];
+    /* As a rule it is the one that makes the area roomy. */
+    if (TSL_LIKELY(tree_has(&self->any, area) && area_state(self, area) == AREA_OPEN &&
+                   tsl_atomic_load(word) != WORD_FULL)) {
+        if (area_hint(self, area) >= ROOMY_FRAMES && !tree_has(&self->roomy, area))
+            tsl_frames_tree_add(&self->roomy, area);
+    } else {
+        bits_given(self, area, word, area_hint(self, area));
+    }
+    slot_account(self, own_top_zone(self), hot_slot(self), 0);
     tsl_cpu_unpin(pin);
     frames_watch_free(self);
     return TSL_OK;

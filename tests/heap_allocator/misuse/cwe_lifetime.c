@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * cwe_lifetime.c: objects that end too often, too early, never, or as something else: CWE-911
- * (reference counts), CWE-763 (the wrong pointer released), CWE-762 and CWE-843 (typed caches),
- * CWE-416 (use after the pages went back), CWE-770 (no limit), CWE-771 (the last pointer lost).
+ * (reference counts), CWE-763 (the wrong pointer released), CWE-416 (use after the pages went back), CWE-770 (no limit), CWE-771 (the last pointer lost).
  *
  * Owns:    its shapes.
- * Needs:   misuse.h, heap_cache.h.
+ * Needs:   misuse.h.
  * Callers: run_misuse.c.
  */
 #include "misuse.h"
 
 #include <tesela/compiler.h>
-#include <tesela/heap_cache.h>
 #include <tesela/heap_hardening.h>
 
 /* An object that counts who uses it. */
@@ -80,82 +78,6 @@ static void member_released(struct misuse *m)
     give(m, m->is_bad ? (void *)object->member : (void *)object);
 }
 
-static struct tsl_heap_cache *cache_of(struct misuse *m)
-{
-    struct tsl_heap_cache_config config = {.object_bytes = m->size};
-    struct tsl_heap_cache *cache = NULL;
-
-    return tsl_heap_cache_create(m->heap, &config, &cache) == TSL_OK ? cache : NULL;
-}
-
-static void end_cache(struct tsl_heap_cache *cache)
-{
-    enum tsl_status status = tsl_heap_cache_destroy(cache);
-    (void)status;
-}
-
-static void cache_give(struct tsl_heap_cache *cache, void *object)
-{
-    enum tsl_status status = tsl_heap_cache_free(cache, opaque(object));
-    (void)status;
-}
-
-static void object_freed_as_block(struct misuse *m)
-{
-    struct tsl_heap_cache *cache = cache_of(m);
-    void *object = tsl_heap_cache_alloc(cache, 0);
-
-    if (m->is_bad)
-        give(m, object);
-    cache_give(cache, object);
-    end_cache(cache);
-}
-
-static void block_freed_as_object(struct misuse *m)
-{
-    struct tsl_heap_cache *cache = cache_of(m);
-    void *block = take(m, m->size);
-
-    if (m->is_bad)
-        cache_give(cache, block);
-    give(m, block);
-    end_cache(cache);
-}
-
-static void object_freed_to_other_cache(struct misuse *m)
-{
-    struct tsl_heap_cache *cache = cache_of(m), *other = cache_of(m);
-    void *object = tsl_heap_cache_alloc(cache, 0);
-
-    if (m->is_bad)
-        cache_give(other, object);
-    cache_give(cache, object);
-    end_cache(other);
-    end_cache(cache);
-}
-
-static void object_freed_twice(struct misuse *m)
-{
-    struct tsl_heap_cache *cache = cache_of(m);
-    void *object = tsl_heap_cache_alloc(cache, 0);
-
-    cache_give(cache, object);
-    if (m->is_bad)
-        cache_give(cache, object);
-    end_cache(cache);
-}
-
-static void cache_ended_in_use(struct misuse *m)
-{
-    struct tsl_heap_cache *cache = cache_of(m);
-    void *object = tsl_heap_cache_alloc(cache, 0);
-
-    if (m->is_bad)
-        end_cache(cache);
-    cache_give(cache, object);
-    end_cache(cache);
-}
-
 static void read_after_pages_went_back(struct misuse *m)
 {
     void *block = take(m, m->size);
@@ -183,11 +105,6 @@ static const struct misuse_shape shapes[] = {
     SHAPE("cwe911", count_raised_once_too_often, BOTH, BASIC),
     SHAPE("cwe771", last_pointer_lost, BOTH, BASIC),
     SHAPE("cwe763", member_released, BOTH, BASIC),
-    SHAPE("cwe762", object_freed_as_block, SLOTS, BASIC),
-    SHAPE("cwe762", block_freed_as_object, SLOTS, BASIC),
-    SHAPE("cwe843", object_freed_to_other_cache, SLOTS, BASIC),
-    SHAPE("cwe415", object_freed_twice, SLOTS, BASIC),
-    SHAPE("cwe672", cache_ended_in_use, SLOTS, BASIC),
     SHAPE("cwe416", read_after_pages_went_back, BOTH, BASIC),
     SHAPE("cwe770", take_without_limit, LARGE, BASIC),
 };

@@ -70,7 +70,7 @@ struct misuse_file {
 
 extern const struct misuse_file misuse_double_free, misuse_use_after_free, misuse_overflow,
     misuse_overread, misuse_bad_pointer, misuse_bad_size, misuse_leak, misuse_zero, misuse_length,
-    misuse_lifetime;
+    misuse_lifetime, misuse_cache;
 
 /* ---- What programs are written with. ---- */
 

@@ -40,8 +40,10 @@ struct outcome {
 
 static const struct misuse_file *const files[] = {
     &misuse_double_free, &misuse_use_after_free, &misuse_overflow, &misuse_overread,
-    &misuse_bad_pointer, &misuse_bad_size,       &misuse_leak,     &misuse_zero,
-    &misuse_length,      &misuse_lifetime};
+    &misuse_bad_pointer, &misuse_bad_size, &misuse_leak, &misuse_zero, &misuse_length,
+    &misuse_lifetime,
+    /* Granules have no caches. */
+    TSL_HEAP_CORE_SLABS ? &misuse_cache : NULL};
 
 static const size_t slot_sizes[] = {64, 208, 992};
 static const size_t large_sizes[] = {40000, 70000};
@@ -203,7 +205,7 @@ static unsigned for_each_program(void (*judge)(const struct misuse_shape *, size
     unsigned programs = 0;
 
     for (size_t f = 0; f < TSL_COUNT_OF(files); f++) {
-        if (!TSL_HEAP_ZERO_FAULTS && files[f] == &misuse_zero)
+        if (files[f] == NULL || (!TSL_HEAP_ZERO_FAULTS && files[f] == &misuse_zero))
             continue;
         for (size_t s = 0; s < files[f]->count; s++) {
             const struct misuse_shape *shape = &files[f]->shapes[s];

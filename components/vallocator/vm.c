@@ -86,6 +86,9 @@ void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
     struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
     if (!tsl_descriptor_put(descriptor))
         return;
+    /* A map count that was full once says nothing any more: the frame is lost rather than trusted. */
+    if (tsl_descriptor_maps(descriptor) == TSL_FRAME_COUNT_MAX - 1u)
+        return;
     descriptor->as.page.owner = NULL;
     bool was_page = tsl_descriptor_change(descriptor, TSL_FRAME_PAGE, TSL_FRAME_FREE);
     TSL_ASSERT(was_page);

@@ -322,6 +322,29 @@ static void a_full_reference_count_never_wraps(void)
     finish();
 }
 
+/* The same of the count of entries: what is not known to be unmapped is not used again. */
+static void a_full_map_count_loses_the_frame(void)
+{
+    begin();
+    world_map(space, world.base, 1, RW);
+    CHECK_STATUS(world_store(0, space, world.base, 7), TSL_OK);
+    struct tsl_frame frame =
+        tsl_vm_frame_of(tsl_slots_get(&space->layer, world.base >> TSL_PAGE_SHIFT));
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(world.vm, frame);
+    while (TSL_FRAME_DESCRIPTORS_SMALL && tsl_descriptor_maps(descriptor) < TSL_FRAME_COUNT_MAX - 1)
+        CHECK(tsl_descriptor_map(descriptor));
+    descriptor->counts[TSL_FRAME_COUNT_WORDS - 1] +=
+        TSL_FRAME_DESCRIPTORS_SMALL ? 0 : TSL_FRAME_COUNT_MAX - 2;
+    CHECK_EQ(tsl_descriptor_maps(descriptor), TSL_FRAME_COUNT_MAX - 1);
+    CHECK_STATUS(tsl_space_unmap(space, world.base, PAGE), TSL_OK);
+    CHECK(!tsl_frames_is_free(world.frames, frame));
+    CHECK_EQ(world_usage().counted, 1);
+    descriptor->counts[TSL_FRAME_COUNT_WORDS - 1] = 0; /* so that the world can end */
+    descriptor->counts[0] = 1;
+    tsl_vm_put_frame(world.vm, frame);
+    finish();
+}
+
 /* What a device works on stays the page of the space through which it was pinned, also across a
  * copy, and the copy does not see what the device writes (CVE-2020-29374 and its kin). */
 static void pinned_pages_are_copied_at_once(void)
@@ -638,9 +661,10 @@ TAP_SUITE(space, TAP_TEST(untouched_memory_reads_as_zero_and_costs_nothing),
           TAP_TEST(a_private_write_never_reaches_the_object), TAP_TEST(copies_in_every_order),
           TAP_TEST(generations_do_not_see_each_other),
           TAP_TEST(copying_takes_the_write_right_from_every_cpu),
-          TAP_TEST(a_full_reference_count_never_wraps), TAP_TEST(pinned_pages_are_copied_at_once),
-          TAP_TEST(pinning_is_an_access), TAP_TEST(rights_never_exceed_the_maximum),
-          TAP_TEST(writable_and_executable_needs_a_word), TAP_TEST(an_object_limits_what_is_shared),
-          TAP_TEST(a_device_shows_its_memory), TAP_TEST(a_stack_grows_and_keeps_its_gap),
-          TAP_TEST(two_stacks_stop_at_each_others_gap), TAP_TEST(places_follow_the_request),
-          TAP_TEST(commitments_are_kept), TAP_TEST(a_space_has_limits_of_its_own));
+          TAP_TEST(a_full_reference_count_never_wraps), TAP_TEST(a_full_map_count_loses_the_frame),
+          TAP_TEST(pinned_pages_are_copied_at_once), TAP_TEST(pinning_is_an_access),
+          TAP_TEST(rights_never_exceed_the_maximum), TAP_TEST(writable_and_executable_needs_a_word),
+          TAP_TEST(an_object_limits_what_is_shared), TAP_TEST(a_device_shows_its_memory),
+          TAP_TEST(a_stack_grows_and_keeps_its_gap), TAP_TEST(two_stacks_stop_at_each_others_gap),
+          TAP_TEST(places_follow_the_request), TAP_TEST(commitments_are_kept),
+          TAP_TEST(a_space_has_limits_of_its_own));

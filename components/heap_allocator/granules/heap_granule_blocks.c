@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define ALLOC_FLAGS ((unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY))
 

@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 /* Bytes from the start of a head on: pages of the window and the two beside it are in all parts. */
 struct head_shape {

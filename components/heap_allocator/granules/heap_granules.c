@@ -10,7 +10,7 @@
  * them are looked at in one step, and a page that was searched in vain gets an exact one. That a
  * hint is never too small is rule 24.
  */
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define EACH_BYTE (~(tsl_word)0 / 255)
 

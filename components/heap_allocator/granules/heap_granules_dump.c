@@ -9,7 +9,7 @@
  *
  * Blocks are counted by walking over the map: nothing is kept for it.
  */
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 /* Sizes 32, 64 and so on up to a page; what is larger is in the line "larger". */
 #define DOUBLINGS 8u

@@ -7,7 +7,7 @@
  * Needs:   heap_granules.c (to walk), heap_allocator_internal.h.
  * Callers: anyone; the heap is locked meanwhile.
  */
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 static struct tsl_defect broken(unsigned rule, uintptr_t place, const char *sentence)
 {

@@ -19,7 +19,7 @@
 
 #include <tesela/atomic.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define HALF_BITS (TSL_WORD_BITS / 2)
 #define LOW_HALF  (((tsl_word)1 << HALF_BITS) - 1)

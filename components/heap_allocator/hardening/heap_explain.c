@@ -8,7 +8,7 @@
  */
 #include <tesela/heap_hardening.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 /* How far behind a block an access is still blamed on it. */
 #define PAGES_LOOKED_BACK 16u

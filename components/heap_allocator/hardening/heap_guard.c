@@ -14,7 +14,7 @@
  */
 #include <string.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 static bool has_tails(const struct tsl_heap *self)
 {

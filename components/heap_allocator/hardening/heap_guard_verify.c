@@ -6,7 +6,7 @@
  * Needs:   heap_canary.c; heap_quarantine.c and heap_ledger.c where they are compiled in.
  * Callers: heap_allocator_verify.c.
  */
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 /* At least one, so that this compiles without quarantine. */
 #define RING_SLOTS ((unsigned)TSL_HEAP_QUARANTINE + !HEAP_HAS_QUARANTINE)

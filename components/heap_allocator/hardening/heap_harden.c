@@ -9,7 +9,7 @@
 #include <tesela/atomic.h>
 #include <tesela/heap_hardening.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 static bool is_supported(enum tsl_heap_tier tier)
 {

@@ -12,7 +12,7 @@
  */
 #include <tesela/heap_leaks.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 /* => locked. Each word of the range that may be an address in a live block marks that block. */
 static void mark_from(struct tsl_heap *self, uintptr_t start, size_t bytes,

@@ -8,7 +8,7 @@
  */
 #include <tesela/heap_leaks.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define ROWS_PRINTED 16u
 

@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define FRAMES ((size_t)TSL_HEAP_SITE_FRAMES)
 /* Return addresses inside the heap, before the caller's. */

@@ -16,7 +16,7 @@
  */
 #include <string.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 static bool close_pages(struct tsl_heap *self, uintptr_t start, size_t pages)
 {

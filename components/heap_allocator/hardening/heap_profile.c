@@ -10,7 +10,7 @@
 #include <tesela/heap_leaks.h>
 #include <tesela/heap_profile.h>
 
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 void tsl_heap_time(struct tsl_heap *self, uint32_t *times, uint64_t begin)
 {

@@ -10,7 +10,7 @@
  * A full ring gives its oldest block for the one that comes. Large blocks wait up to an eighth of
  * the heap's ceiling together.
  */
-#include "heap_allocator_internal.h"
+#include "../heap_allocator_internal.h"
 
 #define RING_SLOTS  ((unsigned)TSL_HEAP_QUARANTINE)
 #define LARGE_RING  (HEAP_RINGS - 1)

@@ -37,8 +37,8 @@ struct tsl_frames_bank_stats {
 
 /*
  * Divides RAM into banks of `bytes`, from `first` on. RAM outside of the first 32 belongs to none.
- * Errors:  nothing changed: TSL_UNSUPPORTED (not compiled in), TSL_INVALID (bytes or first no multiple of 2 MiB, 0 bytes, no function,
- *          no RAM from `first` on), TSL_BUSY (one is off).
+ * Errors:  nothing changed: TSL_UNSUPPORTED (not compiled in), TSL_INVALID (bytes or first no
+ *          multiple of 2 MiB, 0 bytes, no function, no RAM from `first` on), TSL_BUSY (one is off).
  * Context: no other CPU is in the allocator.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_banks(struct tsl_frames *self, tsl_paddr first,
@@ -54,8 +54,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_bank_stats(const struct tsl_frames *se
 
 /*
  * Switches off banks of which no frame is in use, the highest first, as long as `keep` free frames
- * remain in the others. For idle moments. A bank with a part of the allocator's metadata or with absent
- * RAM in it, or without RAM, stays on. Returns how many were switched off.
+ * remain in the others. For idle moments. A bank with a part of the allocator's metadata or with
+ * absent RAM in it, or without RAM, stays on. Returns how many were switched off.
  * Context: as tsl_frames_alloc(). Cost: O(bitmap words).
  */
 unsigned tsl_frames_banks_rest(struct tsl_frames *self, tsl_word keep);

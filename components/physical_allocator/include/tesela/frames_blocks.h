@@ -2,8 +2,8 @@
  *
  * frames_blocks.h: in what pieces the free memory lies, and what a CPU holds for itself.
  *
- * Owns:    nothing; reads only, takes no lock and waits for nobody: exact when no other CPU is in the
- *          allocator.
+ * Owns:    nothing; reads only, takes no lock and waits for nobody: exact when no other CPU is in
+ *          the allocator.
  * Needs:   physical_allocator.h.
  * Callers: reports, the monitor, whoever decides whether to compact.
  */

@@ -4,15 +4,16 @@
  *
  * Owns:    which parts of an allocator's row are absent.
  * Needs:   physical_allocator.h; TSL_FRAME_HOTPLUG.
- * Callers: a kernel whose firmware tells of memory that is plugged in or is to be taken out; a guest
- *          that gives memory back to its host.
+ * Callers: a kernel whose firmware tells of memory that is plugged in or is to be taken out; a
+ *          guest that gives memory back to its host.
  *
  * Where RAM may ever be is usable in the map; what is not there yet is listed in config.absent. So
  * the metadata of all places exists from the start, 34 KiB a GiB, and adding RAM cannot fail for
- * want of it; the direct map covers them from the start, too. Frames of absent RAM count nowhere: not as total, used or reserved.
+ * want of it; the direct map covers them from the start, too. Frames of absent RAM count nowhere:
+ * not as total, used or reserved.
  *
- * CPUs may add and remove at once, also parts of the same range: each frame comes and goes once, and
- * who is too late is told so. On a failure all is as before.
+ * CPUs may add and remove at once, also parts of the same range: each frame comes and goes once,
+ * and who is too late is told so. On a failure all is as before.
  */
 #ifndef TESELA_FRAMES_HOTPLUG_H
 #define TESELA_FRAMES_HOTPLUG_H
@@ -23,11 +24,12 @@
 #define TSL_FRAMES_MAX_ABSENT 16u
 
 /*
- * Makes config.absent of the places where the firmware says that RAM may be plugged in (ACPI: SRAT's
- * hot-pluggable ranges). What of a place the map says nothing about becomes usable there, and is an
- * absent range: out[0] and on. What the map knows is there already, or is no RAM; it stays as it is.
- * Places are taken in order, whole pages below `end`, up to `most_bytes` in all, since each GiB of
- * them costs metadata; what is left out is told. Returns how many absent ranges there are.
+ * Makes config.absent of the places where the firmware says that RAM may be plugged in (ACPI:
+ * SRAT's hot-pluggable ranges). What of a place the map says nothing about becomes usable there,
+ * and is an absent range: out[0] and on. What the map knows is there already, or is no RAM; it
+ * stays as it is. Places are taken in order, whole pages below `end`, up to `most_bytes` in all,
+ * since each GiB of them costs metadata; what is left out is told. Returns how many absent ranges
+ * there are.
  * Before:  `out` has TSL_FRAMES_MAX_ABSENT entries. Nobody has been given memory of the map's top.
  * Cost:    O(places x ranges of the map).
  */
@@ -52,8 +54,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl
  * Takes RAM out: all of it is free, or, if `is_reserved`, the caller has reserved all of it before,
  * with tsl_frames_reserve(). Absent afterwards.
  * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use, or in a bank that is off),
- *          TSL_NOT_FOUND (a page of it is not managed, or the metadata lies in it), TSL_WRONG_SIZE (is_reserved, and a part is
- *          free).
+ *          TSL_NOT_FOUND (a page of it is not managed, or the metadata lies in it), TSL_WRONG_SIZE
+ *          (is_reserved, and a part is free).
  * Context: as above.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_remove_range(struct tsl_frames *self, tsl_paddr start,

@@ -43,7 +43,8 @@ struct tsl_frames_watermarks {
  * Sets the watermarks, or takes them away (NULL); calls `crossed` if the level is not PLENTY.
  * Leaving PLENTY is noticed when a CPU needs another area or claim, so up to 512 frames a CPU late;
  * from then on every request is looked at.
- * Errors:  TSL_UNSUPPORTED (not compiled in), TSL_INVALID (not 0 < min <= low <= high, no callback), nothing changed.
+ * Errors:  TSL_UNSUPPORTED (not compiled in), TSL_INVALID (not 0 < min <= low <= high, no
+ *          callback), nothing changed.
  * Context: no other CPU is in the allocator.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_watermarks(struct tsl_frames *self,

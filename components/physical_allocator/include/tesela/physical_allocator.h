@@ -9,10 +9,11 @@
  * Words: a *frame* is 4 KiB of RAM named by its number (address / 4096); a *block* of order n is
  * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an
  * *area* is 512 frames that start at a multiple of 512; a *zone* is the frames under a common
- * address limit; a *node* is the memory near some of the CPUs. Every function may be called on several CPUs at once, with interrupts on or off,
- * unless it says otherwise; none from a non-maskable interrupt. Allocating and reserving may wait
- * for other CPUs, in the way of tsl_flush_cpus and so under any lock of Tesela, once all else has
- * failed: they are asked for the free frames that they keep for themselves.
+ * address limit; a *node* is the memory near some of the CPUs. Every function may be called on
+ * several CPUs at once, with interrupts on or off, unless it says otherwise; none from a
+ * non-maskable interrupt. Allocating and reserving may wait for other CPUs, in the way of
+ * tsl_flush_cpus and so under any lock of Tesela, once all else has failed: they are asked for the
+ * free frames that they keep for themselves.
  */
 #ifndef TESELA_PHYSICAL_ALLOCATOR_H
 #define TESELA_PHYSICAL_ALLOCATOR_H
@@ -162,9 +163,9 @@ void tsl_frames_abandon(struct tsl_frames *self);
 void tsl_frames_extend_reach(struct tsl_frames *self, tsl_paddr end);
 
 /*
- * The opposite: from now on phys_to_virt works only below `end`, as on the way back to the tables of
- * a boot loader. What lies above is no longer given for TSL_FRAMES_LOW, and no guard touches it. A
- * higher value than before is ignored.
+ * The opposite: from now on phys_to_virt works only below `end`, as on the way back to the tables
+ * of a boot loader. What lies above is no longer given for TSL_FRAMES_LOW, and no guard touches it.
+ * A higher value than before is ignored.
  * Context: no other CPU is in the allocator; called while the old reach still holds.
  */
 void tsl_frames_limit_reach(struct tsl_frames *self, tsl_paddr end);
@@ -217,8 +218,8 @@ TSL_MUST_CHECK tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned 
                                               tsl_word count, struct tsl_frame *out_first);
 
 /*
- * Gives back the frames of a mask as tsl_frames_alloc_word describes it; of blocks below order 9 any
- * part may be given back so.
+ * Gives back the frames of a mask as tsl_frames_alloc_word describes it; of blocks below order 9
+ * any part may be given back so.
  * Errors:  TSL_MISALIGNED (first is no multiple of TSL_WORD_BITS; nothing changed); as
  *          tsl_frames_free with order 0 for the lowest frame that is refused, the others are freed.
  * Cost:    one step for all of them.
@@ -318,7 +319,8 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_set_cpu_node(struct tsl_frames *self, 
 /*
  * What requests do that do not say it themselves: flags is one of TSL_FRAMES_LOCAL (so it begins),
  * _INTERLEAVE, _BIND, _BIND | _NODE(n), or _NODE(n).
- * Errors:  TSL_UNSUPPORTED (TSL_NODES is 1), TSL_INVALID (other flags, or no such node), nothing changed.
+ * Errors:  TSL_UNSUPPORTED (TSL_NODES is 1), TSL_INVALID (other flags, or no such node), nothing
+ *          changed.
  * Context: any, also while others allocate.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_set_policy(struct tsl_frames *self, unsigned flags);

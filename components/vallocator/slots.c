@@ -192,6 +192,9 @@ void tsl_slots_destroy(struct tsl_slots *self)
 
 void tsl_slots_need(const struct tsl_slots *self, size_t page, struct tsl_slot_need *need)
 {
+    bool shared;
+    if (leaf_of(self, page, &shared) && !shared)
+        return;
     unsigned height = tsl_slot_height_for(page);
     if (self->height < height) {
         /* New roots above the old one, and a path of its own from the topmost down. */
@@ -245,10 +248,10 @@ static void grow(struct tsl_slots *self, struct tsl_slot_reserve *reserve, unsig
     }
 }
 
-tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t page,
-                       tsl_slot slot)
+/* The leaf for the page, with a way to it that is this tree's alone. */
+static struct tsl_slot_node *make_way(struct tsl_slots *self, struct tsl_slot_reserve *reserve,
+                                      size_t page)
 {
-    TSL_ASSERT(slot != 0);
     grow(self, reserve, tsl_slot_height_for(page));
     struct tsl_slot_node **link = &self->root;
     struct tsl_slot_node *parent = NULL;
@@ -262,12 +265,22 @@ tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_reserve *reserve,
         }
         parent = *link;
         if (level == 0)
-            break;
+            return parent;
         link = &parent->child[tsl_slot_index(page, level)];
     }
-    tsl_slot old = tsl_atomic_exchange_u32(&parent->slot[tsl_slot_index(page, 0)], slot);
+}
+
+tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t page,
+                       tsl_slot slot)
+{
+    TSL_ASSERT(slot != 0);
+    bool shared;
+    struct tsl_slot_node *leaf = leaf_of(self, page, &shared);
+    if (!leaf || shared)
+        leaf = make_way(self, reserve, page);
+    tsl_slot old = tsl_atomic_exchange_u32(&leaf->slot[tsl_slot_index(page, 0)], slot);
     if (!old)
-        parent->used++;
+        leaf->used++;
     return old;
 }
 

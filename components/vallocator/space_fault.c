@@ -23,6 +23,7 @@ struct fault {
     unsigned access;
     struct tsl_frame fresh; /* in hand, count 1; none: not got yet */
     bool fresh_is_low;      /* phys_to_virt reaches it, as pagers want it */
+    bool is_ahead;          /* it was got before anybody asked for it */
     bool wants_frame;
     bool wants_low;
     struct tsl_slot_need need;
@@ -337,6 +338,35 @@ static enum tsl_status get_what_is_needed(struct fault *fault, struct tsl_page_r
     return bring(fault, request);
 }
 
+/* Write faults come in rows: if the last one took a frame, this one has it in hand from the start,
+ * and is looked at once instead of twice. None: it will be asked for. */
+static void get_ahead(struct fault *fault)
+{
+    if (fault->access != TSL_WRITE || !tsl_frame_is_none(fault->fresh) ||
+        !tsl_atomic_load_u32(&fault->space->takes_frames))
+        return;
+    fault->is_ahead = tsl_vm_new_frame(fault->space->vm, false, &fault->fresh) == TSL_OK;
+}
+
+/* Lock held, behind look(). */
+static void learn(struct fault *fault, enum tsl_status status)
+{
+    if (status == TSL_BUSY && fault->wants_frame)
+        tsl_atomic_store_u32(&fault->space->takes_frames, 1);
+    else if (fault->is_ahead && !tsl_frame_is_none(fault->fresh))
+        tsl_atomic_store_u32(&fault->space->takes_frames, 0);
+}
+
+/* A frame that nobody had asked for may be the one that a table lacks: without it once more. */
+static bool give_way(struct fault *fault, enum tsl_status status)
+{
+    if (status != TSL_NO_MEMORY || !fault->is_ahead)
+        return false;
+    fault->is_ahead = false;
+    drop_frame(fault);
+    return true;
+}
+
 enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsigned access,
                                 struct tsl_page_request *request)
 {
@@ -348,11 +378,17 @@ enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsig
     struct fault fault = {.space = self, .page = address >> TSL_PAGE_SHIFT, .access = access};
     fault.op.space = self;
     enum tsl_status status = resume(&fault, request);
+    get_ahead(&fault);
     while (status == TSL_OK) {
         tsl_space_lock(&fault.op);
         status = look(&fault);
         self->counted.faults += status == TSL_OK;
+        learn(&fault, status);
         tsl_space_unlock(&fault.op);
+        if (give_way(&fault, status)) {
+            status = TSL_OK;
+            continue;
+        }
         if (status != TSL_BUSY)
             break;
         tsl_arch_relax(); /* nothing to get: the page is on its way out, on another CPU */

@@ -64,6 +64,7 @@ struct tsl_space {
     size_t committed;               /* pages charged to this space */
     size_t locked;                  /* pages of locked regions */
     size_t pins;                    /* taken through this space and not undone */
+    uint32_t takes_frames;          /* the last write fault took one; also read without the lock */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
     tsl_word spares; /* a list of regions in hand for the next operation; atomic: taken as a whole */

@@ -656,6 +656,33 @@ static void a_space_has_limits_of_its_own(void)
     finish();
 }
 
+/* Exactly as many frames as the missing tables take are enough, although a write fault that follows
+ * others gets a frame for its page before it is known whether it needs one. */
+static void a_frame_got_ahead_gives_way(void)
+{
+    struct tsl_space *copy = NULL;
+    enum tsl_status status = TSL_NO_MEMORY;
+    tsl_word left = 0;
+    begin();
+    world_map(space, world.base, 2, RW);
+    CHECK_STATUS(world_store(0, space, world.base, 7), TSL_OK);
+    CHECK_EQ(space->takes_frames, 1);
+    CHECK_STATUS(tsl_space_copy(space, &copy), TSL_OK);
+    world_destroy(space);
+    space = copy; /* its page is its own now; its tables are empty */
+    for (; status == TSL_NO_MEMORY && left < 10; left++) {
+        space->takes_frames = 1;
+        world_leave_frames(left);
+        status = tsl_space_fault(space, world.base, TSL_WRITE, NULL);
+        CHECK(status != TSL_OK || tsl_frames_free_count(world.frames) == 0);
+        world_give_frames_back();
+    }
+    CHECK_STATUS(status, TSL_OK);
+    CHECK(left > 1);
+    CHECK_EQ(read_byte(space, world.base), 7);
+    finish();
+}
+
 TAP_SUITE(space, TAP_TEST(untouched_memory_reads_as_zero_and_costs_nothing),
           TAP_TEST(a_shared_object_is_one_memory),
           TAP_TEST(a_private_write_never_reaches_the_object), TAP_TEST(copies_in_every_order),
@@ -667,4 +694,4 @@ TAP_SUITE(space, TAP_TEST(untouched_memory_reads_as_zero_and_costs_nothing),
           TAP_TEST(an_object_limits_what_is_shared), TAP_TEST(a_device_shows_its_memory),
           TAP_TEST(a_stack_grows_and_keeps_its_gap), TAP_TEST(two_stacks_stop_at_each_others_gap),
           TAP_TEST(places_follow_the_request), TAP_TEST(commitments_are_kept),
-          TAP_TEST(a_space_has_limits_of_its_own));
+          TAP_TEST(a_space_has_limits_of_its_own), TAP_TEST(a_frame_got_ahead_gives_way));

@@ -8,33 +8,42 @@
  */
 #include "page_table_internal.h"
 
+/* After so many entries an unmap of a long range lets go of the lock for a moment, so that interrupts
+ * are not off for longer than that. */
+enum { BATCH = 2048 };
+
 /* What a look over a range finds. */
 struct look {
+    tsl_vaddr at;      /* where it goes on */
     tsl_vaddr missing; /* the first page that is not there */
     bool large;        /* a page is larger than 4 KiB */
+    bool done;
 };
 
-/* Is every page of the range present? */
-static bool all_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, struct look *out)
+/* Is every page from look->at to `last` present? Looks at about `most` entries. */
+static bool are_present(struct tsl_table *self, tsl_vaddr last, unsigned most, struct look *look)
 {
     const struct tsl_table_format *format = self->format;
     struct tsl_walk *walk = &self->path;
-    out->large = false;
-    for (tsl_vaddr at = first;;) {
+    for (unsigned looked = 0; looked < most;) {
+        tsl_vaddr at = look->at;
         tsl_walk_to(walk, at);
         unsigned count = walk->level == 0 ? tsl_pages_in_table(format, 0, at, last) : 1;
         unsigned present =
             tsl_entries_present(format, walk->memory[walk->level], tsl_walk_index(walk), count);
         if (present < count) {
-            out->missing = at + present * TSL_PAGE_BYTES;
+            look->missing = at + present * TSL_PAGE_BYTES;
             return false;
         }
-        out->large = out->large || walk->level > 0;
+        look->large = look->large || walk->level > 0;
         tsl_vaddr end = tsl_walk_last(walk) + (count - 1u) * TSL_PAGE_BYTES;
-        if (end >= last)
+        look->done = end >= last;
+        if (look->done)
             return true;
-        at = end + 1u;
+        look->at = end + 1u;
+        looked += count;
     }
+    return true;
 }
 
 /* Take what is present of `count` pages of 4 KiB from the walk's entry on; returns how many. */
@@ -94,16 +103,27 @@ static struct tsl_step remove_step(struct tsl_table *self, const struct tsl_walk
     return step;
 }
 
-void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
-                      struct tsl_gather *gather)
+/* From *at on, about `most` entries; *at: where it goes on. Returns whether that was all. */
+static bool remove_some(struct tsl_table *self, tsl_vaddr *at, tsl_vaddr last, unsigned most,
+                        unsigned flags, struct tsl_gather *gather)
 {
     struct tsl_walk *walk = &self->path;
-    struct tsl_step step = {.next = first};
-    while (!step.done) {
+    struct tsl_step step = {.next = *at};
+    for (unsigned looked = 0; !step.done && looked < most;) {
         tsl_walk_to(walk, step.next);
+        looked += walk->level == 0 ? tsl_pages_in_table(self->format, 0, walk->at, last) : 1;
         step = remove_step(self, walk, last, flags, gather);
         tsl_table_leave(self, &step, gather);
     }
+    *at = step.next;
+    return step.done;
+}
+
+void tsl_table_remove(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
+                      struct tsl_gather *gather)
+{
+    while (!remove_some(self, &first, last, BATCH, flags, gather))
+        continue;
 }
 
 void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather)
@@ -115,19 +135,6 @@ void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather)
     if (format->sign_extended)
         tsl_table_remove(self, tsl_table_upper_half(format), ~(tsl_vaddr)0, TSL_UNMAP_SPARSE,
                          gather);
-}
-
-/* The look before a change: is all there that must be, and are there borders where the range has
- * its own? Lock held. */
-static enum tsl_status prepare(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
-                               unsigned flags, struct tsl_gather *gather, tsl_vaddr *missing)
-{
-    struct look look = {.large = true};
-    if (!(flags & TSL_UNMAP_SPARSE) && !all_present(self, first, last, &look)) {
-        *missing = look.missing;
-        return TSL_NOT_FOUND;
-    }
-    return look.large ? tsl_table_split(self, first, last, flags, gather) : TSL_OK;
 }
 
 /* The common cases: a range within one table of 4 KiB pages, or where there is none. Returns false if
@@ -159,17 +166,40 @@ static bool unmap_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr la
     return true;
 }
 
-static enum tsl_status unmap_locked(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
-                                    unsigned flags, struct tsl_gather *gather, tsl_vaddr *missing)
+/* In batches; the range is the caller's meanwhile. First all is looked at, for a range that is refused
+ * has changed nothing. `finishes`: the gather is finished with each batch. Lock not held. */
+TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr first,
+                                               tsl_vaddr last, unsigned flags,
+                                               struct tsl_gather *gather, bool finishes,
+                                               tsl_vaddr *missing)
 {
-    if (unmap_in_table(self, first, last, flags, gather, missing))
-        return *missing == 0 ? TSL_OK : TSL_NOT_FOUND;
-    enum tsl_status status = prepare(self, first, last, flags, gather, missing);
-    if (status != TSL_OK)
-        return status;
-    tsl_gather_open(gather);
-    tsl_table_remove(self, first, last, flags, gather);
-    return TSL_OK;
+    bool is_sparse = flags & TSL_UNMAP_SPARSE, present = true;
+    struct look look = {.at = first, .large = is_sparse, .done = is_sparse};
+    while (present && !look.done) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        present = are_present(self, last, BATCH, &look);
+        tsl_lock_release(&self->lock, pin);
+    }
+    if (!present) {
+        *missing = look.missing;
+        return TSL_NOT_FOUND;
+    }
+    enum tsl_status status = TSL_OK;
+    for (bool begins = true, done = false; !done; begins = false) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        if (begins && look.large)
+            status = tsl_table_split(self, first, last, flags, gather);
+        if (status == TSL_OK) {
+            tsl_gather_open(gather);
+            done = remove_some(self, &first, last, BATCH, flags, gather);
+        } else {
+            done = true;
+        }
+        if (finishes)
+            tsl_gather_finish(gather);
+        tsl_lock_release(&self->lock, pin);
+    }
+    return status;
 }
 
 enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t bytes,
@@ -177,21 +207,24 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
 {
     tsl_vaddr last;
     tsl_vaddr missing = 0;
-    struct tsl_gather own;
-    struct tsl_gather *used = gather != NULL ? gather : &own;
     enum tsl_status status = tsl_table_check_range(self, "unmap", start, bytes, &last);
     if (status != TSL_OK)
         return status;
     if (flags & ~(TSL_UNMAP_SPARSE | TSL_UNMAP_FREE))
         return tsl_refuse(&self->refusals, TSL_INVALID, "tables: unmap with flags %x", flags);
+    struct tsl_gather own;
+    struct tsl_gather *used = gather != NULL ? gather : &own;
     if (gather == NULL)
         tsl_gather_init(&own, self);
-
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    status = unmap_locked(self, start, last, flags, used, &missing);
+    bool is_done = unmap_in_table(self, start, last, flags, used, &missing);
     if (gather == NULL)
         tsl_gather_finish(&own);
     tsl_lock_release(&self->lock, pin);
+    if (!is_done)
+        status = unmap_long(self, start, last, flags, used, gather == NULL, &missing);
+    else if (missing != 0)
+        status = TSL_NOT_FOUND;
     if (status == TSL_NOT_FOUND)
         return tsl_refuse(&self->refusals, status, "tables: unmap: no page at %zx",
                           (size_t)missing);
@@ -283,7 +316,13 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    status = prepare(self, start, last, 0, used, &missing);
+    struct look look = {.at = start};
+    if (!are_present(self, last, ~0u, &look)) {
+        missing = look.missing;
+        status = TSL_NOT_FOUND;
+    } else if (look.large) {
+        status = tsl_table_split(self, start, last, 0, used);
+    }
     if (status == TSL_OK) {
         tsl_gather_open(used);
         protect_pages(self, start, last, attributes, used);

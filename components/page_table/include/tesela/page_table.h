@@ -174,8 +174,8 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map_word(struct tsl_table *self, tsl_va
  * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and
  *          not TSL_UNMAP_SPARSE), TSL_NO_MEMORY (splitting needs a table). In each case nothing has
  *          changed.
- * Context: as map; flushes with the lock held if `gather` is NULL. Interrupts are off for the whole
- *          call: a caller who cannot have that cuts the range.
+ * Context: as map; flushes with the lock held if `gather` is NULL. A long range is done in batches:
+ *          interrupts are off for some 2,048 pages and, without a gather, one flush at a time.
  * Cost:    linear in what exists.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start,
@@ -194,7 +194,8 @@ void tsl_table_trim(struct tsl_table *self);
  * Give every page in the range the attributes (as in map, without TSL_MAP_LARGE). The accessed and
  * dirty bits that the CPU sets meanwhile are kept.
  * Errors:  as map and unmap; TSL_NOT_FOUND: a page is missing. Nothing has changed then.
- * Context, Cost: as unmap.
+ * Context: as unmap, but interrupts are off for the whole call: a caller who cannot have that cuts
+ *          the range. Cost: as unmap.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start,
                                                  size_t bytes, unsigned attributes,

@@ -80,8 +80,7 @@ static enum tsl_status free_object(void *object, uintptr_t site)
 
 void kfree(void *object)
 {
-    if (object)
-        (void)!free_object(object, CALLER); /* counted and logged where it was found */
+    (void)!free_object(object, CALLER); /* counted and logged where it was found; NULL is nothing */
 }
 
 void *valloc(size_t bytes, unsigned flags)

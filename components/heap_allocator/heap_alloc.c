@@ -6,8 +6,9 @@
  * Needs:   heap_slab.c, heap_owner.c, heap_source.c.
  * Callers: users of the heap (public functions); heap_realloc.c.
  *
- * The short way: the size gives the pool's offset, this CPU and that the pool, its current word the
- * block; pinned, without a lock or an atomic operation. Everything else is the long way.
+ * The short way: the size gives the pool's offset, this CPU and that the pool, which has a block at
+ * hand and chooses another one; pinned, without a lock or an atomic operation. Everything else is the
+ * long way.
  */
 #include <string.h>
 
@@ -42,16 +43,15 @@ static unsigned shift_of(size_t align)
     return align <= TSL_HEAP_ALIGN ? 0 : (unsigned)__builtin_ctzl(align);
 }
 
-/* => owned. A block of the pool, refilled if need be. The slab remembers the alignment, if any. */
-static void *pool_alloc(struct heap_pool *pool, size_t bytes, unsigned align_shift)
+/* => owned. A block of one of the owner's pools. Its slab remembers the alignment, if any. */
+static void *pool_alloc(struct heap_cpu *cpu, struct heap_pool *pool, size_t bytes,
+                        unsigned align_shift)
 {
-    if (tsl_atomic_load(pool->word) == 0 && !tsl_heap_pool_refill(pool))
-        return NULL;
-    void *block = heap_pool_take(pool, tsl_atomic_load(pool->word));
+    heap_forget_last(cpu);
+    void *block = tsl_heap_pool_take_slowly(pool, align_shift);
 
-    pool->requested_bytes += bytes;
-    if (align_shift > pool->current->align_shift)
-        pool->current->align_shift = (uint8_t)align_shift;
+    if (block != NULL)
+        pool->requested_bytes += bytes;
     return block;
 }
 
@@ -65,7 +65,7 @@ static void *owner_alloc(struct tsl_heap *self, struct heap_cpu *cpu, unsigned c
 
     if (tsl_atomic_load(&cpu->stack) != 0) {
         tsl_heap_cpu_receive(self, cpu);
-        void *block = pool_alloc(pool, bytes, align_shift);
+        void *block = pool_alloc(cpu, pool, bytes, align_shift);
         if (block != NULL)
             return block;
     }
@@ -78,7 +78,7 @@ static void *owner_alloc(struct tsl_heap *self, struct heap_cpu *cpu, unsigned c
         (void)tsl_heap_pool_attach(pool, run);
     }
     tsl_lock_release(&self->lock, pin);
-    return pool_alloc(pool, bytes, align_shift);
+    return pool_alloc(cpu, pool, bytes, align_shift);
 }
 
 static void *centre_alloc(struct tsl_heap *self, unsigned class_index, size_t bytes,
@@ -87,7 +87,7 @@ static void *centre_alloc(struct tsl_heap *self, unsigned class_index, size_t by
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     if (HEAP_HAS_OWNERS)
         tsl_heap_centre_receive(self);
-    void *block = pool_alloc(&self->centre.pools[class_index], bytes, align_shift);
+    void *block = pool_alloc(&self->centre, &self->centre.pools[class_index], bytes, align_shift);
     tsl_lock_release(&self->lock, pin);
     return block;
 }
@@ -101,7 +101,7 @@ static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes
     void *block = NULL;
 
     if (heap_is_owner(cpu)) {
-        block = pool_alloc(&cpu->pools[class_index], bytes, align_shift);
+        block = pool_alloc(cpu, &cpu->pools[class_index], bytes, align_shift);
         if (block == NULL)
             block = owner_alloc(self, cpu, class_index, bytes, align_shift);
     } else {
@@ -113,12 +113,13 @@ static void *class_try(struct tsl_heap *self, unsigned class_index, size_t bytes
 
 /* The block is one of a greater class than it would need to be. The slab remembers that, for a free
  * that tells the size. */
-static void lend(const struct tsl_heap *self, const void *block)
+static void lend(struct tsl_heap *self, const void *block)
 {
-    tsl_pin pin = tsl_cpu_pin();
+    /* Locked, since two CPUs may have got blocks of one slab. */
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
 
     heap_map_at(self, (uintptr_t)block)->is_lent = 1;
-    tsl_cpu_unpin(pin);
+    tsl_lock_release(&self->lock, pin);
 }
 
 /* No slab can be had any more: a greater class may have a free block, and the caller gets more than
@@ -232,24 +233,10 @@ static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, un
     return block;
 }
 
-/* The short way; NULL: it has to be the long one. */
-TSL_ALWAYS_INLINE static inline void *allocate_short(struct tsl_heap *self, size_t bytes)
+/* Where the pool for a size is; at most the greatest class. */
+TSL_ALWAYS_INLINE static inline size_t offset_of(const struct tsl_heap *self, size_t bytes)
 {
-    if (TSL_UNLIKELY(bytes > HEAP_CLASS_LAST))
-        return NULL;
-    size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
-    tsl_pin pin = tsl_cpu_pin();
-    struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset);
-    tsl_word bits = tsl_atomic_load(pool->word);
-
-    if (TSL_UNLIKELY(bits == 0)) {
-        tsl_cpu_unpin(pin);
-        return NULL;
-    }
-    void *block = heap_pool_take(pool, bits);
-    pool->requested_bytes += bytes;
-    tsl_cpu_unpin(pin);
-    return block;
+    return self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
 }
 
 /* What a block that was just allocated may use: of a greater class it is more than of its own. */
@@ -259,6 +246,24 @@ static size_t granted(const struct tsl_heap *self, const void *block)
 
     (void)tsl_heap_locate(self, block, &spot);
     return spot.granted;
+}
+
+/* The short way, if it is open. */
+static void *allocate_short(struct tsl_heap *self, size_t bytes)
+{
+    if (bytes > HEAP_CLASS_LAST)
+        return NULL;
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset_of(self, bytes));
+    tsl_word bits = tsl_atomic_load(pool->word);
+    tsl_word block = bits != 0 ? heap_pool_take(pool, bits) : 0;
+
+    if (block != 0) {
+        pool->allocs++;
+        pool->requested_bytes += bytes;
+    }
+    tsl_cpu_unpin(pin);
+    return (void *)block;
 }
 
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
@@ -272,37 +277,53 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
     return block;
 }
 
-/* The next word or slab of this CPU's own pool; NULL: that has none. */
-static void *allocate_refilled(struct tsl_heap *self, size_t bytes)
+static TSL_NOINLINE void *alloc_long(struct tsl_heap *self, size_t bytes)
 {
-    if (bytes > HEAP_CLASS_LAST)
-        return NULL;
-    size_t offset = self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
-    tsl_pin pin = tsl_cpu_pin();
+    void *block = allocate_long(self, bytes, TSL_HEAP_ALIGN, 0);
+    return block != NULL ? block : tsl_heap_fail(self, bytes);
+}
+
+/* => pinned, which it undoes. The pool's current word is used up. */
+static TSL_NOINLINE void *alloc_refilled(struct tsl_heap *self, size_t bytes,
+                                         struct heap_pool *pool, tsl_pin pin)
+{
     struct heap_cpu *cpu = heap_cpu_here(self);
     void *block = NULL;
 
     if (!HEAP_HAS_OWNERS || heap_is_owner(cpu))
-        block = pool_alloc(heap_pool_at(cpu, offset), bytes, 0);
+        block = pool_alloc(cpu, pool, bytes, 0);
     tsl_cpu_unpin(pin);
-    return block;
+    return TSL_LIKELY(block != NULL) ? block : alloc_long(self, bytes);
 }
 
-static TSL_NOINLINE void *alloc_long(struct tsl_heap *self, size_t bytes)
-{
-    void *block = allocate_refilled(self, bytes);
-    if (TSL_LIKELY(block != NULL))
-        return block;
-    block = allocate_long(self, bytes, TSL_HEAP_ALIGN, 0);
-    return block != NULL ? block : tsl_heap_fail(self, bytes);
-}
-
-void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
+/* All calls are the last thing here, so that it needs no stack frame. */
+TSL_FAST_CALL void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
     if (heap_is_guarded(self))
         return tsl_heap_guarded_alloc(self, bytes, TSL_HEAP_ALIGN, 0, HEAP_CALLER);
-    void *block = allocate_short(self, bytes);
-    return TSL_LIKELY(block != NULL) ? block : alloc_long(self, bytes);
+    if (TSL_UNLIKELY(bytes > HEAP_CLASS_LAST))
+        return alloc_long(self, bytes);
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_cpu *cpu = heap_cpu_here(self);
+    struct heap_pool *pool = heap_pool_at(cpu, offset_of(self, bytes));
+    tsl_word block = HEAP_HAS_LAST ? tsl_atomic_load(&pool->spare) : 0;
+
+    if (block != 0) {
+        tsl_atomic_store(&pool->spare, 0);
+    } else {
+        tsl_word bits = tsl_atomic_load(pool->word);
+        if (TSL_UNLIKELY(bits == 0))
+            return alloc_refilled(self, bytes, pool, pin);
+        block = heap_pool_take(pool, bits);
+    }
+    pool->allocs++;
+    pool->requested_bytes += bytes;
+    if (HEAP_HAS_LAST) {
+        cpu->last = block;
+        cpu->last_pool = pool;
+    }
+    tsl_cpu_unpin(pin);
+    return (void *)block;
 }
 
 void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes, unsigned flags)

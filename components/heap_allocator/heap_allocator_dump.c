@@ -74,17 +74,32 @@ static void add_caches(const struct tsl_heap *self, size_t *bytes, size_t *block
     }
 }
 
-size_t tsl_heap_live_bytes(const struct tsl_heap *self)
+/* A block may have been allocated by one owner and freed by another: only the sum means something. */
+TSL_READS_RACILY static size_t live_of_owner(const struct heap_cpu *cpu)
 {
-    size_t bytes = self->large_pages << TSL_PAGE_SHIFT, blocks = 0;
-
-    add_caches(self, &bytes, &blocks);
+    size_t bytes = 0;
 
     for (unsigned i = 0; i < HEAP_POOLS; i++) {
-        struct pool_sum sum = sum_class(self, i);
-        bytes += live_of(&sum) * self->classes[i].block_bytes;
+        const struct heap_pool *pool = &cpu->pools[i];
+        bytes += ((size_t)pool->allocs - (size_t)pool->frees) * pool->block_bytes;
     }
     return bytes;
+}
+
+size_t tsl_heap_live_bytes(const struct tsl_heap *self)
+{
+    size_t bytes = live_of_owner(&self->centre), blocks = 0;
+
+    for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++) {
+        const struct heap_cpu *cpu = TSL_ATOMIC_LOAD_POINTER(&self->cpus[i]);
+        if (cpu != &tsl_heap_nobody)
+            bytes += live_of_owner(cpu);
+    }
+    /* Frees may be seen without their allocations while other CPUs count. */
+    if (bytes > SIZE_MAX / 2)
+        bytes = 0;
+    add_caches(self, &bytes, &blocks);
+    return bytes + (self->large_pages << TSL_PAGE_SHIFT);
 }
 
 /* => locked */

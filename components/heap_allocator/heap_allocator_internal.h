@@ -61,8 +61,12 @@ _Static_assert(TSL_HEAP_CLASSES_LAST <= HEAP_CLASS_LARGEST, "the greatest class 
 
 /* Whether CPUs own slabs; without, all that is about owners compiles away. */
 #define HEAP_HAS_OWNERS (TSL_CPUS > 1)
+/* Whether what a CPU allocated last is remembered. The layer of heap_guard.h fills and checks each
+ * block, so that it would not show there. */
+#define HEAP_HAS_LAST (HEAP_HAS_OWNERS && !HEAP_GUARDED)
 /* The CPU of a pool of the centre. */
-#define HEAP_CENTRE UINT32_MAX
+#define HEAP_CENTRE UINT16_MAX
+_Static_assert(TSL_CPUS < HEAP_CENTRE, "a pool names its CPU in 16 bits");
 
 /* Entries of one leaf of the page map: a leaf is one page. */
 #define HEAP_LEAF_ENTRIES (TSL_PAGE_BYTES / sizeof(void *))
@@ -83,9 +87,9 @@ enum heap_hooked { HEAP_UNHOOKED, HEAP_HOOKING, HEAP_HOOKED };
 /* run->state: on somebody's stack of slabs to look at; frees that others have announced and whose
  * bits the owner has not merged; resizes that copy out of the slab. A slab goes back to the source
  * only when all of it is 0. */
-#define HEAP_QUEUED    ((tsl_word)1)
-#define HEAP_ANNOUNCED ((tsl_word)2)
-#define HEAP_HELD      ((tsl_word)0x10000)
+#define HEAP_QUEUED    ((uint32_t)1)
+#define HEAP_ANNOUNCED ((uint32_t)2)
+#define HEAP_HELD      ((uint32_t)0x10000)
 
 /* Pages that belong together: a slab or a large block. Lives in a record page, far from what it
  * describes, so that an overflow of a block cannot reach it. */
@@ -95,7 +99,7 @@ struct heap_run {
     struct heap_pool *owner;        /* atomic; NULL: no slab */
     tsl_word free[HEAP_SLAB_WORDS]; /* owner; 1 = free; bits from the block count on are 0 */
     uint32_t reciprocal;            /* of the block size, see heap_split; 0: no slab */
-    uint32_t pages;
+    uint32_t state;                 /* atomic */
     int16_t slack;       /* owner: after this many frees and one more somebody has to look */
     uint16_t blocks;     /* slab */
     uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT, HEAP_CACHE */
@@ -104,8 +108,8 @@ struct heap_run {
     uint8_t is_busy : 1; /* a large block that a resize works on while the lock is open */
     uint8_t is_lent : 1; /* a slab that served a request of a smaller class, until it is empty */
     /* What is needed less often, or by other CPUs. */
-    struct tsl_list link;             /* owner */
-    tsl_word state;                   /* atomic */
+    struct tsl_list link; /* owner */
+    uint32_t pages;
     struct heap_run *next;            /* on a stack of slabs to look at */
     tsl_word remote[HEAP_SLAB_WORDS]; /* atomic: freed by other CPUs, not yet merged */
 };
@@ -115,18 +119,24 @@ struct heap_run {
     (HEAP_HAS_OWNERS ? sizeof(struct heap_run) : offsetof(struct heap_run, next))
 
 /* The slabs of one class that one owner has. Statistics are read by others while the owner counts.
- */
+ *
+ * The block that is handed out next is chosen one allocation ahead: then its address is there when it
+ * is wanted, and so is its memory. A block that is freed before its CPU allocates another one is
+ * spare, and goes out again first. The bits of these two are 0, as if they were live. */
 struct heap_pool {
-    tsl_word *word; /* of the current slab, blocks come from here; never NULL */
+    tsl_word *word; /* of the current slab, the block after the next comes from here; never NULL */
     uintptr_t base; /* the block of bit 0 of *word */
+    tsl_word next;  /* atomic: address of a block of the current slab; 0: none, and *word is 0 */
+    tsl_word spare; /* atomic: likewise; 0: none. Only in pools of CPUs */
+    uint32_t block_bytes; /* constant, as the next two */
+    uint16_t cpu;         /* whose, or HEAP_CENTRE */
+    uint16_t empty_kept;  /* constant: empty slabs that stay, besides one and a share */
     uint64_t allocs;
     uint64_t requested_bytes;
     uint64_t frees;
-    uint32_t block_bytes;         /* constant, as cpu */
-    uint32_t cpu;                 /* whose, or HEAP_CENTRE */
-    uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
     struct heap_run *current;
-    struct tsl_list slabs; /* partial ones in front, empty ones behind */
+    uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
+    struct tsl_list slabs;        /* partial ones in front, empty ones behind */
     struct tsl_list full;
     uint32_t slab_count;
     uint32_t empty_count;
@@ -137,6 +147,10 @@ struct heap_cpu {
     struct heap_pool pools[HEAP_POOLS + 1]; /* the last is always empty: sizes without a class */
     tsl_word stack;                         /* slabs to look at: pointers through run->next */
     tsl_word is_active;                     /* its CPU is online and owns slabs */
+    /* The block that the short way allocated last, and its pool, while its slab is current there;
+     * &tsl_heap_no_pool once that may be over. */
+    tsl_word last;
+    struct heap_pool *last_pool;
 };
 
 /* The geometry of the slabs of a pool in one heap; constant. */
@@ -145,7 +159,8 @@ struct heap_class {
     uint32_t reciprocal; /* of block_bytes */
     uint16_t slab_pages;
     uint16_t slab_blocks;
-    uint32_t align; /* of every block: a power of two */
+    uint32_t align;      /* of every block: a power of two */
+    uint16_t empty_kept; /* empty slabs that a pool keeps in any case, besides one */
 };
 
 #define HEAP_RECORD_WORDS 3u
@@ -155,7 +170,8 @@ struct heap_record_page {
     struct tsl_list link;
     unsigned used;
     tsl_word free[HEAP_RECORD_WORDS];
-    struct heap_run first; /* the others follow every HEAP_RECORD_BYTES */
+    /* The others follow every HEAP_RECORD_BYTES. */
+    struct heap_run first TSL_ALIGNED(HEAP_HAS_OWNERS ? 64 : sizeof(void *));
 };
 
 #define HEAP_RECORDS_A_PAGE                                                                        \
@@ -177,14 +193,17 @@ struct heap_arrays {
 };
 
 struct tsl_heap {
-    struct tsl_page_source source;        /* constant, as the next eight, ceiling aside */
+    /* First, so that a CPU's number finds its own in one load. Never NULL: &tsl_heap_nobody. */
+    struct heap_cpu *cpus[HEAP_HAS_OWNERS ? TSL_CPUS : 1];
+    struct tsl_page_source source;        /* constant, as the next nine, ceiling aside */
     uint16_t pool_of[HEAP_TABLE_ENTRIES]; /* size in 16-byte units -> offset of its pool */
     tsl_word ceiling_pages;               /* atomic: arrays come and go */
     size_t reserve_pages;                 /* of them, for TSL_HEAP_EMERGENCY only */
-    size_t head_pages; /* out of the source, for this struct; 0: the caller's array */
-    size_t head_bytes; /* this struct and what follows it: map root, flat map */
-    size_t map_leaves; /* entries of map_root */
-    bool is_map_flat;  /* all leaves follow the root: none is taken from the source */
+    size_t head_pages;          /* out of the source, for this struct; 0: the caller's array */
+    size_t head_bytes;          /* this struct and what follows it: map root, flat map */
+    size_t map_leaves;          /* entries of map_root */
+    struct heap_run **map_none; /* the leaf of addresses that have none yet: all nowhere */
+    bool is_map_flat;           /* all leaves follow the root: none is taken from the source */
     struct heap_class classes[HEAP_POOLS];
 
     struct tsl_lock lock;
@@ -231,8 +250,7 @@ struct tsl_heap {
     bool panics; /* misuse stops the kernel */
     struct heap_guard guard[HEAP_GUARDED];
 
-    struct heap_cpu *cpus[HEAP_HAS_OWNERS ? TSL_CPUS : 1]; /* never NULL: &tsl_heap_nobody */
-    struct heap_run **map_root[];                          /* constant size; then flat leaves */
+    struct heap_run **map_root[]; /* constant size; then leaves */
 };
 
 /* A typed cache: a pool of its own, of the centre's kind, in a block of the heap. */
@@ -307,10 +325,11 @@ void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run);
 /* => locked. Unhooks a run whose link is on no list: its pages go to `outgoing`. */
 void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
                          struct heap_outgoing *outgoing);
-/* An empty pool. */
-void tsl_heap_pool_init(struct heap_pool *pool, uint32_t block_bytes, uint32_t cpu);
-/* => owned. Finds the next word with free blocks; false: the pool has none. */
-bool tsl_heap_pool_refill(struct heap_pool *pool);
+/* An empty pool; without a class (NULL) it stays empty. */
+void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, unsigned cpu);
+/* => owned. Takes a block when the current word is used up, or for its slab to remember the
+ * alignment; NULL: the pool has none. */
+void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift);
 /* => owned. Puts a slab, whose bits others or frees changed, where it belongs. True: it is empty
  * and the pool has enough of these. */
 bool tsl_heap_pool_settle(struct heap_pool *pool, struct heap_run *run);
@@ -326,8 +345,9 @@ bool tsl_heap_pool_attach(struct heap_pool *pool, struct heap_run *run);
 /* => locked. A loose slab becomes the centre's. */
 void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run);
 /* What follows a free that used up a slab's slack. => owned by this CPU, pinned, or locked; the
- * slab is superfluous when it is retired or the centre's. is_kept: never retire. */
-void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+ * slab is superfluous when it is retired or the centre's. is_kept: never retire. False: no slab was
+ * superfluous, *outgoing is untouched. */
+bool tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
                     bool is_kept, struct heap_outgoing *outgoing);
 /* Adds a slab to this CPU's pool or the centre's; false: no memory. Lock not held. */
 bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags);
@@ -342,6 +362,8 @@ void tsl_heap_shed(struct tsl_heap *self);
 
 /* Stands for a CPU that owns nothing: its pools are empty and nobody writes to them. */
 extern struct heap_cpu tsl_heap_nobody;
+/* Stands for the pool of no block: its current slab seems to be in use by others. */
+extern struct heap_pool tsl_heap_no_pool;
 /* This CPU may own slabs from now on, if it is online and memory allows it. Lock not held. */
 void tsl_heap_cpu_start(struct tsl_heap *self);
 /* => pinned on its CPU. Merges what others freed into its slabs. */
@@ -498,24 +520,15 @@ static inline struct heap_pool *heap_owner_of(const struct heap_run *run)
     return TSL_ATOMIC_LOAD_POINTER(&run->owner);
 }
 
-/* The free bits of word `word` of a slab as anybody may see them. */
+/* The free bits of word `word` of a slab as anybody may see them, but for the next block. */
 static inline tsl_word heap_free_bits(const struct heap_run *run, size_t word)
 {
-    tsl_word bits = tsl_atomic_load(&run->free[word]);
-    return HEAP_HAS_OWNERS ? bits | tsl_atomic_load(&run->remote[word]) : bits;
+    tsl_word bits = tsl_atomic_load_acquire(&run->free[word]);
+    return HEAP_HAS_OWNERS ? bits | tsl_atomic_load_acquire(&run->remote[word]) : bits;
 }
 
-/* What others freed of the blocks of a word of run->free: the words lie at the same distance. */
-static inline tsl_word heap_remote_bits(const tsl_word *word)
-{
-    const size_t distance = offsetof(struct heap_run, remote) - offsetof(struct heap_run, free);
-
-    return HEAP_HAS_OWNERS
-               ? tsl_atomic_load((const tsl_word *)(const void *)((const char *)word + distance))
-               : 0;
-}
-
-/* => owned. Live blocks, those included that others have freed and nobody has merged. */
+/* => owned. Live blocks, those included that others have freed and nobody has merged, and the
+ * next and the spare one of a current slab. */
 static inline unsigned heap_run_used(const struct heap_run *run)
 {
     unsigned count = run->blocks;
@@ -530,7 +543,7 @@ static inline struct heap_cpu *heap_cpu_here(struct tsl_heap *self)
 {
     if (!HEAP_HAS_OWNERS)
         return &self->centre;
-    return TSL_ATOMIC_LOAD_POINTER(&self->cpus[tsl_cpu_this()]);
+    return TSL_ATOMIC_LOAD_POINTER(&self->cpus[tsl_cpu_index()]);
 }
 
 static inline bool heap_has_excess(const struct tsl_heap *self)
@@ -557,23 +570,42 @@ static inline unsigned heap_full_slack(unsigned blocks)
 }
 
 /* Which of the free blocks of a word is taken: the lowest one, or by chance. */
-static inline uintptr_t heap_pick(struct heap_pool *pool, tsl_word bits)
+static inline uint32_t heap_pick(struct heap_pool *pool, tsl_word bits)
 {
     if (!HEAP_GUARDED)
-        return (uintptr_t)__builtin_ctzl(bits);
+        return (unsigned)__builtin_ctzl(bits);
     *pool->noise = *pool->noise * 1664525u + 1013904223u + tsl_heap_noise;
     tsl_word behind = bits & ~(tsl_word)0 << (*pool->noise >> 24) % HEAP_WORD_BITS;
-    return (uintptr_t)__builtin_ctzl(behind != 0 ? behind : bits);
+    return (unsigned)__builtin_ctzl(behind != 0 ? behind : bits);
 }
 
-/* => owned. Takes a block out of the current word, which is `bits` and not 0. */
-static inline void *heap_pool_take(struct heap_pool *pool, tsl_word bits)
+/* => owned. Chooses the next block out of the current word, which is `bits` and not 0. */
+static inline void heap_pool_choose(struct heap_pool *pool, tsl_word bits)
 {
-    uintptr_t index = heap_pick(pool, bits);
+    uint32_t index = heap_pick(pool, bits);
+    uintptr_t next = pool->base + index * pool->block_bytes; /* less than 2^32 bytes on */
+    tsl_word *word = pool->word;
 
-    tsl_atomic_store(pool->word, HEAP_GUARDED ? bits & ~((tsl_word)1 << index) : bits & (bits - 1));
-    pool->allocs++;
-    return (void *)(pool->base + index * pool->block_bytes);
+    tsl_atomic_store(&pool->next, next);
+    tsl_atomic_store_release(word,
+                             HEAP_GUARDED ? bits & ~((tsl_word)1 << index) : bits & (bits - 1));
+    __builtin_prefetch((const void *)next, 1);
+}
+
+/* => owned. What was allocated last is an ordinary block from now on. */
+static inline void heap_forget_last(struct heap_cpu *cpu)
+{
+    if (HEAP_HAS_LAST)
+        cpu->last_pool = &tsl_heap_no_pool;
+}
+
+/* => owned. Takes the next block, uncounted; the current word is `bits` and not 0. */
+static inline tsl_word heap_pool_take(struct heap_pool *pool, tsl_word bits)
+{
+    tsl_word block = tsl_atomic_load(&pool->next);
+
+    heap_pool_choose(pool, bits);
+    return block;
 }
 
 static inline size_t heap_ceiling_pages(const struct tsl_heap *self)
@@ -594,8 +626,6 @@ static inline struct heap_run *heap_map_near(const struct tsl_heap *self, uintpt
         return &tsl_heap_nowhere;
     struct heap_run **leaf =
         TSL_ATOMIC_LOAD_POINTER(&self->map_root[offset / (HEAP_LEAF_ENTRIES << TSL_PAGE_SHIFT)]);
-    if (TSL_UNLIKELY(leaf == NULL))
-        return &tsl_heap_nowhere;
     return TSL_ATOMIC_LOAD_POINTER(&leaf[(offset >> TSL_PAGE_SHIFT) % HEAP_LEAF_ENTRIES]);
 }
 

@@ -104,6 +104,16 @@ static struct tsl_defect check_bits(const struct heap_run *run)
     return TSL_NO_DEFECT;
 }
 
+/* The next and the spare block of a current slab only seem live. */
+static size_t live_bytes(const struct heap_run *run, const struct heap_pool *owner)
+{
+    unsigned used = heap_run_used(run);
+
+    if (owner->current == run)
+        used -= (owner->next != 0 ? 1u : 0u) + (owner->spare != 0 ? 1u : 0u);
+    return used * (size_t)owner->block_bytes;
+}
+
 static struct tsl_defect check_slab(const struct tsl_heap *self, const struct heap_run *run,
                                     struct tally *tally)
 {
@@ -125,7 +135,7 @@ static struct tsl_defect check_slab(const struct tsl_heap *self, const struct he
         return TSL_NO_DEFECT;
     }
     tally->slabs++;
-    tally->used_bytes += heap_run_used(run) * (size_t)self->classes[run->class_index].block_bytes;
+    tally->used_bytes += live_bytes(run, owner);
     defect = check_bits(run);
     return defect.rule == 0 && HEAP_GUARDED ? tsl_heap_guard_check_slab(self, run) : defect;
 }
@@ -138,7 +148,7 @@ static struct tsl_defect check_cache_slab(const struct heap_run *run, struct tal
     if (owner == NULL || run->reciprocal != 0)
         return broken(4, run->start, "a slab of a cache has an owner, and no reciprocal");
     tally->slabs++;
-    tally->used_bytes += heap_run_used(run) * (size_t)owner->block_bytes;
+    tally->used_bytes += live_bytes(run, owner);
     return check_bits(run);
 }
 
@@ -214,6 +224,42 @@ static struct tsl_defect check_full(const struct heap_pool *pool, size_t *slabs)
     return TSL_NO_DEFECT;
 }
 
+/* Whether a block of the slab, or none (0), looks live. */
+static bool is_taken(const struct heap_run *run, const struct heap_class *class, tsl_word block)
+{
+    size_t index;
+
+    return block == 0 ||
+           (heap_split(class->reciprocal, (uint32_t)(block - run->start), &index) &&
+            index < run->blocks &&
+            (heap_free_bits(run, index / HEAP_WORD_BITS) >> index % HEAP_WORD_BITS & 1) == 0);
+}
+
+/* Rule 7: the current slab, and the blocks at hand. */
+static struct tsl_defect check_current(const struct heap_pool *pool, const struct heap_class *class)
+{
+    uintptr_t place = (uintptr_t)pool;
+    const struct heap_run *run = pool->current;
+
+    if (pool->next == 0 && tsl_atomic_load(pool->word) != 0)
+        return broken(7, place, "a pool without a next block offers no other");
+    if (run == NULL)
+        return pool->next == 0 && pool->spare == 0
+                   ? TSL_NO_DEFECT
+                   : broken(7, place, "a pool without a current slab has no block at hand");
+    if (run->place != HEAP_PLACE_CURRENT || heap_owner_of(run) != pool)
+        return broken(7, place, "a pool's current slab is its own");
+    size_t word = (size_t)(pool->word - run->free);
+    if (pool->next != 0 && (word >= HEAP_SLAB_WORDS ||
+                            pool->base != run->start + word * HEAP_WORD_BITS * pool->block_bytes))
+        return broken(7, place, "a pool's current word is one of its current slab");
+    if (!is_taken(run, class, pool->next) || !is_taken(run, class, pool->spare) ||
+        (pool->next != 0 && pool->next == pool->spare))
+        return broken(7, place,
+                      "a pool's blocks at hand are two that look live in its current slab");
+    return TSL_NO_DEFECT;
+}
+
 /* Rules 3, 6 and 7 for one pool, whose owner cannot change it now. */
 static struct tsl_defect check_pool(const struct heap_pool *pool, const struct heap_class *class,
                                     struct tally *tally)
@@ -232,15 +278,7 @@ static struct tsl_defect check_pool(const struct heap_pool *pool, const struct h
     if (slabs != pool->slab_count || empty != pool->empty_count)
         return broken(7, place, "a pool counts its slabs and empty slabs right");
     tally->slabs -= slabs;
-    if (run == NULL)
-        return tsl_atomic_load(pool->word) == 0
-                   ? TSL_NO_DEFECT
-                   : broken(7, place, "a pool without a current slab offers no block");
-    size_t word = (size_t)(pool->word - run->free);
-    if (run->place != HEAP_PLACE_CURRENT || heap_owner_of(run) != pool || word >= HEAP_SLAB_WORDS ||
-        pool->base != run->start + word * HEAP_WORD_BITS * pool->block_bytes)
-        return broken(7, place, "a pool's current word is one of its current slab");
-    return TSL_NO_DEFECT;
+    return check_current(pool, class);
 }
 
 /* The pools of the centre and of this CPU, and that together they have all slabs counted. */
@@ -364,8 +402,8 @@ static struct tsl_defect check_map(const struct tsl_heap *self, const struct tal
     for (size_t i = 0; i < self->map_leaves; i++) {
         struct heap_run **leaf = self->map_root[i];
         size_t rest = window_pages - i * HEAP_LEAF_ENTRIES;
-        leaves += leaf != NULL;
-        for (size_t j = 0; leaf != NULL && j < HEAP_LEAF_ENTRIES && j < rest; j++)
+        leaves += leaf != self->map_none;
+        for (size_t j = 0; leaf != self->map_none && j < HEAP_LEAF_ENTRIES && j < rest; j++)
             named += leaf[j] != &tsl_heap_nowhere && leaf[j] != &tsl_heap_returned;
     }
     if (TSL_HEAP_ARRAYS) {

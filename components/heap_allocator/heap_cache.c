@@ -116,7 +116,7 @@ enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
     self->context = config->context;
     tsl_heap_class_shape(&self->class, (uint32_t)tsl_align_up(config->object_bytes, align),
                          heap_ceiling_pages(heap));
-    tsl_heap_pool_init(&self->pool, self->class.block_bytes, HEAP_CENTRE);
+    tsl_heap_pool_init(&self->pool, &self->class, HEAP_CENTRE);
     tsl_pin pin = tsl_lock_acquire(&heap->lock);
     heap->trim_caches = trim_caches;
     tsl_list_push_back(&heap->caches, &self->link);
@@ -165,15 +165,12 @@ static bool cache_grow(struct tsl_heap_cache *self, unsigned flags)
 static void *cache_try(struct tsl_heap_cache *self)
 {
     struct heap_pool *pool = &self->pool;
-    void *object = NULL;
     tsl_pin pin = tsl_lock_acquire(&self->heap->lock);
-
-    if (tsl_atomic_load(pool->word) != 0 || tsl_heap_pool_refill(pool))
-        object = heap_pool_take(pool, tsl_atomic_load(pool->word));
-    else
+    void *object = tsl_heap_pool_take_slowly(pool, 0);
+    if (object == NULL) {
         cache_offer(self);
-    if (object == NULL && tsl_heap_pool_refill(pool))
-        object = heap_pool_take(pool, tsl_atomic_load(pool->word));
+        object = tsl_heap_pool_take_slowly(pool, 0);
+    }
     tsl_lock_release(&self->heap->lock, pin);
     return object;
 }
@@ -214,7 +211,7 @@ static enum tsl_status release(struct tsl_heap_cache *self, void *object,
         return TSL_INVALID;
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
     tsl_word bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
-    if ((tsl_atomic_load(word) & bit) != 0)
+    if ((tsl_atomic_load(word) & bit) != 0 || (uintptr_t)object == self->pool.next)
         return TSL_DOUBLE_FREE;
     tsl_atomic_store(word, tsl_atomic_load(word) | bit);
     self->pool.frees++;

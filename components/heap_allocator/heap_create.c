@@ -6,8 +6,8 @@
  * Needs:   heap_source.c, heap_fixed.c, heap_class.c.
  * Callers: users of the heap.
  *
- * The head of a heap: struct tsl_heap with the root of the page map, then the leaves if the map is
- * flat.
+ * The head of a heap: struct tsl_heap with the root of the page map, then its leaves if the map is
+ * flat, else the one that stands for those to come.
  */
 #include <string.h>
 
@@ -28,7 +28,7 @@ static struct head_shape head_shape(size_t window_pages, bool is_flat)
     shape.is_flat = is_flat || window_pages <= HEAP_LEAF_ENTRIES;
     shape.map_leaves = (window_pages + HEAP_LEAF_ENTRIES - 1) / HEAP_LEAF_ENTRIES;
     shape.leaves = sizeof(struct tsl_heap) + shape.map_leaves * sizeof(void *);
-    shape.end = shape.leaves + (shape.is_flat ? window_pages * sizeof(void *) : 0);
+    shape.end = shape.leaves + (shape.is_flat ? window_pages : HEAP_LEAF_ENTRIES) * sizeof(void *);
     return shape;
 }
 
@@ -42,13 +42,15 @@ static void lists_init(struct tsl_heap *self)
     tsl_list_init(&self->caches);
 }
 
-static void flat_map_init(struct tsl_heap *self, const struct head_shape *shape)
+/* A map that is not flat begins with one leaf for all. */
+static void map_init(struct tsl_heap *self, const struct head_shape *shape)
 {
     struct heap_run **leaves = (struct heap_run **)(void *)((char *)self + shape->leaves);
 
     tsl_heap_map_wipe(leaves, (shape->end - shape->leaves) / sizeof(void *));
+    self->map_none = shape->is_flat ? NULL : leaves;
     for (size_t i = 0; i < shape->map_leaves; i++)
-        self->map_root[i] = leaves + i * HEAP_LEAF_ENTRIES;
+        self->map_root[i] = shape->is_flat ? leaves + i * HEAP_LEAF_ENTRIES : leaves;
 }
 
 /* Nobody owns anything yet. */
@@ -57,8 +59,8 @@ static void owners_init(struct tsl_heap *self)
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
         self->cpus[i] = &tsl_heap_nobody;
     for (unsigned i = 0; i <= HEAP_POOLS; i++) {
-        tsl_heap_pool_init(&self->centre.pools[i],
-                           i < HEAP_POOLS ? self->classes[i].block_bytes : 0, HEAP_CENTRE);
+        tsl_heap_pool_init(&self->centre.pools[i], i < HEAP_POOLS ? &self->classes[i] : NULL,
+                           HEAP_CENTRE);
     }
 }
 
@@ -74,8 +76,7 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
     self->head_bytes = shape->end;
     self->map_leaves = shape->map_leaves;
     self->is_map_flat = shape->is_flat;
-    if (shape->is_flat)
-        flat_map_init(self, shape);
+    map_init(self, shape);
     tsl_heap_classes_init(self, ceiling_pages);
     owners_init(self);
     self->panics = TSL_HEAP_PANIC;
@@ -180,7 +181,7 @@ enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap
 static void own_pages_give(struct tsl_heap *self)
 {
     for (size_t i = 0; i < self->map_leaves && !self->is_map_flat; i++)
-        if (self->map_root[i] != NULL)
+        if (self->map_root[i] != self->map_none)
             self->source.put(self->source.context, self->map_root[i], 1);
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
         if (self->cpus[i] != &tsl_heap_nobody)

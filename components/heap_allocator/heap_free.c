@@ -6,25 +6,50 @@
  * Needs:   heap_map.c, heap_slab.c, heap_owner.c.
  * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find).
  *
- * The short way: the map gives the slab, a multiplication the block; if this CPU owns the slab, one
- * bit is tested and set, pinned, without a lock or an atomic operation. Then the long ways: the
- * slab of another CPU, the centre under the lock, a refusal.
+ * The shortest way: what this CPU allocated last becomes spare. The short way: the map gives the
+ * slab, a multiplication the block; if this CPU owns it, one bit is tested and set; both pinned,
+ * without a lock or an atomic operation. The long ways: others' slabs, the lock, a refusal.
  */
 #include "heap_allocator_internal.h"
 
-static enum tsl_status find_in_slab(struct heap_run *run, size_t block_bytes, size_t offset,
+static bool has_bit(const struct heap_run *run, size_t index)
+{
+    return (heap_free_bits(run, index / HEAP_WORD_BITS) >> index % HEAP_WORD_BITS & 1) != 0;
+}
+
+/* Whether a block is its pool's next or spare one. */
+static bool is_at_hand(const struct heap_pool *pool, const void *block)
+{
+    return pool == NULL || tsl_atomic_load_acquire(&pool->next) == (tsl_word)block ||
+           (HEAP_HAS_LAST && tsl_atomic_load_acquire(&pool->spare) == (tsl_word)block);
+}
+
+/* => owned. The same, for the owner, who alone writes there. */
+static inline bool has_at_hand(const struct heap_pool *pool, const void *block)
+{
+    return pool->next == (tsl_word)block || (HEAP_HAS_LAST && pool->spare == (tsl_word)block);
+}
+
+/* Whether a block is free. Its owner may be taking it to hand or letting go of it meanwhile, and at no
+ * moment is it neither here nor there: hence the bit once more. */
+static bool is_free_in_slab(const struct heap_run *run, const void *block, size_t index)
+{
+    return has_bit(run, index) || is_at_hand(heap_owner_of(run), block) ||
+           (HEAP_HAS_OWNERS && has_bit(run, index));
+}
+
+static enum tsl_status find_in_slab(struct heap_run *run, size_t block_bytes, const void *block,
                                     struct heap_place_of *out)
 {
+    uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
     size_t index;
 
     out->run = run;
     out->block_bytes = block_bytes;
-    if (!heap_split(run->reciprocal, (uint32_t)offset, &index) || index >= run->blocks)
+    if (!heap_split(run->reciprocal, offset, &index) || index >= run->blocks)
         return TSL_INVALID;
     out->index = index;
-    if ((heap_free_bits(run, index / HEAP_WORD_BITS) >> (index % HEAP_WORD_BITS) & 1) != 0)
-        return TSL_DOUBLE_FREE;
-    return TSL_OK;
+    return is_free_in_slab(run, block, index) ? TSL_DOUBLE_FREE : TSL_OK;
 }
 
 /* What a block of a slab may be used for. */
@@ -47,7 +72,7 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
     if (run == &tsl_heap_returned)
         return TSL_DOUBLE_FREE;
     if (heap_is_slab(run))
-        return find_in_slab(run, usable_of(self, run), address - run->start, out);
+        return find_in_slab(run, usable_of(self, run), block, out);
     out->run = run;
     out->index = 0;
     out->block_bytes = heap_run_bytes(run);
@@ -92,36 +117,25 @@ static bool slab_free_index(struct heap_pool *pool, struct heap_run *run, size_t
 }
 
 /* What is due after a free: pages that became superfluous go back. Undoes the pin. */
-static TSL_NOINLINE enum tsl_status owner_freed(struct tsl_heap *self, struct heap_run *run,
-                                                bool is_kept, tsl_pin pin)
+static enum tsl_status owner_freed_how(struct tsl_heap *self, tsl_pin pin, struct heap_run *run,
+                                       bool is_kept)
 {
-    struct heap_outgoing outgoing = {0};
+    struct heap_outgoing outgoing;
+    bool is_over = tsl_heap_freed(self, run->owner, run, is_kept, &outgoing);
 
-    tsl_heap_freed(self, run->owner, run, is_kept, &outgoing);
     tsl_cpu_unpin(pin);
+    if (TSL_LIKELY(!is_over))
+        return TSL_OK;
     tsl_heap_source_give_all(self, &outgoing);
     if (heap_has_excess(self) && !is_kept)
         tsl_heap_shed(self);
     return TSL_OK;
 }
 
-/* A block of a slab that another CPU owns. False: it is none, nothing happened. */
-static bool free_remote(struct tsl_heap *self, void *block, enum tsl_status *out)
+static TSL_NOINLINE enum tsl_status owner_freed(struct tsl_heap *self, tsl_pin pin,
+                                                struct heap_run *run)
 {
-    struct heap_place_of place;
-    tsl_pin pin = tsl_cpu_pin();
-    bool is_remote = false;
-
-    if (tsl_heap_find(self, block, &place) == TSL_OK && heap_is_slab(place.run)) {
-        struct heap_pool *owner = heap_owner_of(place.run);
-        is_remote = owner->cpu != HEAP_CENTRE && owner->cpu != tsl_cpu_this();
-        if (is_remote)
-            *out = tsl_heap_free_remote(self, block, place.run, owner, place.index);
-    }
-    tsl_cpu_unpin(pin);
-    if (is_remote && *out != TSL_OK)
-        *out = tsl_heap_refuse_block(self, *out, "free", block, place.block_bytes);
-    return is_remote;
+    return owner_freed_how(self, pin, run, false);
 }
 
 /* => locked. Frees a large block or one of the centre's; false: a CPU owns it. */
@@ -138,7 +152,7 @@ static bool centre_release(struct tsl_heap *self, const struct heap_place_of *pl
     if (pool->cpu != HEAP_CENTRE)
         return false;
     if (slab_free_index(pool, run, place->index))
-        tsl_heap_freed(self, pool, run, is_kept, outgoing);
+        (void)tsl_heap_freed(self, pool, run, is_kept, outgoing);
     return true;
 }
 
@@ -169,23 +183,39 @@ static bool free_locked(struct tsl_heap *self, void *block, bool is_kept, enum t
     return is_done;
 }
 
-/* A block of a slab that this CPU owns by now. False: it is none, nothing happened. */
-static bool free_own(struct tsl_heap *self, void *block, bool is_kept)
+/* => pinned, which it undoes. A block of a slab that this CPU owns. */
+static enum tsl_status free_own(struct tsl_heap *self, const struct heap_place_of *place,
+                                bool is_kept, tsl_pin pin)
+{
+    heap_forget_last(heap_cpu_here(self));
+    if (slab_free_index(heap_owner_of(place->run), place->run, place->index))
+        return owner_freed_how(self, pin, place->run, is_kept);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
+}
+
+/* A block of a slab that any CPU owns. False: it is none, nothing happened. */
+static bool free_owned(struct tsl_heap *self, void *block, bool is_kept, enum tsl_status *out)
 {
     struct heap_place_of place;
     tsl_pin pin = tsl_cpu_pin();
+    struct heap_pool *owner = NULL;
 
-    if (tsl_heap_find(self, block, &place) == TSL_OK && heap_is_slab(place.run)) {
-        struct heap_pool *owner = heap_owner_of(place.run);
-        if (owner->cpu == tsl_cpu_this()) {
-            if (slab_free_index(owner, place.run, place.index))
-                return owner_freed(self, place.run, is_kept, pin) == TSL_OK;
-            tsl_cpu_unpin(pin);
-            return true;
-        }
+    if (tsl_heap_find(self, block, &place) == TSL_OK && heap_is_slab(place.run))
+        owner = heap_owner_of(place.run);
+    if (owner == NULL || owner->cpu == HEAP_CENTRE) {
+        tsl_cpu_unpin(pin);
+        return false;
     }
+    if (owner->cpu == tsl_cpu_this()) {
+        *out = free_own(self, &place, is_kept, pin);
+        return true;
+    }
+    *out = tsl_heap_free_remote(self, block, place.run, owner, place.index);
     tsl_cpu_unpin(pin);
-    return false;
+    if (*out != TSL_OK)
+        *out = tsl_heap_refuse_block(self, *out, "free", block, place.block_bytes);
+    return true;
 }
 
 static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block, bool is_kept)
@@ -194,52 +224,86 @@ static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block
 
     if (block == NULL)
         return TSL_OK;
-    /* The short way knows no arrays. */
-    if (TSL_HEAP_ARRAYS && HEAP_HAS_OWNERS &&
-        TSL_ATOMIC_LOAD_POINTER(&self->arrays->first) != NULL && free_own(self, block, is_kept))
-        return TSL_OK;
     /* The slab may change hands while we look; then again. */
     for (;;) {
-        if (HEAP_HAS_OWNERS && free_remote(self, block, &status))
+        if (HEAP_HAS_OWNERS && free_owned(self, block, is_kept, &status))
             return status;
         if (free_locked(self, block, is_kept, &status))
             return status;
-        if (HEAP_HAS_OWNERS && free_own(self, block, is_kept))
-            return TSL_OK;
     }
 }
 
-/* The short way; all calls are the last thing here, so that it needs no stack frame. */
-TSL_ALWAYS_INLINE static inline enum tsl_status free_block(struct tsl_heap *self, void *block,
-                                                           bool is_kept)
+/* => pinned. The block is what this CPU allocated last: it is spare now, unless others free into its
+ * slab or the slab has changed hands; false: nothing happened. */
+TSL_ALWAYS_INLINE static inline bool free_last(struct heap_cpu *cpu, const void *block)
 {
-    size_t index;
-    tsl_pin pin = tsl_cpu_pin();
-    struct heap_run *run = heap_map_near(self, (uintptr_t)block);
-    uint32_t offset = (uint32_t)((uintptr_t)block - run->start);
+    struct heap_pool *pool = cpu->last_pool;
 
-    if (TSL_UNLIKELY(!heap_split(run->reciprocal, offset, &index) || index >= run->blocks))
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(&pool->current->state) != 0))
+        return false;
+    cpu->last_pool = &tsl_heap_no_pool;
+    pool->frees++;
+    tsl_atomic_store(&pool->spare, (tsl_word)block);
+    return true;
+}
+
+/* => pinned, which it undoes. The short way of any block. A slab that others free into, or copy out
+ * of, goes the long way. All calls are the last thing here, so that it needs no stack frame. */
+TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self, void *block,
+                                                           tsl_pin pin)
+{
+    struct heap_run *run = heap_map_near(self, (uintptr_t)block);
+    uint32_t reciprocal = run->reciprocal;
+    uint64_t product = (uint64_t)(uint32_t)((uintptr_t)block - run->start) * reciprocal;
+    if (TSL_UNLIKELY((uint32_t)product >= reciprocal)) /* as heap_split says */
+        goto other;
+    size_t index = (size_t)(product >> 32);
+    if (TSL_UNLIKELY((uint16_t)index >= run->blocks))
         goto other;
     struct heap_pool *pool = heap_owner_of(run);
-    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != tsl_cpu_this()))
+    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != (uint16_t)tsl_cpu_this() ||
+                                        tsl_atomic_load_u32(&run->state) != 0))
         goto other;
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
-    tsl_word bits = tsl_atomic_load(word), bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
-    if (TSL_UNLIKELY(((bits | heap_remote_bits(word)) & bit) != 0))
+    tsl_word before = tsl_atomic_load(word);
+    tsl_word bits = before | (tsl_word)1 << index % HEAP_WORD_BITS;
+    if (TSL_UNLIKELY(bits == before || (run == pool->current && has_at_hand(pool, block))))
         goto other;
-    if (slab_free(pool, run, word, bits | bit))
-        return owner_freed(self, run, is_kept, pin);
+    if (slab_free(pool, run, word, bits))
+        return owner_freed(self, pin, run);
     tsl_cpu_unpin(pin);
     return TSL_OK;
 
 other:
     tsl_cpu_unpin(pin);
-    return free_long(self, block, is_kept);
+    return free_long(self, block, false);
+}
+
+static TSL_NOINLINE enum tsl_status free_short_apart(struct tsl_heap *self, void *block,
+                                                     tsl_pin pin)
+{
+    return free_short(self, block, pin);
+}
+
+TSL_ALWAYS_INLINE static inline enum tsl_status free_block(struct tsl_heap *self, void *block)
+{
+    /* The block allocated last needs few registers: of eight, none is to be saved for it. */
+    const bool is_apart = HEAP_HAS_LAST && sizeof(void *) == 4;
+    tsl_pin pin = tsl_cpu_pin();
+    struct heap_cpu *cpu = heap_cpu_here(self);
+
+    if (HEAP_HAS_LAST && cpu->last == (tsl_word)block) {
+        bool is_done = free_last(cpu, block);
+        tsl_cpu_unpin(pin);
+        /* There the CPU forgets it, so that a second free is one. */
+        return TSL_LIKELY(is_done) ? TSL_OK : free_long(self, block, false);
+    }
+    return is_apart ? free_short_apart(self, block, pin) : free_short(self, block, pin);
 }
 
 enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept)
 {
-    return free_block(self, block, is_kept);
+    return is_kept ? free_long(self, block, true) : free_block(self, block);
 }
 
 enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
@@ -259,11 +323,11 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
     return status;
 }
 
-enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
+TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
     if (heap_is_guarded(self))
         return block == NULL ? TSL_OK : tsl_heap_guarded_free(self, block, 0, HEAP_CALLER);
-    return free_block(self, block, false);
+    return free_block(self, block);
 }
 
 enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned flags)
@@ -276,7 +340,7 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
     }
     if (heap_is_guarded(self))
         return block == NULL ? TSL_OK : tsl_heap_guarded_free(self, block, flags, HEAP_CALLER);
-    return free_block(self, block, is_kept);
+    return tsl_heap_core_free(self, block, is_kept);
 }
 
 /* Whether a live block may have been asked for with this size, alignment or none. */
@@ -309,7 +373,7 @@ enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t b
     tsl_lock_release(&self->lock, pin);
     if (is_wrong)
         return tsl_heap_refuse_block(self, TSL_WRONG_SIZE, "free", block, place.block_bytes);
-    return free_block(self, block, false);
+    return free_block(self, block);
 }
 
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block)

@@ -7,12 +7,12 @@
  * Callers: the other files of this component.
  *
  * Two levels; a leaf is a page taken from the source when the first run in its part of the window
- * appears, and stays until the heap ends. Written under the lock, read by anyone who is pinned.
+ * appears, and stays until the heap ends; until then one leaf in the head stands for all of them. Written under the lock, read by anyone who is pinned.
  * Cost: one pointer a page of the window that was ever touched.
  */
 #include "heap_allocator_internal.h"
 
-struct heap_run tsl_heap_nowhere = {.class_index = HEAP_FLIGHT};
+struct heap_run tsl_heap_nowhere = {.class_index = HEAP_FLIGHT, .state = HEAP_HELD};
 struct heap_run tsl_heap_returned = {.class_index = HEAP_FLIGHT};
 
 static size_t page_index(const struct tsl_heap *self, uintptr_t address)
@@ -35,7 +35,7 @@ static bool leaf_add(struct tsl_heap *self, size_t number, unsigned flags)
     tsl_heap_map_wipe(leaf, HEAP_LEAF_ENTRIES);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    bool is_needed = self->map_root[number] == NULL;
+    bool is_needed = self->map_root[number] == self->map_none;
     if (is_needed) {
         TSL_ATOMIC_STORE_POINTER(&self->map_root[number], leaf);
         self->map_leaf_pages++;
@@ -53,7 +53,7 @@ bool tsl_heap_map_prepare(struct tsl_heap *self, uintptr_t start, size_t pages, 
     size_t last = (page_index(self, start) + pages - 1) / HEAP_LEAF_ENTRIES;
 
     for (size_t number = first; number <= last; number++)
-        if (TSL_ATOMIC_LOAD_POINTER(&self->map_root[number]) == NULL &&
+        if (TSL_ATOMIC_LOAD_POINTER(&self->map_root[number]) == self->map_none &&
             !leaf_add(self, number, flags))
             return false;
     return true;

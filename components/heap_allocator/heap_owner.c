@@ -30,8 +30,11 @@
 
 static tsl_word nobodys_bits;
 
+struct heap_pool tsl_heap_no_pool = {.current = &tsl_heap_nowhere};
+
 struct heap_cpu tsl_heap_nobody = {
-    .pools = {[0 ... HEAP_POOLS] = {.word = &nobodys_bits, .cpu = HEAP_CENTRE}}};
+    .pools = {[0 ... HEAP_POOLS] = {.word = &nobodys_bits, .cpu = HEAP_CENTRE}},
+    .last_pool = &tsl_heap_no_pool};
 
 static struct heap_cpu *cpu_of(struct tsl_heap *self, const struct heap_pool *pool)
 {
@@ -71,7 +74,7 @@ static void pass_on(struct tsl_heap *self, struct heap_run *run, const struct he
 {
     if (TSL_UNLIKELY(owner == NULL)) {
         /* Somebody freed a block twice while its slab went back: nothing to look at. */
-        (void)tsl_atomic_and(&run->state, ~HEAP_QUEUED);
+        (void)tsl_atomic_and_u32(&run->state, ~HEAP_QUEUED);
         return;
     }
     struct heap_cpu *to = cpu_of(self, owner);
@@ -83,7 +86,7 @@ static void pass_on(struct tsl_heap *self, struct heap_run *run, const struct he
 
 static void queue(struct tsl_heap *self, struct heap_run *run, const struct heap_pool *owner)
 {
-    if ((tsl_atomic_or(&run->state, HEAP_QUEUED) & HEAP_QUEUED) == 0)
+    if ((tsl_atomic_or_u32(&run->state, HEAP_QUEUED) & HEAP_QUEUED) == 0)
         pass_on(self, run, owner);
 }
 
@@ -94,15 +97,16 @@ enum tsl_status tsl_heap_free_remote(struct tsl_heap *self, const void *block, s
     tsl_word bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
     struct heap_place_of again;
 
-    tsl_word old = tsl_atomic_load(&run->state);
-    while (!tsl_atomic_compare_exchange(&run->state, &old, (old + HEAP_ANNOUNCED) | HEAP_QUEUED)) {
+    uint32_t old = tsl_atomic_load_u32(&run->state);
+    while (
+        !tsl_atomic_compare_exchange_u32(&run->state, &old, (old + HEAP_ANNOUNCED) | HEAP_QUEUED)) {
     }
     /* Announced, the slab stays. But was the block still live when it was? Who frees it at the same
      * time, by mistake, may have sent the slab back. */
     bool is_twice = tsl_heap_find(self, block, &again) != TSL_OK || again.run != run ||
                     (tsl_atomic_or(remote, bit) & bit) != 0;
     if (is_twice)
-        (void)tsl_atomic_sub(&run->state, HEAP_ANNOUNCED);
+        (void)tsl_atomic_sub_u32(&run->state, HEAP_ANNOUNCED);
     if ((old & HEAP_QUEUED) == 0)
         pass_on(self, run, owner);
     return is_twice ? TSL_DOUBLE_FREE : TSL_OK;
@@ -127,14 +131,14 @@ static unsigned merge_bits(struct heap_run *run)
 static bool merge(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run)
 {
     unsigned count = merge_bits(run);
-    tsl_word old = tsl_atomic_load(&run->state), now;
+    uint32_t old = tsl_atomic_load_u32(&run->state), now;
 
     pool->frees += count;
     do {
         now = old - count * HEAP_ANNOUNCED;
         if ((now & ANNOUNCEMENTS) == 0)
             now &= ~HEAP_QUEUED;
-    } while (!tsl_atomic_compare_exchange(&run->state, &old, now));
+    } while (!tsl_atomic_compare_exchange_u32(&run->state, &old, now));
     /* A free is between its two steps: look again another time. */
     if ((now & HEAP_QUEUED) != 0)
         pass_on(self, run, pool);
@@ -181,7 +185,7 @@ void tsl_heap_centre_receive(struct tsl_heap *self)
         }
         /* Freed twice while it went back: the record is nobody's. */
         if (TSL_UNLIKELY(heap_map_at(self, run->start) != run)) {
-            (void)tsl_atomic_and(&run->state, ~HEAP_QUEUED);
+            (void)tsl_atomic_and_u32(&run->state, ~HEAP_QUEUED);
             continue;
         }
         bool is_superfluous = merge(self, owner, run);
@@ -207,10 +211,9 @@ static struct heap_cpu *cpu_new(struct tsl_heap *self, unsigned number)
     if (cpu == NULL)
         return NULL;
     memset(cpu, 0, sizeof(*cpu));
-    for (unsigned i = 0; i <= HEAP_POOLS; i++) {
-        tsl_heap_pool_init(&cpu->pools[i], i < HEAP_POOLS ? self->classes[i].block_bytes : 0,
-                           number);
-    }
+    for (unsigned i = 0; i <= HEAP_POOLS; i++)
+        tsl_heap_pool_init(&cpu->pools[i], i < HEAP_POOLS ? &self->classes[i] : NULL, number);
+    heap_forget_last(cpu);
     return cpu;
 }
 
@@ -290,6 +293,7 @@ void tsl_heap_cpu_start(struct tsl_heap *self)
 /* => pinned on its CPU. Everything with a free block goes to the centre. */
 static void give_up(struct tsl_heap *self, struct heap_cpu *cpu)
 {
+    heap_forget_last(cpu);
     tsl_heap_cpu_receive(self, cpu);
     for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct tsl_list *after = NULL;

@@ -108,11 +108,11 @@ static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struc
                     !plan->is_stricter;
     if (plan->is_done)
         return TSL_OK;
-    (void)tsl_atomic_add(&plan->run->state, HEAP_HELD);
+    (void)tsl_atomic_add_u32(&plan->run->state, HEAP_HELD);
     /* Held now; but was it still live when it was? */
     enum tsl_status status = tsl_heap_find(self, block, &place);
     if (status != TSL_OK)
-        (void)tsl_atomic_sub(&plan->run->state, HEAP_HELD);
+        (void)tsl_atomic_sub_u32(&plan->run->state, HEAP_HELD);
     return status;
 }
 
@@ -170,7 +170,7 @@ static void *move_slab(struct tsl_heap *self, void *block, const struct resize *
         enum tsl_status status = tsl_heap_free(self, block);
         (void)status;
     }
-    (void)tsl_atomic_sub(&plan->run->state, HEAP_HELD);
+    (void)tsl_atomic_sub_u32(&plan->run->state, HEAP_HELD);
     return fresh;
 }
 

@@ -35,7 +35,9 @@ static size_t index_of(struct heap_record_page *page, const struct heap_run *run
 /* All zero but the state: somebody may hold the record for a moment longer. */
 static void record_clear(struct heap_run *run)
 {
-    memset(run, 0, offsetof(struct heap_run, link));
+    memset(run, 0, offsetof(struct heap_run, state));
+    memset(&run->slack, 0, offsetof(struct heap_run, link) - offsetof(struct heap_run, slack));
+    run->pages = 0;
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < HEAP_SLAB_WORDS; i++)
         tsl_atomic_store(&run->remote[i], 0);
     tsl_list_init(&run->link);

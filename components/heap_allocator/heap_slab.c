@@ -10,7 +10,7 @@
  * used up is full; when an eighth of them came back it goes in front of the others, so the fullest
  * are used first and the others may become empty. Nothing is counted on the way: `slack` says after
  * how many frees by the owner a slab must be looked at. A pool keeps one empty slab
- * and one more for each eight slabs it has; the others go back.
+ * and some more (empty_kept); the others go back.
  */
 #include "heap_allocator_internal.h"
 
@@ -76,33 +76,62 @@ void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
     tsl_heap_record_drop(self, run);
 }
 
-static void pool_without_current(struct heap_pool *pool)
+/* => owned. There is no next block. */
+static void pool_close(struct heap_pool *pool)
 {
-    pool->current = NULL;
     pool->word = &no_bits;
-    pool->base = 0;
+    tsl_atomic_store_release(&pool->next, 0);
 }
 
-void tsl_heap_pool_init(struct heap_pool *pool, uint32_t block_bytes, uint32_t cpu)
+/* => owned. A block of the current slab that only seemed live is free. */
+static void pool_put_back(struct heap_pool *pool, tsl_word block)
 {
-    pool_without_current(pool);
+    struct heap_run *run = pool->current;
+    uint32_t index = (uint32_t)(block - run->start) / pool->block_bytes;
+    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
+
+    tsl_atomic_store(word, tsl_atomic_load(word) | (tsl_word)1 << (index % HEAP_WORD_BITS));
+}
+
+/* => owned. The pool lets go of its current slab, which gets back what only seemed live. */
+static void pool_without_current(struct heap_pool *pool)
+{
+    if (pool->next != 0)
+        pool_put_back(pool, pool->next);
+    if (HEAP_HAS_LAST && pool->spare != 0) {
+        pool_put_back(pool, pool->spare);
+        tsl_atomic_store_release(&pool->spare, 0);
+    }
+    pool_close(pool);
+    pool->current = NULL;
+}
+
+void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, unsigned cpu)
+{
+    uint32_t block_bytes = class != NULL ? class->block_bytes : 0;
+
+    pool_close(pool);
+    pool->current = NULL;
     tsl_list_init(&pool->slabs);
     tsl_list_init(&pool->full);
     pool->block_bytes = block_bytes;
-    pool->cpu = cpu;
+    pool->empty_kept = class != NULL ? class->empty_kept : 0;
+    pool->cpu = (uint16_t)cpu;
     if (HEAP_GUARDED)
         *pool->noise = block_bytes * 2654435761u + cpu;
 }
 
-/* => owned. Points the pool at the lowest word of its current slab that has free blocks. */
-static bool pool_find_word(struct heap_pool *pool)
+/* => owned. Chooses the next block out of the lowest word of the current slab that has any. */
+static bool pool_find(struct heap_pool *pool)
 {
     struct heap_run *run = pool->current;
 
     for (unsigned word = 0; word < HEAP_SLAB_WORDS; word++) {
-        if (tsl_atomic_load(&run->free[word]) != 0) {
+        tsl_word bits = tsl_atomic_load(&run->free[word]);
+        if (bits != 0) {
             pool->word = &run->free[word];
             pool->base = run->start + (uintptr_t)word * HEAP_WORD_BITS * pool->block_bytes;
+            heap_pool_choose(pool, bits);
             return true;
         }
     }
@@ -117,31 +146,65 @@ static void pool_add_full(struct heap_pool *pool, struct heap_run *run)
     tsl_list_push_front(&pool->full, &run->link);
 }
 
-bool tsl_heap_pool_refill(struct heap_pool *pool)
+/* => owned. The first slab on the list becomes the current one; false: there is none. */
+static bool pool_advance(struct heap_pool *pool)
 {
-    struct heap_run *run = pool->current;
-
-    if (run != NULL) {
-        if (pool_find_word(pool))
-            return true;
-        pool_without_current(pool);
-        pool_add_full(pool, run);
-    }
     struct tsl_list *link = tsl_list_pop_front(&pool->slabs);
     if (link == NULL)
         return false;
-    run = heap_run_of(link);
+    struct heap_run *run = heap_run_of(link);
+
+    if (pool->current != NULL)
+        pool_add_full(pool, pool->current);
     if (run->place == HEAP_PLACE_EMPTY)
         pool->empty_count--;
     run->place = HEAP_PLACE_CURRENT;
     run->slack = INT16_MAX;
     pool->current = run;
-    return pool_find_word(pool);
+    return true;
+}
+
+/* => owned. Chooses a next block: of the current slab, else of the one that becomes it. */
+static void pool_refill(struct heap_pool *pool)
+{
+    while (pool->current == NULL || !pool_find(pool)) {
+        if (!pool_advance(pool)) {
+            pool_close(pool);
+            return;
+        }
+    }
+}
+
+void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift)
+{
+    tsl_word block = HEAP_HAS_LAST ? pool->spare : 0;
+
+    if (block == 0 && pool->next == 0)
+        pool_refill(pool);
+    if (block == 0 && pool->next == 0)
+        return NULL;
+    if (align_shift > pool->current->align_shift)
+        pool->current->align_shift = (uint8_t)align_shift;
+    if (block != 0) {
+        tsl_atomic_store(&pool->spare, 0);
+    } else {
+        block = pool->next;
+        pool_refill(pool);
+    }
+    pool->allocs++;
+    return (void *)block;
+}
+
+/* Empty slabs that a pool should keep. */
+static size_t empty_kept(const struct heap_pool *pool)
+{
+    size_t share = pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT;
+    return 1 + (share > pool->empty_kept ? share : pool->empty_kept);
 }
 
 static bool pool_has_enough_empty(const struct heap_pool *pool)
 {
-    return pool->empty_count > 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
+    return pool->empty_count > empty_kept(pool);
 }
 
 /* => owned. A slab on a list changes to the place that `used` live blocks say. */
@@ -251,24 +314,25 @@ void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run)
 static bool centre_retire(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
                           struct heap_outgoing *outgoing)
 {
-    if (tsl_atomic_load(&run->state) != 0)
+    if (tsl_atomic_load_u32(&run->state) != 0)
         return false;
     tsl_heap_pool_detach(pool, run);
     tsl_heap_run_retire(self, run, outgoing);
     return true;
 }
 
-void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+bool tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
                     bool is_kept, struct heap_outgoing *outgoing)
 {
     struct heap_pool *centre = &self->centre.pools[run->class_index];
 
     if (!tsl_heap_pool_came(pool, run))
-        return;
+        return false;
+    outgoing->pages = 0;
     if (pool == centre) {
         if (is_kept || !centre_retire(self, pool, run, outgoing))
             tsl_atomic_store(&self->has_excess, 1);
-        return;
+        return true;
     }
     /* Out of our hands before we wait for the lock, since calls are answered there. */
     tsl_heap_pool_detach(pool, run);
@@ -277,6 +341,7 @@ void tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_r
     if (!is_kept)
         (void)centre_retire(self, centre, run, outgoing);
     tsl_lock_release(&self->lock, pin);
+    return true;
 }
 
 static void slab_init(const struct tsl_heap *self, struct heap_run *run, unsigned class_index)
@@ -411,7 +476,7 @@ static bool batch_fill(struct tsl_heap *self, struct heap_pool *pool, bool all, 
 {
     while (batch->count < BATCH_RUNS) {
         struct heap_outgoing outgoing = {0};
-        size_t kept = all ? 0 : 1 + (pool->slab_count >> EMPTY_SLABS_KEPT_SHIFT);
+        size_t kept = all ? 0 : empty_kept(pool);
         if (!empty_retire(self, pool, kept, &outgoing))
             return false;
         batch_add(self, batch, &outgoing);

@@ -198,9 +198,29 @@ static void rule_7_pools(void)
     BREAK(pool->slab_count, saved_ - 1, 7);
     BREAK(pool->empty_count, saved_ + 1, 7);
     BREAK(pool->block_bytes, saved_ + 16, 7);
+    BREAK(unused->word, &empty->free[0], 7);
+}
+
+static void rule_7_blocks_at_hand(void)
+{
+    begin();
+    struct heap_pool *pool = heap_owner_of(run_at(small));
+    struct heap_pool *unused = &here->pools[tsl_heap_class_for(heap, 512, 1)];
+    CHECK(pool->next != 0);
     BREAK(pool->base, saved_ + 16, 7);
     BREAK(pool->word, &partial->free[0], 7);
-    BREAK(unused->word, &empty->free[0], 7);
+    BREAK(pool->current, partial, 7);
+    BREAK(pool->next, 0, 7);
+    BREAK(pool->next, saved_ + 8, 7);  /* inside a block */
+    BREAK(pool->next, saved_ + 16, 7); /* has its bit */
+    BREAK(pool->next, partial->start, 7);
+    BREAK(unused->next, (tsl_word)small, 7);
+    if (!HEAP_HAS_LAST)
+        return;
+    BREAK(pool->spare, pool->next, 7);
+    BREAK(pool->spare, partial->start, 7);
+    BREAK(unused->spare, (tsl_word)small, 7);
+    BREAK(pool->spare, (tsl_word)small, 11); /* which is live */
 }
 
 static void rule_8_map(void)
@@ -259,5 +279,5 @@ static void rule_11_totals(void)
 TAP_SUITE(break_heap, TAP_TEST(rule_1_pages_are_accounted_for), TAP_TEST(rule_2_class_table),
           TAP_TEST(rule_3_links_and_records), TAP_TEST(rule_4_slab_shape),
           TAP_TEST(rule_5_slab_bits), TAP_TEST(rule_6_slab_place), TAP_TEST(rule_7_pools),
-          TAP_TEST(rule_8_map), TAP_TEST(rule_9_large_blocks), TAP_TEST(rule_10_record_pages),
-          TAP_TEST(rule_11_totals));
+          TAP_TEST(rule_7_blocks_at_hand), TAP_TEST(rule_8_map), TAP_TEST(rule_9_large_blocks),
+          TAP_TEST(rule_10_record_pages), TAP_TEST(rule_11_totals));

@@ -223,17 +223,155 @@ static void a_late_push_is_not_lost(void)
     end();
 }
 
+static uint64_t live_blocks(void)
+{
+    struct tsl_heap_stats stats;
+
+    tsl_heap_stats(heap, &stats);
+    return stats.live_blocks;
+}
+
+/* A free is refused, by its owner and by another CPU. */
+static void check_refused(const tsl_word *place)
+{
+    void *block = (void *)*place;
+
+    on(0);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    CHECK_EQ(tsl_heap_usable(heap, block), 0);
+    on(1);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    on(0);
+    CHECK_EQ(*place, (tsl_word)block);
+    CHECK_SOUND(tsl_heap_verify(heap));
+}
+
+/* What a pool has at hand looks live in the bits, but is nobody's. */
+static void a_block_at_hand_is_free(void)
+{
+    begin(0);
+    void *block = tsl_heap_alloc(heap, 64);
+    void *second = tsl_heap_alloc(heap, 64);
+    struct heap_pool *pool = heap_owner_of(run_at(block));
+    CHECK(pool->next != 0);
+    check_refused(&pool->next);
+    CHECK_STATUS(tsl_heap_free(heap, second), TSL_OK);
+    if (HEAP_HAS_LAST) {
+        CHECK_EQ(pool->spare, (tsl_word)second);
+        check_refused(&pool->spare);
+        CHECK_EQ(live_blocks(), 1);
+        CHECK(tsl_heap_alloc(heap, 64) == second);
+        CHECK_EQ(pool->spare, 0);
+        CHECK_STATUS(tsl_heap_free(heap, second), TSL_OK);
+    }
+    /* Both go back to their slab, and with it to the source. */
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    (void)tsl_heap_trim(heap);
+    CHECK(pool->next == 0 && pool->spare == 0);
+    CHECK(run_at(block) == &tsl_heap_returned);
+    CHECK_STATUS(tsl_heap_free(heap, second), TSL_DOUBLE_FREE);
+    end();
+}
+
+/* An aligned request, and one that may not wait, get what is spare too. */
+static void what_is_spare_serves_every_request(void)
+{
+    begin(0);
+    void *first = tsl_heap_alloc(heap, 64);
+    void *block = tsl_heap_alloc(heap, 64);
+    struct heap_run *run = run_at(block);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    if (HEAP_HAS_LAST) {
+        CHECK(tsl_heap_alloc_aligned(heap, 64, 64) == block);
+        CHECK_EQ(run->align_shift, 6);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    }
+    CHECK_STATUS(tsl_heap_free(heap, first), TSL_OK);
+    end();
+}
+
+/* The block allocated last is freed by another CPU, or its slab changes hands: no longer the short
+ * way, and a second free is seen. */
+static void the_last_block_may_leave_its_cpu(void)
+{
+    begin(0);
+    void *first = tsl_heap_alloc(heap, 64);
+    void *block = tsl_heap_alloc(heap, 64);
+    on(1);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    on(0);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+
+    block = tsl_heap_alloc(heap, 64);
+    tsl_heap_drain(heap);
+    CHECK_EQ(owner_of(block), HEAP_CENTRE);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+
+    block = tsl_heap_alloc(heap, 64);
+    tsl_cpu_leave();
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    tsl_cpu_join();
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK_STATUS(tsl_heap_free(heap, first), TSL_OK);
+    CHECK_EQ(live_blocks(), 0);
+    end();
+}
+
+/* Somebody copies out of its slab while the last block is freed: the long way, which forgets it. */
+static void the_last_block_is_freed_once(void)
+{
+    begin(0);
+    void *first = tsl_heap_alloc(heap, 64);
+    void *block = tsl_heap_alloc(heap, 64);
+    struct heap_run *run = run_at(block);
+    (void)tsl_atomic_add_u32(&run->state, HEAP_HELD);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    (void)tsl_atomic_sub_u32(&run->state, HEAP_HELD);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK_STATUS(tsl_heap_free(heap, first), TSL_OK);
+    end();
+}
+
+/* Another slab becomes current between an allocation and its free. */
+static void the_last_block_may_leave_the_current_slab(void)
+{
+    void *last = NULL, *blocks[2 * HEAP_SLAB_BLOCKS];
+    size_t count = 0;
+
+    begin(0);
+    do {
+        blocks[count] = last;
+        last = tsl_heap_alloc(heap, 2048);
+    } while (count++ < 40);
+    struct heap_pool *pool = heap_owner_of(run_at(last));
+    while (run_at(last) == pool->current)
+        CHECK((blocks[count++] = tsl_heap_alloc_aligned(heap, 2048, 2048)) != NULL);
+    CHECK_STATUS(tsl_heap_free(heap, last), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, last), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    while (count-- > 0)
+        CHECK_STATUS(tsl_heap_free(heap, blocks[count]), TSL_OK);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    end();
+}
+
 /* A resize holds the slab: its pages stay although all its blocks become free meanwhile. */
 static void a_held_slab_stays(void)
 {
     begin(0);
     void *block = tsl_heap_alloc(heap, 64);
     struct heap_run *run = run_at(block);
-    (void)tsl_atomic_add(&run->state, HEAP_HELD);
+    (void)tsl_atomic_add_u32(&run->state, HEAP_HELD);
     CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
     (void)tsl_heap_trim(heap);
     CHECK(run_at(block) == run);
-    (void)tsl_atomic_sub(&run->state, HEAP_HELD);
+    (void)tsl_atomic_sub_u32(&run->state, HEAP_HELD);
     (void)tsl_heap_trim(heap);
     CHECK(run_at(block) == &tsl_heap_returned);
     end();
@@ -265,6 +403,8 @@ static void step(void)
     }
     if (rng_once_in(&chance, 600))
         tsl_cpu_join();
+    if (rng_once_in(&chance, 4))
+        CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, block->bytes)), TSL_OK);
     if (block->start == NULL) {
         block->bytes = (size_t)1 << rng_below(&chance, 13);
         block->bytes += rng_below(&chance, (uint32_t)block->bytes);
@@ -331,4 +471,8 @@ TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
           TAP_TEST(remote_frees_reach_the_owner),
           TAP_TEST(what_a_cpu_keeps_serves_others_before_they_fail),
           TAP_TEST(a_cpu_that_leaves_keeps_nothing), TAP_TEST(a_late_push_is_not_lost),
-          TAP_TEST(a_held_slab_stays), TAP_TEST(random_operations_on_random_cpus));
+          TAP_TEST(a_held_slab_stays), TAP_TEST(a_block_at_hand_is_free),
+          TAP_TEST(what_is_spare_serves_every_request), TAP_TEST(the_last_block_may_leave_its_cpu),
+          TAP_TEST(the_last_block_is_freed_once),
+          TAP_TEST(the_last_block_may_leave_the_current_slab),
+          TAP_TEST(random_operations_on_random_cpus));

@@ -126,7 +126,7 @@ static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigne
     return block;
 }
 
-void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
+TSL_FAST_CALL void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
     return allocate(self, bytes, TSL_HEAP_ALIGN, 0);
 }
@@ -197,7 +197,7 @@ static enum tsl_status free_block(struct tsl_heap *self, void *block, size_t byt
     return tsl_heap_refuse_block(self, status, "free", block, found.granules * HEAP_GRANULE_BYTES);
 }
 
-enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
+TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
     return free_block(self, block, SIZE_MAX, 0);
 }

@@ -100,7 +100,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_destroy(struct tsl_heap *self);
  *          hold; each counted and logged.
  * Cost:    constant; a page-source call when a class has no free slot and for each large block.
  */
-TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes);
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) TSL_FAST_CALL
+    void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes);
 
 /* As tsl_heap_alloc, with flags out of enum tsl_heap_flags. Unknown flags are refused: NULL. */
 TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_flags(struct tsl_heap *self, size_t bytes,
@@ -144,7 +145,7 @@ TSL_MUST_CHECK TSL_ALLOC_SIZE(4) void *tsl_heap_realloc_aligned(struct tsl_heap 
  * last one of a slab), TSL_DOUBLE_FREE (free already), TSL_BUSY (another CPU resizes this block).
  * Cost:    constant; a page-source call when pages become empty beyond what the class keeps.
  */
-TSL_MUST_CHECK enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block);
+TSL_MUST_CHECK TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block);
 
 /* As tsl_heap_free; of the flags only TSL_HEAP_NO_WAIT, others are refused with TSL_INVALID. */
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block,

@@ -58,4 +58,9 @@ static inline unsigned tsl_cpu_this(void)
     return malloc_thread.cpu;
 }
 
+static inline size_t tsl_cpu_index(void)
+{
+    return malloc_thread.cpu;
+}
+
 #endif

@@ -10,7 +10,7 @@
  * closed leaves the tables and this CPU's TLB at once, and its frame goes on a list. One flush of
  * all CPUs is for the whole list: when it is full, when a page on it is put (its address may be
  * mapped again), or when frames run short. Until then another CPU may reach the old frame, which is
- * nobody else's yet. docs/decisions/0022 has the figures.
+ * nobody else's yet. docs/decisions/0020 has the figures.
  */
 #include "vallocator_internal.h"
 

@@ -385,9 +385,11 @@ static inline struct frames_slot *hot_slot(struct tsl_frames *self)
 
 /* ---- The state and the hint of an area ---- */
 
+/* Who sees a state comes after what led to it: a huge block that became free and then open has its
+ * frames' last owner behind the state alone, since its bits were 1 all the time. */
 static inline unsigned area_state(const struct tsl_frames *self, tsl_word area)
 {
-    return tsl_atomic_load_u8(&self->states[area]);
+    return tsl_atomic_load_acquire_u8(&self->states[area]);
 }
 
 static inline bool state_is_huge(unsigned state)
@@ -636,16 +638,17 @@ static inline bool area_has_free(const struct tsl_frames *self, tsl_word area)
 
 /* Counts an area's free frames into its hint. */
 void tsl_frames_recount(struct tsl_frames *self, tsl_word area);
-/* All 512 frames are in the area's words. */
+/* All 512 frames are in the area's words. Who takes them after that look comes after all that their
+ * last owners did. */
 static inline bool area_is_whole(const struct tsl_frames *self, tsl_word area)
 {
     const tsl_word *words = area_words(self, area);
     tsl_word all = WORD_FULL;
     for (unsigned i = 0; i < AREA_WORDS; i += 8) {
-        all &= tsl_atomic_load(&words[i]) & tsl_atomic_load(&words[i + 1]);
-        all &= tsl_atomic_load(&words[i + 2]) & tsl_atomic_load(&words[i + 3]);
-        all &= tsl_atomic_load(&words[i + 4]) & tsl_atomic_load(&words[i + 5]);
-        all &= tsl_atomic_load(&words[i + 6]) & tsl_atomic_load(&words[i + 7]);
+        all &= tsl_atomic_load_acquire(&words[i]) & tsl_atomic_load_acquire(&words[i + 1]);
+        all &= tsl_atomic_load_acquire(&words[i + 2]) & tsl_atomic_load_acquire(&words[i + 3]);
+        all &= tsl_atomic_load_acquire(&words[i + 4]) & tsl_atomic_load_acquire(&words[i + 5]);
+        all &= tsl_atomic_load_acquire(&words[i + 6]) & tsl_atomic_load_acquire(&words[i + 7]);
     }
     return all == WORD_FULL;
 }

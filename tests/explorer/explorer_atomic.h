@@ -115,6 +115,7 @@ static inline uint64_t explorer_entry_exchange(uint64_t *entry, uint64_t value)
 /* Bytes, 16 bits and single bits cannot be torn, but another CPU may go on before each. */
 #define tsl_atomic_set_bit(place, index)     (explorer_step(), tsl_atomic_set_bit(place, index))
 #define tsl_atomic_load_u8(place)            (explorer_step(), tsl_atomic_load_u8(place))
+#define tsl_atomic_load_acquire_u8(place)    (explorer_step(), tsl_atomic_load_acquire_u8(place))
 #define tsl_atomic_load_u16(place)           (explorer_step(), tsl_atomic_load_u16(place))
 #define tsl_atomic_store_u16(place, value)   (explorer_step(), tsl_atomic_store_u16(place, value))
 #define tsl_atomic_exchange_u8(place, value) (explorer_step(), tsl_atomic_exchange_u8(place, value))

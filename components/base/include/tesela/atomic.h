@@ -137,6 +137,11 @@ static inline uint8_t tsl_atomic_load_u8(const uint8_t *place)
     return __atomic_load_n(place, __ATOMIC_RELAXED);
 }
 
+static inline uint8_t tsl_atomic_load_acquire_u8(const uint8_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_ACQUIRE);
+}
+
 static inline void tsl_atomic_store_release_u8(uint8_t *place, uint8_t value)
 {
     __atomic_store_n(place, value, __ATOMIC_RELEASE);

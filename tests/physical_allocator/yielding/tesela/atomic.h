@@ -41,6 +41,7 @@ static inline const volatile void *yield_now_and_then(const volatile void *place
     tsl_atomic_compare_exchange(YIELDING(place), expected, desired)
 #define tsl_atomic_set_bit(place, index)   tsl_atomic_set_bit(YIELDING(place), index)
 #define tsl_atomic_load_u8(place)          tsl_atomic_load_u8(YIELDING(place))
+#define tsl_atomic_load_acquire_u8(place)  tsl_atomic_load_acquire_u8(YIELDING(place))
 #define tsl_atomic_load_u16(place)         tsl_atomic_load_u16(YIELDING(place))
 #define tsl_atomic_store_u16(place, value) tsl_atomic_store_u16(YIELDING(place), value)
 #define tsl_atomic_store_release_u8(place, value)                                                  \

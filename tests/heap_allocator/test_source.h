@@ -24,10 +24,11 @@
 #include "test_soften.h"
 
 #define ARENA_PAGES 320u
+/* Above the alignments that tests ask for, so that a run fails or passes wherever it is loaded. */
+#define ARENA_ALIGN (64u * 1024)
 
 extern char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
-__attribute__((weak))
-TSL_ALIGNED(TSL_PAGE_BYTES) char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
+__attribute__((weak)) TSL_ALIGNED(ARENA_ALIGN) char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
 
 struct test_source {
     struct tsl_lock lock;
@@ -39,6 +40,7 @@ struct test_source {
     size_t out;
     size_t peak;
     size_t calls;     /* of get and remap */
+    size_t refused;   /* of those, how many got nothing */
     size_t fail_at;   /* number of the call that fails, 0: none */
     bool fail_onward; /* and all later ones */
     size_t errors;    /* pages put that were not out, runs outside of the arena, closed pages that
@@ -83,6 +85,7 @@ static inline void *test_source_get(void *context, size_t pages)
             }
         }
     }
+    self->refused += result == NULL;
     tsl_lock_release(&self->lock, pin);
     if (result != NULL)
         memset(result, 0xA5, pages * TSL_PAGE_BYTES);
@@ -130,6 +133,7 @@ static inline bool test_source_remap(void *context, void *start, size_t pages, s
 
     if (fits)
         test_source_mark(self, tail, new_pages - pages);
+    self->refused += !fits;
     tsl_lock_release(&self->lock, pin);
     return fits;
 }

@@ -472,7 +472,7 @@ void tsl_heap_class_shape(struct heap_class *class, uint32_t block_bytes, size_t
 /* Fills classes and pool_of for a heap with this ceiling. */
 void tsl_heap_classes_init(struct tsl_heap *self, size_t ceiling_pages);
 
-/* heap_allocator_dump.c */
+/* heap_slabs_dump.c */
 /* => locked. Bytes of live blocks; other CPUs may be counting. */
 size_t tsl_heap_live_bytes(const struct tsl_heap *self);
 

@@ -15,7 +15,7 @@
 
 #include "host_port.h"
 #include "machine.h"
-#include "space_internal.h"
+#include "spaces/space_internal.h"
 #include "tap.h"
 
 enum { CPUS = 3, PAGE = TSL_PAGE_BYTES, HEAP_BYTES = 1 << 17, BASE = 0x10000000 };

@@ -29,7 +29,7 @@
 
 #include "programs/access.h"
 #include "rng.h"
-#include "space_internal.h"
+#include "spaces/space_internal.h"
 
 enum {
     RW = TSL_READ | TSL_WRITE,

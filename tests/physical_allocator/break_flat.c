@@ -7,7 +7,7 @@
  * Needs:   the core's insides, frames_world.h.
  * Callers: the unit suite, over the flat core.
  */
-#include "frames_flat.h"
+#include "flat/frames_flat.h"
 #include "frames_world.h"
 #include "tap.h"
 

@@ -6,7 +6,7 @@
  * Needs:   frames_world.h; compiled with one of the headers in guards/ in front.
  * Callers: the unit suite, once for each of those headers.
  */
-#include "frames_guard.h"
+#include "areas/frames_guard.h"
 #include "frames_world.h"
 #include "host_port.h"
 #include "tap.h"

@@ -3,12 +3,12 @@
  * break_backed_range.c: breaks each rule of tsl_backed_range_verify() by hand and sees it found.
  *
  * Owns:    suite break_backed_range.
- * Needs:   vm_fixture.h, vallocator_internal.h.
+ * Needs:   vm_fixture.h, ranges_internal.h.
  * Callers: the host test runner.
  */
 #include "vm_fixture.h"
 
-#include "vallocator_internal.h"
+#include "ranges/ranges_internal.h"
 
 #include <tesela/bits.h>
 

@@ -3,12 +3,12 @@
  * break_ranges.c: breaks each rule of tsl_ranges_verify() by hand and sees it found.
  *
  * Owns:    suite break_ranges.
- * Needs:   vm_fixture.h, vallocator_internal.h.
+ * Needs:   vm_fixture.h, ranges_internal.h.
  * Callers: the host test runner.
  */
 #include "vm_fixture.h"
 
-#include "vallocator_internal.h"
+#include "ranges/ranges_internal.h"
 
 static struct tsl_ranges *ranges;
 static struct range *first, *second;

@@ -13,7 +13,7 @@
 
 #include "rng.h"
 
-#include "space_internal.h"
+#include "spaces/space_internal.h"
 
 enum { WORLD_CPUS = 2, WORLD_RAM = 8 << 20 };
 

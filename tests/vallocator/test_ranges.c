@@ -10,7 +10,7 @@
 
 #include "rng.h"
 
-#include "vallocator_internal.h"
+#include "ranges/ranges_internal.h"
 
 enum { WINDOW_PAGES = 256, RW = TSL_READ | TSL_WRITE };
 

@@ -10,7 +10,7 @@
 
 #include "rng.h"
 
-#include "region.h"
+#include "spaces/region.h"
 
 enum { FIRST = 16, PAGES = 96, POOL = 128 };
 

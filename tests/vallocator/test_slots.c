@@ -10,7 +10,7 @@
 
 #include "rng.h"
 
-#include "slots_internal.h"
+#include "objects/slots_internal.h"
 
 enum { TREES = 5, PAGES = 24, NAMES = 4096, HEAP_BYTES = 1 << 20 };
 

@@ -9,7 +9,7 @@
  */
 #include "space_world.h"
 
-#include "slots_internal.h"
+#include "objects/slots_internal.h"
 
 static enum tsl_status example(struct tsl_vm *vm)
 {

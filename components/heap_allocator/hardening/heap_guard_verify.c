@@ -4,7 +4,7 @@
  *
  * Owns:    nothing; reads only, allocates nothing, prints nothing.
  * Needs:   heap_canary.c; heap_quarantine.c and heap_ledger.c where they are compiled in.
- * Callers: heap_allocator_verify.c.
+ * Callers: heap_slabs_verify.c.
  */
 #include "../heap_allocator_internal.h"
 

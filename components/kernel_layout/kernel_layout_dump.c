@@ -107,7 +107,7 @@ static void dump_counters(const struct tsl_map_counters *counters, const struct 
 void tsl_map_dump(const struct tsl_memory_map *map, const struct tsl_sink *sink)
 {
     char size[16];
-    tsl_print(sink, "memory map: %zu ranges of %lu entries, room for %zu\n", map->count,
+    tsl_print(sink, "memory map: %zu ranges made of %lu entries, room for %zu\n", map->count,
               map->counters.entries, map->capacity);
     for (size_t i = 0; i < map->count; i++) {
         const struct tsl_memory_range *range = &map->ranges[i];
@@ -116,7 +116,7 @@ void tsl_map_dump(const struct tsl_memory_map *map, const struct tsl_sink *sink)
                   (unsigned long long)range->end - 1, size, tsl_memory_type_name(range->type));
     }
     tsl_format_bytes(size, sizeof size, tsl_map_bytes(map, TSL_MEMORY_USABLE));
-    tsl_print(sink, "  %s usable, nothing kept from 0x%llx on\n", size,
+    tsl_print(sink, "  %s usable; memory from 0x%llx on would be ignored\n", size,
               (unsigned long long)map->limit);
     dump_counters(&map->counters, sink);
 }

@@ -62,8 +62,10 @@ static void print_frames(const struct tsl_frames *frames, const struct tsl_sink 
             print_use(sink, one.name, frames_bytes(one.total - one.free), frames_bytes(one.total));
     }
     print_use(sink, "all", frames_bytes(stats.used), frames_bytes(stats.total));
-    tsl_print(sink, "  peak       %10lu frames; bookkeeping %lu bytes\n", stats.peak,
-              stats.metadata_bytes);
+    char peak[SIZE_TEXT], metadata[SIZE_TEXT];
+    tsl_print(sink, "  peak       %10s; bookkeeping %s\n",
+              tsl_format_bytes(peak, sizeof(peak), frames_bytes(stats.peak)),
+              tsl_format_bytes(metadata, sizeof(metadata), stats.metadata_bytes));
     print_refusals(sink, &stats.refusals);
 }
 
@@ -74,8 +76,9 @@ static void print_heap(const struct tsl_heap *heap, const struct tsl_sink *sink)
     tsl_print(sink, "heap\n");
     print_use(sink, "live", stats.live_bytes, stats.taken_bytes);
     print_use(sink, "taken", stats.taken_bytes, stats.ceiling_bytes);
-    tsl_print(sink, "  blocks     %10zu live; %zu bytes at the peak\n", stats.live_blocks,
-              stats.peak_bytes);
+    char peak[SIZE_TEXT];
+    tsl_print(sink, "  blocks     %10zu live; %s at the peak\n", stats.live_blocks,
+              tsl_format_bytes(peak, sizeof(peak), stats.peak_bytes));
     print_refusals(sink, &stats.refusals);
 }
 

@@ -751,6 +751,11 @@ static void dump_shows_classes_in_use(void)
     CHECK(!has_text(&text, "\n        32 "));
     CHECK_STATUS(tsl_heap_free(heap, small), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, large), TSL_OK);
+    (void)tsl_heap_trim(heap);
+    text.length = 0;
+    tsl_heap_dump(heap, &sink); /* a class without slabs uses no share of them */
+    if (!TSL_HEAP_CORE_GRANULES)
+        CHECK(has_text(&text, "\n        64        0          0        0        0       -"));
     test_heap_end(heap, &source);
 }
 

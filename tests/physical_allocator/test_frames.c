@@ -331,6 +331,7 @@ static void dump_shows_a_heat_map(void)
     REQUIRE(tsl_frames_split(world.frames, half, 9) == TSL_OK);
     dumped_length = 0;
     tsl_frames_dump(world.frames, &(struct tsl_sink){keep, NULL});
+    CHECK(strstr(dumped, "a letter is 2 MiB: . free, ") != NULL);
     CHECK(strstr(dumped, "0x1000000 H5#5...1\n") != NULL);
     CHECK(strstr(dumped, sizeof(tsl_word) == 8 ? "\nDMA32: " : "\nNORMAL: ") != NULL);
     CHECK(strstr(dumped, "\nDMA: ") == NULL);

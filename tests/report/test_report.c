@@ -121,6 +121,7 @@ static void reading_changes_nothing(void)
     length = 0;
     tsl_report_text(&subject, &sink);
     CHECK(length > 0 && strstr(text, "kernel ranges") != NULL);
+    CHECK(strstr(text, "\n  peak       ") != NULL && strstr(text, "iB; bookkeeping ") != NULL);
     (void)json(&subject);
     CHECK_EQ(vm_fixture_lost(), 0);
     finish();

@@ -201,7 +201,8 @@ static void dump_totals(const struct tsl_heap_stats *stats, const struct tsl_sin
               tsl_format_bytes(peak, sizeof peak, stats->peak_bytes),
               tsl_format_bytes(taken, sizeof taken, stats->taken_bytes),
               tsl_format_bytes(ceiling, sizeof ceiling, stats->ceiling_bytes));
-    tsl_print(sink, "  bookkeeping %s, empty %s, asked for %u %% of what blocks had\n",
+    tsl_print(sink,
+              "  bookkeeping %s, empty slabs %s, callers asked for %u %% of what blocks held\n",
               tsl_format_bytes(own, sizeof own, stats->bookkeeping_bytes),
               tsl_format_bytes(empty, sizeof empty, stats->empty_bytes),
               percent(stats->requested_bytes, stats->granted_bytes));
@@ -218,9 +219,13 @@ static void dump_class(const struct tsl_heap_class_stats *pool, const struct tsl
 
     if (pool->slabs == 0 && pool->allocs == 0)
         return;
-    tsl_print(sink, "  %8zu %8zu %10zu %8zu %8zu %5u %% %10llu\n", pool->block_bytes,
-              pool->live_blocks, pool->live_blocks * pool->block_bytes, pool->slabs,
-              pool->empty_slabs, percent(live, room), (unsigned long long)pool->allocs);
+    tsl_print(sink, "  %8zu %8zu %10zu %8zu %8zu", pool->block_bytes, pool->live_blocks,
+              pool->live_blocks * pool->block_bytes, pool->slabs, pool->empty_slabs);
+    if (room > 0)
+        tsl_print(sink, " %5u %%", percent(live, room));
+    else
+        tsl_print(sink, " %7s", "-");
+    tsl_print(sink, " %10llu\n", (unsigned long long)pool->allocs);
 }
 
 void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink)

@@ -81,8 +81,8 @@ static void dump_zone(const struct tsl_frames *self, const struct tsl_sink *sink
         stats.start == stats.end)
         return;
     tsl_word fold = areas_a_letter(self);
-    tsl_print(sink, "%s: %lu of %lu frames free; a letter is %lu MiB\n", stats.name,
-              (unsigned long)stats.free, (unsigned long)stats.total, (unsigned long)(fold * 2));
+    tsl_print(sink, "%s: %lu of %lu frames free\n", stats.name, (unsigned long)stats.free,
+              (unsigned long)stats.total);
     tsl_word area = self->zone[zone].first_area;
     while (area < self->zone[zone].end_area)
         area = dump_line(self, sink, area, self->zone[zone].end_area, fold);
@@ -93,14 +93,14 @@ static void dump_blocks(const struct tsl_frames *self, const struct tsl_sink *si
     struct tsl_frames_blocks blocks;
     if (tsl_frames_count_blocks(self, TSL_FRAMES_ALL, TSL_FRAMES_ALL, &blocks) != TSL_OK)
         return;
-    tsl_print(sink, "free blocks by order:");
+    tsl_print(sink, "free blocks of order 0 to 10:");
     for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
         tsl_print(sink, " %lu", (unsigned long)blocks.free[order]);
     int index = tsl_frames_fragmentation(&blocks, TSL_FRAMES_HUGE_ORDER);
     if (index < 0 && blocks.free[TSL_FRAMES_HUGE_ORDER] + blocks.free[TSL_FRAMES_MAX_ORDER] > 0)
-        tsl_print(sink, "; order 9 can be had\n");
+        tsl_print(sink, "; 2 MiB in one piece can be had\n");
     else
-        tsl_print(sink, "; fragmentation of order 9: %d of 1000\n", index);
+        tsl_print(sink, "; 2 MiB in one piece cannot: fragmentation index %d of 1000\n", index);
 }
 
 static void dump_node(const struct tsl_frames *self, const struct tsl_sink *sink, unsigned node)
@@ -118,7 +118,7 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
     struct tsl_frames_stats stats;
     char total[16], free[16], peak[16];
     tsl_frames_stats(self, &stats);
-    tsl_print(sink, "frames: %s, %s free, at most %s used; %lu reserved, %lu bytes of metadata\n",
+    tsl_print(sink, "frames: %s, %s free, peak %s in use; %lu reserved, %lu bytes of metadata\n",
               tsl_format_bytes(total, sizeof(total), (uint64_t)stats.total * TSL_PAGE_BYTES),
               tsl_format_bytes(free, sizeof(free), (uint64_t)stats.free * TSL_PAGE_BYTES),
               tsl_format_bytes(peak, sizeof(peak), (uint64_t)stats.peak * TSL_PAGE_BYTES),
@@ -136,6 +136,9 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
     dump_blocks(self, sink);
     for (unsigned node = 0; TSL_NODES > 1 && node < node_count(self); node++)
         dump_node(self, sink, node);
+    tsl_print(sink,
+              "a letter is %lu MiB: . free, 1 to 9 tenths in use or no RAM, # full, H one block\n",
+              (unsigned long)(areas_a_letter(self) * 2));
     for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         dump_zone(self, sink, zone);
     if (TSL_FRAME_POISON) {

@@ -145,8 +145,8 @@ static void dump_zone(const struct tsl_frames *self, const struct tsl_sink *sink
     if (tsl_frames_zone_stats(self, (enum tsl_frames_zone)index, &stats) != TSL_OK ||
         stats.total == 0)
         return;
-    tsl_print(sink, "%s: %lu of %lu frames free; a letter is 2 MiB\n", stats.name,
-              (unsigned long)stats.free, (unsigned long)stats.total);
+    tsl_print(sink, "%s: %lu of %lu frames free\n", stats.name, (unsigned long)stats.free,
+              (unsigned long)stats.total);
     tsl_word area = zone->first / TSL_FRAMES_PER_AREA;
     while (area * TSL_FRAMES_PER_AREA < zone->end) {
         unsigned long long start = (unsigned long long)area * TSL_FRAMES_PER_AREA * TSL_PAGE_BYTES;
@@ -164,12 +164,14 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
     char total[16], free[16], peak[16];
 
     tsl_frames_stats(self, &stats);
-    tsl_print(sink, "frames: %s, %s free, at most %s used; %lu reserved, %lu bytes of metadata\n",
+    tsl_print(sink, "frames: %s, %s free, peak %s in use; %lu reserved, %lu bytes of metadata\n",
               tsl_format_bytes(total, sizeof(total), (uint64_t)stats.total << TSL_PAGE_SHIFT),
               tsl_format_bytes(free, sizeof(free), (uint64_t)stats.free << TSL_PAGE_SHIFT),
               tsl_format_bytes(peak, sizeof(peak), (uint64_t)stats.peak << TSL_PAGE_SHIFT),
               (unsigned long)stats.reserved, (unsigned long)stats.metadata_bytes);
-    for (unsigned zone = TSL_ZONE_COUNT; zone-- > 0;)
+    tsl_print(sink,
+              "a letter is 2 MiB: . free, 1 to 9 tenths in use or no RAM, # full, H one block\n");
+    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
         dump_zone(self, sink, zone);
 }
 

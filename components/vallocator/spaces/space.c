@@ -96,8 +96,8 @@ enum tsl_status tsl_space_destroy(struct tsl_space *self)
 {
     struct tsl_vm *vm = self->vm;
     if (!tsl_cpu_set_is_empty(&self->table.cpus) || self->pins > 0)
-        return tsl_refuse(&self->refusals, TSL_BUSY, "space: destroyed while in use, %zu pins",
-                          self->pins);
+        return tsl_refuse(&self->refusals, TSL_BUSY,
+                          "space: destroy while a CPU runs it, or with %zu pins left", self->pins);
     struct space_operation op = {.space = self};
     tsl_space_lock(&op);
     /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
@@ -269,7 +269,7 @@ TSL_COLD TSL_NOINLINE static enum tsl_status refuse_range(struct tsl_space *spac
     else if (tsl_checked_last(start, bytes, &last) && (!tsl_table_format_canonical(format, start) ||
                                                        !tsl_table_format_canonical(format, last)))
         status = TSL_NOT_CANONICAL;
-    return tsl_refuse(&space->refusals, status, "space: %s of %zx bytes at %zx", verb, bytes,
+    return tsl_refuse(&space->refusals, status, "space: %s of %#zx bytes at %#zx", verb, bytes,
                       (size_t)start);
 }
 

@@ -86,6 +86,6 @@ enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vaddr start, size_t
         status = TSL_INVALID;
     if (status == TSL_OK || status == TSL_NO_MEMORY)
         return status;
-    return tsl_refuse(&self->refusals, status, "space: advice %d for %zx bytes at %zx", (int)advice,
-                      bytes, (size_t)start);
+    return tsl_refuse(&self->refusals, status, "space: advice %d for %#zx bytes at %#zx",
+                      (int)advice, bytes, (size_t)start);
 }

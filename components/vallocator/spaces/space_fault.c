@@ -372,7 +372,7 @@ enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsig
 {
     const struct tsl_table_format *format = self->vm->config.format;
     if (access != TSL_READ && access != TSL_WRITE && access != TSL_EXEC)
-        return tsl_refuse(&self->refusals, TSL_INVALID, "space: fault for rights %x", access);
+        return tsl_refuse(&self->refusals, TSL_INVALID, "space: fault for rights %#x", access);
     if (address < format->user_first || address > format->user_last)
         return TSL_NOT_FOUND;
     struct fault fault = {.space = self, .page = address >> TSL_PAGE_SHIFT, .access = access};
@@ -422,7 +422,7 @@ enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_vaddr start, size
     bool covered = tsl_regions_cover(&self->regions, first, end);
     tsl_lock_release(&self->lock, pin);
     if (!covered)
-        return tsl_refuse(&self->refusals, TSL_NOT_FOUND, "space: populate of %zx bytes at %zx",
+        return tsl_refuse(&self->refusals, TSL_NOT_FOUND, "space: populate of %#zx bytes at %#zx",
                           bytes, (size_t)start);
     for (size_t page = first; page < end && status == TSL_OK; page++) {
         unsigned access = access_for(self, page);

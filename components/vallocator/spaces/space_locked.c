@@ -48,7 +48,7 @@ enum tsl_status tsl_space_lock_pages(struct tsl_space *self, tsl_vaddr start, si
     } while (status == TSL_BUSY);
     if (status != TSL_LIMIT)
         return status;
-    return tsl_refuse(&self->refusals, status, "space: lock of %zx bytes at %zx", bytes,
+    return tsl_refuse(&self->refusals, status, "space: lock of %#zx bytes at %#zx", bytes,
                       (size_t)start);
 }
 
@@ -61,6 +61,6 @@ enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, tsl_vaddr start, 
     status = tsl_space_mark(self, first, end, TSL_SPACE_LOCKED, false);
     if (status == TSL_OK || status == TSL_NO_MEMORY)
         return status;
-    return tsl_refuse(&self->refusals, status, "space: unlock of %zx bytes at %zx", bytes,
+    return tsl_refuse(&self->refusals, status, "space: unlock of %#zx bytes at %#zx", bytes,
                       (size_t)start);
 }

@@ -214,7 +214,7 @@ static enum tsl_status check_addresses(struct tsl_space *self,
     if (status != TSL_OK)
         return status;
     if (odd)
-        return tsl_refuse(&self->refusals, TSL_MISALIGNED, "space: map with alignment %zx",
+        return tsl_refuse(&self->refusals, TSL_MISALIGNED, "space: map with alignment %#zx",
                           request->align);
     return TSL_OK;
 }
@@ -233,8 +233,9 @@ enum tsl_status tsl_space_map(struct tsl_space *self, const struct tsl_map_reque
     if (status == TSL_NO_MEMORY)
         return status;
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: map of %zx bytes, rights %x, flags %x",
-                          request->bytes, request->rights, request->flags);
+        return tsl_refuse(&self->refusals, status,
+                          "space: map of %#zx bytes, rights %#x, flags %#x", request->bytes,
+                          request->rights, request->flags);
     if (request->flags & TSL_SPACE_POPULATE)
         status = tsl_space_populate(self, start, request->bytes);
     if (status != TSL_OK) {

@@ -62,7 +62,7 @@ enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigne
 {
     size_t page = address >> TSL_PAGE_SHIFT;
     if (access != TSL_READ && access != TSL_WRITE)
-        return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %x", access);
+        return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %#x", access);
     for (;;) {
         struct tsl_frame frame;
         enum tsl_status status = access_to_pin(self, page, &access);
@@ -101,7 +101,7 @@ enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame)
     }
     tsl_lock_release(&self->lock, pin);
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: unpin of frame %zx",
+        return tsl_refuse(&self->refusals, status, "space: unpin of frame %#zx",
                           (size_t)frame.number);
     return TSL_OK;
 }

@@ -79,7 +79,7 @@ enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_
         tsl_space_end(&op);
     }
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: rights %x for %zx bytes at %zx", rights,
-                          bytes, (size_t)start);
+        return tsl_refuse(&self->refusals, status, "space: rights %#x for %#zx bytes at %#zx",
+                          rights, bytes, (size_t)start);
     return TSL_OK;
 }

@@ -84,8 +84,7 @@ static size_t regions_after(const struct tsl_space *space, const struct remap *r
         return count + (growth(remap) == 0 && remap->fresh < remap->old && is_cut_above);
     count += (size_t)is_cut_below + is_cut_above;
     count += tsl_space_cuts(space, remap->to, to_end);
-    count -= (size_t)(is_cut_below && to_end == remap->from) +
-             (is_cut_above && remap->to == end);
+    count -= (size_t)(is_cut_below && to_end == remap->from) + (is_cut_above && remap->to == end);
     return count - tsl_space_sum(space, remap->to, to_end).regions;
 }
 
@@ -237,7 +236,7 @@ static enum tsl_status check(struct tsl_space *self, const struct tsl_remap_requ
     else if (fixed && remap->to < end && remap->from < to_end)
         status = TSL_OVERLAP;
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: remap with flags %x", request->flags);
+        return tsl_refuse(&self->refusals, status, "space: remap with flags %#x", request->flags);
     return TSL_OK;
 }
 
@@ -277,7 +276,7 @@ enum tsl_status tsl_space_remap(struct tsl_space *self, const struct tsl_remap_r
     if (status == TSL_NO_MEMORY)
         return status;
     if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: remap of %zx bytes at %zx to %zx",
+        return tsl_refuse(&self->refusals, status, "space: remap of %#zx bytes at %#zx to %#zx",
                           request->bytes, (size_t)request->start, request->new_bytes);
     *out = tsl_space_address(remap.to);
     if (is_locked) /* as far as memory goes; the rest comes by faults */

@@ -55,7 +55,7 @@ enum tsl_status tsl_space_unmap(struct tsl_space *self, tsl_vaddr start, size_t 
     tsl_space_unlock(&op);
     tsl_space_end(&op);
     if (status == TSL_NOT_FOUND || status == TSL_LIMIT)
-        return tsl_refuse(&self->refusals, status, "space: unmap of %zx bytes at %zx", bytes,
+        return tsl_refuse(&self->refusals, status, "space: unmap of %#zx bytes at %#zx", bytes,
                           (size_t)start);
     return status;
 }

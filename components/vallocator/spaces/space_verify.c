@@ -150,19 +150,28 @@ struct tsl_defect tsl_space_verify(struct tsl_space *self)
 
 static void dump_region(const struct tsl_region_info *info, const struct tsl_sink *sink)
 {
-    static const char *const kinds[] = {"shared memory", "device", "pager"};
-    const char *kind = info->object ? kinds[info->object->config.kind] : "zeros";
-    tsl_print(sink, "%#zx-%#zx %c%c%c%c %s%s page %#zx%s\n", (size_t)info->start,
-              (size_t)(info->start + info->bytes), info->rights & TSL_READ ? 'r' : '-',
+    static const char *const kinds[] = {"memory object", "device", "pager"};
+    char size[16];
+    tsl_format_bytes(size, sizeof(size), info->bytes);
+    tsl_print(sink, "  %p..%p  %10s  %c%c%c %s", (void *)info->start,
+              (void *)(info->start + info->bytes - 1), size, info->rights & TSL_READ ? 'r' : '-',
               info->rights & TSL_WRITE ? 'w' : '-', info->rights & TSL_EXEC ? 'x' : '-',
-              info->flags & TSL_SPACE_SHARED ? 's' : 'p', kind,
-              info->flags & TSL_SPACE_GROWS_DOWN ? ", stack" : "", info->object_page,
-              info->flags & TSL_SPACE_NO_COPY ? ", not copied" : "");
+              info->flags & TSL_SPACE_SHARED ? "shared" : "private");
+    if (info->object)
+        tsl_print(sink, ", %s from page %zu on", kinds[info->object->config.kind],
+                  info->object_page);
+    tsl_print(sink, "%s%s%s\n", info->flags & TSL_SPACE_GROWS_DOWN ? ", stack" : "",
+              info->flags & TSL_SPACE_NO_COPY ? ", not copied" : "",
+              info->flags & TSL_SPACE_LOCKED ? ", locked" : "");
 }
 
 void tsl_space_dump(struct tsl_space *self, const struct tsl_sink *sink)
 {
     struct tsl_region_info info;
+    struct tsl_space_stats stats;
+    tsl_space_stats(self, &stats);
+    tsl_print(sink, "space: %zu regions, %zu pages; %zu committed, %zu locked\n", stats.regions,
+              stats.pages, stats.committed, stats.locked);
     for (tsl_vaddr at = 0; tsl_space_next(self, at, &info); at = info.start + info.bytes)
         dump_region(&info, sink);
 }

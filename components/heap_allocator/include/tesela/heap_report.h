@@ -69,7 +69,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self,
  */
 struct tsl_defect tsl_heap_verify(const struct tsl_heap *self);
 
-/* Prints totals and one line for each class in use: blocks, bytes, utilisation. */
+/* Prints totals and one line for each class that was ever used: blocks, bytes, slabs, how much of
+ * the slabs is in use (-: there are none), allocations so far. */
 void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink);
 
 #endif

@@ -335,7 +335,8 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self);
 
 /*
  * Writes totals, zones and a heat map, one letter for an area (for several on large machines): '.'
- * free, '1'..'9' tenths used, '#' full, 'H' one huge block.
+ * free, '1'..'9' tenths in use (any use at all is a '1'; what is no RAM counts as in use), '#' full,
+ * 'H' one huge block.
  * Context: any, also out of a panic or an NMI, whatever the other CPUs were doing when they were
  *          stopped: it takes no lock and waits for nobody. The figures are then about right.
  * Cost:    O(metadata).

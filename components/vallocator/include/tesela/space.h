@@ -252,7 +252,7 @@ void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
  * objects or copies. Cost: O(regions + pages). */
 struct tsl_defect tsl_space_verify(struct tsl_space *self);
 
-/* One line a region. */
+/* Prints totals, and one line a region: first and last address, rights, what it shows. */
 void tsl_space_dump(struct tsl_space *self, const struct tsl_sink *sink);
 
 #endif

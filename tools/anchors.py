@@ -97,6 +97,7 @@ ANCHORS = {
     "map.pair_10": Anchor("the same among 10 regions"),
     "map.pair_1k": Anchor("among 1,000"),
     "map.pair_100k": Anchor("among 100,000"),
+    "map.pair_1m": Anchor("among 1,000,000; a 32-bit user half has no room for them"),
     "populate.page_call": Anchor("populate 1 MiB, a page, as a call of the library"),
     "unmap.page_call": Anchor("unmap 1 MiB that was touched, a page, as a call of the library"),
     "protect.flip_call": Anchor("rights of one touched page flipped, as a call of the library"),

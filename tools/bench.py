@@ -251,9 +251,10 @@ class Bench:
             build.configure(self.say)
             kernel = build.file_of("bench.multiboot")
             build.compile(self.say, [os.path.relpath(kernel, build.directory)])
+            regions = " regions=million" if "vm" in self.arguments.groups else ""
             command = ["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", arch,
                        "--icount", "--no-log", "--smp", 1, "--cpu", cpu, "--mem", "512M",
-                       "--timeout", 300, "--append", f"paging={paging}", kernel]
+                       "--timeout", 600, "--append", f"paging={paging}{regions}", kernel]
             self._take(output_of(command, self.say, f"instructions on {name}"), "qemu", name)
 
 

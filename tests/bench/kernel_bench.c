@@ -255,5 +255,5 @@ bool kernel_main(const struct platform_boot *boot)
     return row("frames.pair0", frame_pair0, 1024) && row("frames.pair9", frame_pair9, 1024) &&
            row("frames.batch", frame_batches, 1024) && kmalloc_rows() &&
            row("valloc.pair16k", valloc_pair16k, 256) && row("valloc.pair1m", valloc_pair1m, 16) &&
-           bench_space_rows() && bench_user_rows();
+           bench_space_rows() && bench_user_rows() && bench_million_row();
 }

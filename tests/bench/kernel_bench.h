@@ -26,4 +26,9 @@ bool bench_user_rows(void);
 /* The rows of address spaces as calls of the library; the same. */
 bool bench_space_rows(void);
 
+/* The row of 1,000,000 regions, if the command line has "regions=million" and the word is wide
+ * enough: making them takes longer than all other rows. The last of all; no limit of promises is left
+ * behind it. */
+bool bench_million_row(void);
+
 #endif

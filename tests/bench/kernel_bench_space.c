@@ -14,6 +14,7 @@
 #include <tesela/space.h>
 #include <tesela/vm.h>
 
+#include <platform/boot.h>
 #include <platform/console.h>
 
 enum { RW = TSL_READ | TSL_WRITE, PAGES = 256, PAIR_BYTES = 64 << 10 };
@@ -137,5 +138,20 @@ bool bench_space_rows(void)
                 row("map.pair_1k", map_pairs, 256) && grow(&regions, 20000) &&
                 row("map.pair_20k", map_pairs, 256) && grow(&regions, 100000) &&
                 row("map.pair_100k", map_pairs, 256);
+    return tsl_space_destroy(space) == TSL_OK && good;
+}
+
+bool bench_million_row(void)
+{
+    char asked[8];
+    unsigned regions = 0;
+    if (sizeof(tsl_vaddr) < 8 || !platform_option("regions", asked, sizeof asked))
+        return true;
+    tsl_vm_set_commit_limit(tsl_system()->vm, 0); /* they promise more pages than there are */
+    if (tsl_space_create(tsl_system()->vm, NULL, &space) != TSL_OK)
+        return false;
+    /* As in the other rows of this name, there was something in the place of the pairs. */
+    bool good = map(0, PAGES * TSL_PAGE_BYTES, RW, &region) && populate(PAGES) && unmap(PAGES) &&
+                grow(&regions, 1000000) && row("map.pair_1m", map_pairs, 256);
     return tsl_space_destroy(space) == TSL_OK && good;
 }

@@ -267,7 +267,7 @@ TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
     tsl_word before = tsl_atomic_load(word);
     tsl_word bits = before | (tsl_word)1 << index % HEAP_WORD_BITS;
-    if (TSL_UNLIKELY(bits == before || (run == pool->current && has_at_hand(pool, block))))
+    if (TSL_UNLIKELY(bits == before || has_at_hand(pool, block)))
         goto other;
     if (slab_free(pool, run, word, bits))
         return owner_freed(self, pin, run);

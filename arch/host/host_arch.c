@@ -37,6 +37,16 @@ void tsl_arch_switch_root(tsl_paddr root)
     model_load_root(tsl_port_cpu_id(), root);
 }
 
+void tsl_arch_switch_tagged(tsl_paddr root, unsigned tag, bool keep)
+{
+    model_load_cr3(tsl_port_cpu_id(), root | tag | (keep ? UINT64_C(1) << 63 : 0));
+}
+
+unsigned tsl_arch_tag(void)
+{
+    return model_pcid(tsl_port_cpu_id());
+}
+
 void tsl_arch_flush_page(tsl_vaddr address)
 {
     model_flush_page(tsl_port_cpu_id(), address);

@@ -120,6 +120,9 @@ void model_enable(unsigned cpu, const struct tsl_cpu_features *features)
     self->smep = features->smep && has->smep;
     self->smap = features->smap && has->smap;
     tlb_flush_all(&self->tlb, TLB_EVERY_PCID, true);
+    /* Again (a feature that is on stays on): the PCID in use is no mistake. */
+    if (features->pcid && !self->pcide)
+        (void)model_set_pcide(cpu, true);
 }
 
 bool model_set_pcide(unsigned cpu, bool on)
@@ -186,6 +189,11 @@ void model_load_root(unsigned cpu, tsl_paddr root)
 tsl_paddr model_root(unsigned cpu)
 {
     return model.cpu[cpu].root;
+}
+
+unsigned model_pcid(unsigned cpu)
+{
+    return model.cpu[cpu].pcid;
 }
 
 void model_flush_page(unsigned cpu, uint64_t address)

@@ -6,8 +6,8 @@
  * Needs:   x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a
  *          486 has none of them.
  * Callers: through <tesela/arch.h>.
- * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes), 12.12
- *          (PAT).
+ * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes), 4.10.1
+ *          (PCIDs), 12.12 (PAT); Linux, "x86/mm: Avoid incomplete Global INVLPG flushes".
  */
 #include <tesela/arch.h>
 #include <tesela/table_format.h>
@@ -27,6 +27,23 @@ static bool is_486_or_later(void)
     return (changed & X86_FLAG_ALIGNMENT) != 0;
 }
 
+/* Alder Lake, Raptor Lake and their small relatives: with PCIDs on, INVLPG may leave global
+ * translations alone. Microcode mends it, but some machines never load it. */
+static bool invlpg_spares_globals(uint32_t signature)
+{
+    static const uint8_t models[] = {0x97, 0x9A, 0xB7, 0xBA, 0xBE, 0xBF};
+    const uint32_t intel = 0x756E6547; /* "Genu" */
+    unsigned family = signature >> 8 & 0xF;
+    unsigned model = (signature >> 4 & 0xF) | (signature >> 12 & 0xF0);
+
+    if (family != 6 || x86_cpuid(0, 0).ebx != intel)
+        return false;
+    for (unsigned i = 0; i < sizeof(models); i++)
+        if (models[i] == model)
+            return true;
+    return false;
+}
+
 static void read_basic(struct tsl_cpu_features *out)
 {
     struct x86_cpuid leaf = x86_cpuid(1, 0);
@@ -35,7 +52,8 @@ static void read_basic(struct tsl_cpu_features *out)
     out->pae = leaf.edx >> 6 & 1;
     out->pge = leaf.edx >> 13 & 1;
     out->pat = leaf.edx >> 16 & 1;
-    out->pcid = sizeof(void *) == 8 && (leaf.ecx >> 17 & 1);
+    out->pcid =
+        sizeof(void *) == 8 && out->pge && (leaf.ecx >> 17 & 1) && !invlpg_spares_globals(leaf.eax);
     /* Before the extended leaves said it: 36 bits with PAE or with PSE-36. */
     if (out->pae || (leaf.edx >> 17 & 1))
         out->physical_bits = 36;
@@ -102,6 +120,10 @@ void tsl_arch_enable(const struct tsl_cpu_features *features)
     set |= features->smep ? X86_CR4_SMEP : 0;
     set |= features->smap ? X86_CR4_SMAP : 0;
     set |= features->umip ? X86_CR4_UMIP : 0;
+    if (features->pcid && !(x86_read_cr4() & X86_CR4_PCIDE)) {
+        x86_write_cr3(x86_read_cr3() & ~(uintptr_t)0xFFF); /* else a general protection fault */
+        set |= X86_CR4_PCIDE;
+    }
     if (set != 0)
         x86_write_cr4(x86_read_cr4() | set);
     tsl_x86_has_global_pages = features->pge;

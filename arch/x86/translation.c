@@ -2,7 +2,7 @@
  *
  * translation.c: the root of the tables and the translations that the CPU remembers.
  *
- * Owns:    tsl_arch_root(), switch_root, flush_page, flush_all, flush, relax, reach.
+ * Owns:    tsl_arch_root(), switch_root, switch_tagged, tag, flush_page, flush_all, flush, relax, reach.
  * Needs:   x86/instructions.h, base.
  * Callers: through <tesela/arch.h>.
  * Source:  Intel SDM volume 3, 4.10 (caching translation information).
@@ -23,6 +23,18 @@ tsl_paddr tsl_arch_root(void)
 void tsl_arch_switch_root(tsl_paddr root)
 {
     x86_write_cr3((uintptr_t)root);
+}
+
+#define KEEP (UINT64_C(1) << 63)
+
+void tsl_arch_switch_tagged(tsl_paddr root, unsigned tag, bool keep)
+{
+    x86_write_cr3((uintptr_t)(root | tag | (keep ? KEEP : 0)));
+}
+
+unsigned tsl_arch_tag(void)
+{
+    return (unsigned)(x86_read_cr3() & ROOT_FLAGS);
 }
 
 void tsl_arch_flush_page(tsl_vaddr address)

@@ -88,9 +88,10 @@ static void unhook(struct tsl_table *self, struct tsl_walk *walk, struct tsl_gat
     self->counters.tables--;
     tsl_root_changed(self, above, walk->at, 1);
     walk->level = above; /* what is below is no longer on any path */
-    /* The page in the request makes CPUs forget their cached upper levels too. */
-    tsl_gather_pages(gather, walk->at, 1, 0);
+    /* The page in the request makes CPUs forget their cached upper levels too. It comes behind the
+     * table: adding that may flush, and each request is to know whether it is about tables. */
     tsl_gather_table(gather, tsl_frame_of(old.target));
+    tsl_gather_pages(gather, walk->at, 1, 0);
 }
 
 /* Unhook the tables on the walk's path that are empty, from the one it stands in upward. With more

@@ -126,7 +126,10 @@ TSL_NOINLINE static void flush_and_free(struct tsl_gather *self)
     }
     if (!tsl_flush_is_empty(&self->flush)) {
         (void)tsl_atomic_add(&table->counters.flushes, 1);
-        tsl_flush_cpus(table->kernel ? tsl_cpus_online() : &table->cpus, &self->flush);
+        if (tsl_table_is_tagged(table))
+            tsl_tagged_flush(self);
+        else
+            tsl_flush_cpus(table->kernel ? tsl_cpus_online() : &table->cpus, &self->flush);
     }
     free_frames(self);
     self->flush.count = 0;

@@ -174,6 +174,7 @@ static enum tsl_status map_checked(struct tsl_table *self, struct job *job, size
                                                         job->attributes & ~TSL_MAP_LARGE);
     if (status != TSL_OK)
         return status;
+    job->attributes = tsl_tagged_attributes(self, job->first, job->attributes);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     status = map_locked(self, job);
     tsl_lock_release(&self->lock, pin);

@@ -225,6 +225,34 @@ void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word
 /* The same for a table, which goes to the allocator in any case. */
 void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame);
 
+/* --- tagged.c: CPUs whose translations are tagged ------------------------------------------- */
+
+/* The table has a number of its own: CPUs remember it under a tag. Constant where no format has any. */
+static inline bool tsl_table_is_tagged(const struct tsl_table *self)
+{
+    return TSL_SPACES && (TSL_TABLE_4LEVEL || TSL_TABLE_5LEVEL) && self->number != 0;
+}
+
+void tsl_tagged_init(struct tsl_table *self);
+
+/* Sends the gather's request, so that CPUs which do not run the table know of it when they come back. */
+void tsl_tagged_flush(struct tsl_gather *gather);
+
+/* Loads the root. Before: this CPU, pinned, is in self->cpus. */
+void tsl_tagged_switch_to(struct tsl_table *self);
+
+/*
+ * What pages of a kernel's table get: of its half they are global, asked for or not, where translations
+ * are tagged. A flush reaches those of all tags at once only then.
+ */
+static inline unsigned tsl_tagged_attributes(const struct tsl_table *self, tsl_vaddr start,
+                                             unsigned attributes)
+{
+    if (tsl_table_is_tagged(self) && self->kernel && start > self->format->user_last)
+        return attributes | TSL_GLOBAL;
+    return attributes;
+}
+
 /* --- kernel_half.c: tables of spaces show the kernel's half -------------------------------- */
 
 /* Its first root entry: the one behind the entry that leads to the last user address. */

@@ -86,6 +86,8 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
         TSL_ASSERT(tsl_frames_free(made.frames, root, 0) == TSL_OK);
         return status;
     }
+    if (TSL_SPACES && config->features.pcid && format->levels >= 4)
+        tsl_tagged_init(&made);
     *self = made;
     tsl_walk_begin(&self->path, self);
     tsl_list_init(&self->showing);
@@ -118,7 +120,10 @@ void tsl_table_switch_to(struct tsl_table *self)
 {
     /* First the set, then the root: a flush in between rather asks one CPU too many. */
     tsl_cpu_set_add(&self->cpus, tsl_port_cpu_id());
-    tsl_arch_switch_root(self->root);
+    if (tsl_table_is_tagged(self))
+        tsl_tagged_switch_to(self);
+    else
+        tsl_arch_switch_root(self->root);
 }
 
 void tsl_table_left(struct tsl_table *self)

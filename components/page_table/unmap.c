@@ -312,6 +312,7 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
         status = tsl_table_check_attributes(self, "protect", start, last, attributes);
     if (status != TSL_OK)
         return status;
+    attributes = tsl_tagged_attributes(self, start, attributes);
     if (gather == NULL)
         tsl_gather_init(&own, self);
 

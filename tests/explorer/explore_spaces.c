@@ -173,6 +173,49 @@ static void nobody_writes_to_what_was_unmapped(void)
     explore(&unmap_case, EXPLORER_LATE_FLUSH);
 }
 
+/* ---- Pages go while others come and leave: what they remember of the space stays meanwhile. ---- */
+
+static void visit(unsigned cpu, struct tsl_space *which)
+{
+    tsl_pin pin = tsl_port_pin();
+    tsl_table_switch_to(tsl_space_table(which));
+    tsl_table_left(tsl_space_table(running[cpu]));
+    running[cpu] = which;
+    tsl_port_unpin(pin);
+}
+
+static void visit_setup(void)
+{
+    setup();
+    EXPLORER_REQUIRE(tsl_space_create(vm, NULL, &twin) == TSL_OK);
+    map(twin, BASE, NULL, 0);
+}
+
+static void visit_body(unsigned cpu)
+{
+    if (cpu == 0) {
+        EXPLORER_REQUIRE(tsl_space_unmap(space, BASE, 2 * PAGE) == TSL_OK);
+        done = true;
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        visit(cpu, twin);
+        explorer_point();
+        visit(cpu, space);
+        bool was_done = done;
+        enum tsl_status status = store(cpu, BASE + (i + cpu) % 2 * PAGE, 2);
+        EXPLORER_REQUIRE(status == (was_done ? TSL_NOT_FOUND : status));
+        EXPLORER_REQUIRE(status == TSL_OK || status == TSL_NOT_FOUND);
+    }
+}
+
+static const struct explorer_case visit_case = {"visit", CPUS, 1, visit_setup, check, visit_body};
+
+static void nobody_comes_back_to_what_was_unmapped(void)
+{
+    explore(&visit_case, EXPLORER_LATE_FLUSH);
+}
+
 /* ---- Rights go; another CPU asks for the same. ---- */
 
 static void protect_body(unsigned cpu)
@@ -447,6 +490,7 @@ static void what_nobody_maps_nobody_writes(void)
 }
 
 TAP_SUITE(explore_spaces, TAP_TEST(nobody_writes_to_what_was_unmapped),
+          TAP_TEST(nobody_comes_back_to_what_was_unmapped),
           TAP_TEST(nobody_writes_to_what_is_read_only), TAP_TEST(a_copy_does_not_change_afterwards),
           TAP_TEST(each_side_of_a_copy_has_its_own), TAP_TEST(a_private_write_stays_private),
           TAP_TEST(pages_move_under_their_users), TAP_TEST(a_page_on_its_way_out_is_waited_for),

@@ -132,6 +132,8 @@ bool world_agrees(struct world *self, tsl_vaddr va, bool present, tsl_paddr targ
     struct tsl_mapping mapping;
     enum tsl_status status = tsl_table_query(&self->table, va, &mapping);
     bool agrees;
+    if (self->table.number != 0 && self->table.kernel && va > self->table.format->user_last)
+        attributes |= TSL_GLOBAL; /* where translations are tagged, whatever was asked for */
     if (!present) {
         agrees = status == TSL_NOT_FOUND && walker_says_nothing(&self->table, va);
     } else {

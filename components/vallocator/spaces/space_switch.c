@@ -15,7 +15,7 @@ void tsl_space_switch(struct tsl_space *from, struct tsl_space *to)
     const struct tsl_vm *vm = (to ? to : from)->vm;
     TSL_ASSERT(vm->config.kernel_table != NULL);
     tsl_table_switch_to(to ? &to->table : vm->config.kernel_table);
-    /* Loading the root has dropped all that was remembered of `from`. */
+    /* Loading the root has dropped all that was remembered of `from`, or put it out of use. */
     if (from)
         tsl_table_left(&from->table);
 }

@@ -121,8 +121,9 @@ enum model_result model_reach(unsigned cpu, uint64_t address, enum model_access 
 
 void model_counters(struct model_counters *out);
 
-/* The CR3 of a CPU. */
+/* The CR3 of a CPU: root and PCID. */
 tsl_paddr model_root(unsigned cpu);
+unsigned model_pcid(unsigned cpu);
 
 /*
  * Called before each exchange of an 8-byte entry, so that a test can play the hardware that marks

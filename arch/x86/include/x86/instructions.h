@@ -22,6 +22,7 @@ enum {
     X86_CR4_PGE = 1u << 7,
     X86_CR4_UMIP = 1u << 11,
     X86_CR4_LA57 = 1u << 12,
+    X86_CR4_PCIDE = 1u << 17,
     X86_CR4_SMEP = 1u << 20,
     X86_CR4_SMAP = 1u << 21,
     X86_FLAG_FIXED = 1u << 1, /* reads as 1 always */

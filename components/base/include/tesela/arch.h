@@ -25,7 +25,7 @@ struct tsl_cpu_features {
     bool pages_1g;          /* 1 GiB pages */
     bool la57;              /* 5-level tables */
     bool pat;               /* write-combining through the page attribute table */
-    bool pcid;              /* translations tagged with a space's number */
+    bool pcid;              /* translations tagged with a space's number; never without pge */
     bool wp;                /* read-only holds for the kernel too (CR0.WP: 486 and later) */
     bool smep;              /* the kernel cannot execute user pages */
     bool smap;              /* the kernel cannot touch user pages by mistake */
@@ -39,7 +39,7 @@ void tsl_arch_features(struct tsl_cpu_features *out);
 
 /*
  * Switches on, on this CPU, what of `features` needs switching on: CR0.WP, EFER.NXE, CR4.PSE, PGE,
- * SMEP, SMAP and UMIP, and the PAT with write-combining. Idempotent.
+ * SMEP, SMAP, UMIP and PCIDE, and the PAT with write-combining. Idempotent.
  * Before:  this CPU has these features; all CPUs are given the same ones.
  * Context: pinned, once on each CPU before it uses a table with these features.
  */
@@ -52,10 +52,23 @@ tsl_paddr tsl_arch_root(void);
  * Before: page aligned; below 4 GiB on x86-32. Context: pinned. */
 void tsl_arch_switch_root(tsl_paddr root);
 
-/* Drops this CPU's translation of the page at `address`, a global one as well. Context: pinned. */
+/*
+ * The same with translations tagged: what is remembered from now on belongs to `tag`, 1 to 4095, and
+ * is used again under no other. `keep`: what is remembered under it from before stays; otherwise all
+ * of it that is not global is dropped.
+ * Before:  features.pcid, switched on. Context: pinned.
+ */
+void tsl_arch_switch_tagged(tsl_paddr root, unsigned tag, bool keep);
+
+/* The tag in use; 0: the root was loaded by tsl_arch_switch_root. Before: as above. Context: pinned. */
+unsigned tsl_arch_tag(void);
+
+/* Drops this CPU's translation of the page at `address`, a global one as well; with tags one of
+ * the tag in use or a global one, and the upper levels of that tag. Context: pinned. */
 void tsl_arch_flush_page(tsl_vaddr address);
 
-/* Drops all translations of this CPU, the global ones only if asked. Context: pinned. */
+/* Drops all translations of this CPU (global_too: with the global ones, of every tag; otherwise those of
+ * the tag in use). Context: pinned. */
 void tsl_arch_flush_all(bool global_too);
 
 /* Does on this CPU what the request says. Other CPUs: see tsl_flush_cpus. Context: pinned. */

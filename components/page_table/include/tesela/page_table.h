@@ -89,6 +89,9 @@ struct tsl_table {
     tsl_vaddr fixed_first;   /* the window range: its tables stay, maps there are refused; */
     tsl_vaddr fixed_last;    /* inclusive; first > last: none */
     struct tsl_cpu_set cpus; /* those that ran this table since its last switch away */
+    tsl_word number;         /* 0: CPUs have no tags; else no other table ever had it. With it: */
+    tsl_word flushes_begun;  /* requests that concern what CPUs remember under tags not in use; */
+    tsl_word flushes_ended;  /* of them, those that every CPU asked has run */
     struct tsl_walk path;    /* of the last operation: the next one is often near */
     tsl_vaddr kept[TSL_TABLE_KEPT]; /* where they begin, those noted first in front */
     unsigned kept_count;
@@ -127,14 +130,17 @@ TSL_MUST_CHECK enum tsl_status tsl_table_init(struct tsl_table *self,
 TSL_MUST_CHECK enum tsl_status tsl_table_fini(struct tsl_table *self);
 
 /*
- * Run `self` on the calling CPU: it is counted among the CPUs to flush from now on.
+ * Run `self` on the calling CPU: it is counted among the CPUs to flush from now on. With PCIDs
+ * (features.pcid) what the CPU remembers of the last few tables stays, and is dropped only where
+ * something has changed since.
  * Before:  the caller is pinned and its code is mapped in `self`.
+ * Cost:    a load of the root; with PCIDs a look at the six tables that ran last.
  */
 void tsl_table_switch_to(struct tsl_table *self);
 
 /*
- * The calling CPU stopped running `self` (it has switched to another root already, which dropped
- * its translations).
+ * The calling CPU stopped running `self`: it has switched to another root already, so that nothing it
+ * remembers of this one is used before the next switch back.
  */
 void tsl_table_left(struct tsl_table *self);
 
@@ -142,7 +148,8 @@ void tsl_table_left(struct tsl_table *self);
  * Map `bytes` at `start` to the physical run at `target`.
  * `attributes`: TSL_READ | TSL_WRITE | TSL_EXEC (one at least; x86 can always read), TSL_USER,
  *          TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE. A CPU without a global bit
- *          ignores TSL_GLOBAL; one without PAT maps write-combining as uncached.
+ *          ignores TSL_GLOBAL, and with PCIDs all pages of a kernel table's half have it; a CPU
+ *          without PAT maps write-combining as uncached.
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global in the user half),
  *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
  *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;

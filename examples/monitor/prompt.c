@@ -35,10 +35,8 @@ static size_t heap_mark;
 
 static void mark(void)
 {
-    if (!TSL_HEAP_SITES) {
-        tsl_print(console(), "built without HEAP_SITES\n");
+    if (!TSL_HEAP_SITES)
         return;
-    }
     heap_mark = tsl_heap_mark(tsl_system()->heap);
     tsl_print(console(), "%zu allocations so far\n", heap_mark);
 }
@@ -47,8 +45,6 @@ static void leaks(void)
 {
     if (TSL_HEAP_SITES)
         tsl_heap_print_since(tsl_system()->heap, heap_mark, console());
-    else
-        tsl_print(console(), "built without HEAP_SITES\n");
 }
 
 enum { LOST_PRINTED = 20 };
@@ -59,10 +55,8 @@ static void lost(void)
     static struct tsl_heap_leak blocks[LOST_PRINTED];
     static struct tsl_heap_root roots[PLATFORM_ROOTS];
 
-    if (!TSL_HEAP_LEAK_SCAN) {
-        tsl_print(console(), "built without HEAP_LEAK_SCAN\n");
+    if (!TSL_HEAP_LEAK_SCAN)
         return;
-    }
     platform_memory_roots(roots);
     size_t count =
         tsl_heap_leak_scan(tsl_system()->heap, roots, PLATFORM_ROOTS, blocks, LOST_PRINTED);
@@ -85,8 +79,6 @@ static void profile(void)
 {
     if (TSL_HEAP_PROFILE)
         tsl_heap_print_profile(tsl_system()->heap, console());
-    else
-        tsl_print(console(), "built without HEAP_PROFILE\n");
 }
 
 static void show_ranges(void)
@@ -104,30 +96,52 @@ static void verify(void)
         tsl_print(console(), "every rule of every component holds\n");
 }
 
-static const struct {
+#define NEEDS(option, name) ((option) ? NULL : (name))
+
+/* What the configuration leaves out is listed all the same, with the option that brings it. */
+static const struct command {
     const char *name;
     const char *what;
     void (*run)(void);
+    const char *missing; /* NULL: it is there */
 } commands[] = {
-    {"help", "this list", help},
-    {"mem", "everything on one page", report},
-    {"zones", "frames by zone, and a map of what is free", show_zones},
-    {"heap", "the kernel heap by size class", show_heap},
-    {"mark", "from here on `leaks` counts", mark},
-    {"leaks", "blocks of the heap taken since the mark, by call site", leaks},
-    {"lose", "takes a block and forgets it", lose},
-    {"lost", "blocks of the heap that nothing points to", lost},
-    {"profile", "how long the heap takes, and how well it uses its memory", profile},
-    {"ranges", "what valloc() and map_page() handed out", show_ranges},
-    {"tables", "ADDRESS (hex): how the page tables translate it; without: all of them", NULL},
-    {"verify", "check every rule of every component", verify},
-    {"quit", "power off", NULL},
+    {"help", "this list", help, NULL},
+    {"mem", "everything on one page", report, NULL},
+    {"zones", "frames by zone, and a map of what is free", show_zones, NULL},
+    {"heap", "the kernel heap by size class", show_heap, NULL},
+    {"mark", "from here on `leaks` counts", mark, NEEDS(TSL_HEAP_SITES, "HEAP_SITES")},
+    {"leaks", "blocks of the heap taken since the mark, by call site", leaks,
+     NEEDS(TSL_HEAP_SITES, "HEAP_SITES")},
+    {"lose", "takes a block and forgets it", lose, NULL},
+    {"lost", "blocks of the heap that nothing points to", lost,
+     NEEDS(TSL_HEAP_LEAK_SCAN, "HEAP_SITES and HEAP_LEAK_SCAN")},
+    {"profile", "how long the heap takes, and how well it uses its memory", profile,
+     NEEDS(TSL_HEAP_PROFILE, "HEAP_PROFILE")},
+    {"ranges", "what valloc() and map_page() handed out", show_ranges, NULL},
+    {"tables", "[ADDRESS]: how the page tables translate it (hexadecimal); without: all", NULL,
+     NULL},
+    {"verify", "check every rule of every component", verify, NULL},
+    {"quit", "power off", NULL, NULL},
 };
 
 static void help(void)
 {
     for (size_t i = 0; i < TSL_COUNT_OF(commands); i++)
-        tsl_print(console(), "  %-8s %s\n", commands[i].name, commands[i].what);
+        tsl_print(console(), "  %-8s %s%s%s\n", commands[i].name, commands[i].what,
+                  commands[i].missing ? "; needs " : "",
+                  commands[i].missing ? commands[i].missing : "");
+}
+
+static void run(const struct command *command)
+{
+    if (command->missing)
+        tsl_print(console(),
+                  "%s needs %s, not in this build. Switch it on in the menu Heap of\n"
+                  "  meson compile -C build/%s-%s menuconfig\nand start again.\n",
+                  command->name, command->missing, sizeof(void *) == 8 ? "x86_64" : "x86_32",
+                  TSL_PROFILE);
+    else
+        command->run();
 }
 
 /* Splits off the first word of `line`; the rest, without leading blanks, is returned. */
@@ -222,7 +236,7 @@ static bool obey(char *line)
     }
     for (size_t i = 0; i < TSL_COUNT_OF(commands); i++) {
         if (commands[i].run && is_word(line, commands[i].name)) {
-            commands[i].run();
+            run(&commands[i]);
             return true;
         }
     }

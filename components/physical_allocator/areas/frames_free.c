@@ -19,7 +19,7 @@ struct claim {
 TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, const struct claim *claim,
                                        enum tsl_status status)
 {
-    return tsl_refuse(&self->refusals, status, "frames: %s of %lu frames at frame %#lx",
+    return tsl_refuse(&self->refusals, status, "frames: %s of %lu frames from number %#lx on",
                       claim->what, (unsigned long)claim->count, (unsigned long)claim->number);
 }
 

@@ -127,7 +127,7 @@ enum tsl_status tsl_flat_check(const struct tsl_frames *self, tsl_word first, ts
 enum tsl_status tsl_flat_refuse(struct tsl_frames *self, enum tsl_status status, tsl_word first,
                                 tsl_word count)
 {
-    return tsl_refuse(&self->refusals, status, "frames: %s of %lu frames at frame %#lx",
+    return tsl_refuse(&self->refusals, status, "frames: %s of %lu frames from number %#lx on",
                       tsl_status_name(status), (unsigned long)count, (unsigned long)first);
 }
 

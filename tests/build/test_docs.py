@@ -9,12 +9,15 @@ Called by: Meson (suite `build`), or by hand: tests/build/test_docs.py [ROOT]
   links      every relative link leads to a file, every #anchor to a heading
   component  every component's README has the fixed headings, in order
   decisions  numbered 0001, 0002, ... without gaps, with the fixed headings
-  folders    ARCHITECTURE.md has a line for every folder of the tree
-  quotes     a code block announced as `<!-- from FILE -->` stands in FILE word for word
+  folders    ARCHITECTURE.md has one line for every folder of the tree, and none for others
+  quotes     a code block announced as `<!-- from FILE -->` stands in FILE word for word, perhaps
+             further to the right
+  examples   code under `Example` in a component's README is such a quotation: it was compiled
 """
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 COMPONENT_HEADINGS = ["Purpose", "Picture", "Words", "Invariants", "Costs", "Needs", "Refuses",
@@ -129,12 +132,39 @@ def check_folders(root):
     for parent in ("components", "arch", "platform", "examples", "tests"):
         if (root / parent).is_dir():
             wanted += [path for path in (root / parent).iterdir() if path.is_dir()]
+    wanted += [path for path in (root / "components").glob("*/*")
+               if path.is_dir() and path.name not in ("include", "port_default")]
     for path in sorted(wanted):
         name = str(path.relative_to(root))
         is_ours = not (name.startswith("tests/") and (root / "components" / path.name).is_dir()) \
             and not name.startswith((".", "build")) and "__pycache__" not in name
         if is_ours and any(path.iterdir()) and not re.search(rf"`{re.escape(name)}/?`", text):
             yield f"ARCHITECTURE.md has no line for `{name}`"
+    rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    for name in sorted(set(rows)):
+        if rows.count(name) > 1:
+            yield f"ARCHITECTURE.md has {rows.count(name)} lines for `{name}`"
+        if not (root / name).is_dir():
+            yield f"ARCHITECTURE.md has a line for `{name}`, which is no folder"
+
+
+def stands_in(code, text):
+    """Whether lines of text, all moved to the right by the same amount or not at all, are the code."""
+    for blanks in range(0, 17, 4):
+        if "\n" + textwrap.indent(code, " " * blanks) in "\n" + text:
+            return True
+    return False
+
+
+def check_examples(root):
+    for readme in sorted((root / "components").glob("*/README.md")):
+        example = readme.read_text(encoding="utf-8").partition("\n## Example\n")[2]
+        example = re.split(r"\n## ", example)[0]
+        blocks = len(re.findall(r"^```c$", example, re.MULTILINE))
+        quotes = len(re.findall(r"^<!-- from \S+ -->\n```c$", example, re.MULTILINE))
+        if blocks == 0 or quotes != blocks:
+            yield (f"{readme.relative_to(root)}: {blocks} blocks of code in its example, {quotes} of "
+                   "them quoted from a file")
 
 
 def check_quotes(root):
@@ -145,7 +175,7 @@ def check_quotes(root):
             source = root / file
             if not source.exists():
                 yield f"{path.relative_to(root)}: quotes {file}, which does not exist"
-            elif code not in source.read_text(encoding="utf-8"):
+            elif not stands_in(code, source.read_text(encoding="utf-8")):
                 yield f"{path.relative_to(root)}: the quotation is not in {file} word for word"
 
 
@@ -156,6 +186,7 @@ RULES = [
     ("decision records are numbered and complete", check_decisions),
     ("ARCHITECTURE.md names every folder", check_folders),
     ("quoted code is the code", check_quotes),
+    ("examples of components are compiled", check_examples),
 ]
 
 

@@ -337,7 +337,7 @@ static void dump_shows_a_heat_map(void)
     CHECK(strstr(dumped, "\nDMA: ") == NULL);
 }
 
-/* The example of the component's README, word for word but for the map. */
+/* The example of the component's README, word for word; the map is a PC's. */
 static void the_example_works(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);

@@ -127,6 +127,8 @@ def unmet_terms(expression):
         return unmet_terms(expression[1]) + unmet_terms(expression[2])
     if kconfiglib.expr_value(expression):
         return []
+    if isinstance(expression, kconfiglib.Choice):  # people know its members, not the choice
+        return unmet_terms(expression.direct_dep)
     spelled = kconfiglib.expr_str(expression, lambda item: kconfiglib.standard_sc_expr_str(item)
                                   if item.is_constant or isinstance(item, kconfiglib.Choice)
                                   else PREFIX + item.name)

@@ -8,13 +8,21 @@
  */
 #include "facade_internal.h"
 
+#include <tesela/config.h>
 #include <tesela/vm.h>
 
-/* Promises that can be kept: what is free now, unless the kernel says otherwise. */
-static size_t commit_limit(void)
+_Static_assert(TSL_COMMIT_POLICY >= TSL_COMMIT_NONE && TSL_COMMIT_POLICY <= TSL_COMMIT_RATIO,
+               "the configured policies are those of vm.h");
+
+/* The configured policy over what is free now, unless the kernel has a limit of its own. */
+static struct tsl_commit commit(void)
 {
     size_t wanted = tsl_facade.options.commit_limit_pages;
-    return wanted ? wanted : (size_t)tsl_frames_free_count(tsl_facade.system.frames);
+    if (wanted)
+        return (struct tsl_commit){.policy = TSL_COMMIT_STRICT, .pages = wanted};
+    return (struct tsl_commit){.policy = TSL_COMMIT_POLICY,
+                               .pages = (size_t)tsl_frames_free_count(tsl_facade.system.frames),
+                               .percent = TSL_COMMIT_PERCENT};
 }
 
 enum tsl_status tsl_facade_start_spaces(void)
@@ -25,7 +33,7 @@ enum tsl_status tsl_facade_start_spaces(void)
                                    .format = tsl_facade.options.format,
                                    .features = tsl_facade.system.features,
                                    .kernel_table = tsl_facade.system.table,
-                                   .commit_limit_pages = commit_limit()};
+                                   .commit = commit()};
     return tsl_vm_create(&config, &tsl_facade.system.vm);
 }
 

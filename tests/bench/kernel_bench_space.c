@@ -147,8 +147,9 @@ bool bench_million_row(void)
     unsigned regions = 0;
     if (sizeof(tsl_vaddr) < 8 || !platform_option("regions", asked, sizeof asked))
         return true;
-    tsl_vm_set_commit_limit(tsl_system()->vm, 0); /* they promise more pages than there are */
-    if (tsl_space_create(tsl_system()->vm, NULL, &space) != TSL_OK)
+    struct tsl_commit any = {.policy = TSL_COMMIT_NONE}; /* they promise more than there is */
+    if (tsl_vm_set_commit(tsl_system()->vm, &any) != TSL_OK ||
+        tsl_space_create(tsl_system()->vm, NULL, &space) != TSL_OK)
         return false;
     /* As in the other rows of this name, there was something in the place of the pairs. */
     bool good = map(0, PAGES * TSL_PAGE_BYTES, RW, &region) && populate(PAGES) && unmap(PAGES) &&

@@ -30,6 +30,15 @@ BAD_SENTENCES = [
     "and this build is for x86_32",
     "bad.config:8: TSL_HEAP_CLASSES=\"16 40 64\" is refused: 40 is not a multiple of 16",
 ]
+COMMIT_LINES = """\
+TSL_COMMITS_BY_RATIO=y
+TSL_COMMIT_PERCENT=0
+TSL_COMMIT_POLICY=1
+"""
+COMMIT_SENTENCES = [
+    "bad.config:3: TSL_COMMIT_POLICY cannot be set: it follows from the rest",
+    "bad.config:2: TSL_COMMIT_PERCENT=0 is refused: outside 1..1000",
+]
 SERVER = ("configs/server.config:3: TSL_PROFILE_SERVER=y is refused: needs TSL_64BIT, "
           "and this build is for x86_32")
 CLASSES = [
@@ -96,6 +105,20 @@ def test(tap, source, build, work):
         path = fragment(work, line + "\n").split("=", 1)[1]
         directly(tap, source, sync, path, ["bad.config:1: %s is refused: %s" % (line, reason)],
                  "heap classes " + value)
+    path = fragment(work, COMMIT_LINES).split("=", 1)[1]
+    directly(tap, source, sync, path, COMMIT_SENTENCES, "a share of nothing may be promised")
+    path = fragment(work, "TSL_COMMIT_PERCENT=1001\n").split("=", 1)[1]
+    directly(tap, source, sync, path,
+             ["bad.config:1: TSL_COMMIT_PERCENT=1001 is refused: outside 1..1000"],
+             "more than ten times what there is")
+    path = fragment(work, "TSL_COMMITS_STRICT=y\nTSL_COMMIT_PERCENT=50\n").split("=", 1)[1]
+    directly(tap, source, sync, path,
+             ["bad.config:2: TSL_COMMIT_PERCENT=50 is refused: needs TSL_COMMITS_BY_RATIO, and this "
+              "build is for x86_32"], "a share with another policy")
+    path = fragment(work, "# TSL_SPACES is not set\nTSL_COMMITS_UNLIMITED=y\n").split("=", 1)[1]
+    directly(tap, source, sync, path,
+             ["bad.config:2: TSL_COMMITS_UNLIMITED=y is refused: needs TSL_SPACES, and this build is "
+              "for x86_32"], "promises without spaces")
     none = "".join("# TSL_TABLE_%s is not set\n" % name for name in ("2LEVEL", "PAE"))
     path = fragment(work, none).split("=", 1)[1]
     directly(tap, source, sync, path,

@@ -13,6 +13,7 @@
 #include <tesela/frames_hotplug.h>
 #include <tesela/memory.h>
 #include <tesela/physical_allocator.h>
+#include <tesela/vm.h>
 
 #include <platform/boot.h>
 #include <platform/console.h>
@@ -117,6 +118,38 @@ static void stages_come_one_by_one(void)
         CHECK_STATUS(tsl_stop(), TSL_OK);
         check_down();
     }
+}
+
+/* The limit of promises where `wanted` was asked for; free: frames when spaces have come up. */
+static size_t promised(size_t wanted, size_t *free)
+{
+    struct tsl_vm_stats stats;
+    struct tsl_start_options options = fresh_options();
+    options.commit_limit_pages = wanted;
+    CHECK_STATUS(tsl_start(&options), TSL_OK);
+    tsl_vm_stats(tsl_system()->vm, &stats);
+    *free = (size_t)tsl_frames_free_count(tsl_system()->frames);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    return stats.commit_limit_pages;
+}
+
+static void promises_follow_the_configuration(void)
+{
+    const size_t few = 64; /* pages that the last stage itself takes */
+    const unsigned percent = TSL_COMMIT_POLICY == TSL_COMMIT_RATIO ? TSL_COMMIT_PERCENT : 100;
+    size_t free;
+    if (!TSL_SPACES)
+        SKIP("there are no spaces");
+    CHECK_EQ(promised(77, &free), 77);
+    CHECK_EQ(promised(SIZE_MAX, &free), SIZE_MAX);
+    size_t limit = promised(0, &free);
+    if (TSL_COMMIT_POLICY == TSL_COMMIT_NONE) {
+        CHECK_EQ(limit, SIZE_MAX);
+    } else {
+        CHECK(limit >= free / 100 * percent);
+        CHECK(limit <= (free + few) / 100 * percent + percent);
+    }
+    check_down();
 }
 
 /* What is to be reached is so by the tables that are in force: those of the boot loader again. */
@@ -297,6 +330,7 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
+          TAP_TEST(promises_follow_the_configuration),
           TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(places_are_no_ram),
           TAP_TEST(memory_may_begin_anywhere), TAP_TEST(absurd_options_end_as_a_status),
           TAP_TEST(an_image_without_us_is_refused), TAP_TEST(every_shortage_is_told_and_undone),

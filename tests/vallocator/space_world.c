@@ -33,11 +33,13 @@ void world_start(size_t commit_limit)
     world.frames = machine_frames();
     CHECK_STATUS(tsl_heap_create_fixed(heap_memory, sizeof(heap_memory), &world.heap), TSL_OK);
     frames_at_start = tsl_frames_free_count(world.frames);
-    struct tsl_vm_config config = {.frames = world.frames,
-                                   .heap = world.heap,
-                                   .format = machine_format(),
-                                   .features = *machine_features(),
-                                   .commit_limit_pages = commit_limit};
+    struct tsl_vm_config config = {
+        .frames = world.frames,
+        .heap = world.heap,
+        .format = machine_format(),
+        .features = *machine_features(),
+        .commit = {.policy = commit_limit ? TSL_COMMIT_STRICT : TSL_COMMIT_NONE,
+                   .pages = commit_limit}};
     CHECK_STATUS(tsl_vm_create(&config, &world.vm), TSL_OK);
     world.base = 0x10000000;
     for (unsigned cpu = 0; cpu < WORLD_CPUS; cpu++)

@@ -431,29 +431,6 @@ static void neighbours_become_one_again(void)
     finish();
 }
 
-static void commitments_follow_the_policy(void)
-{
-    world_start(500);
-    struct tsl_vm_stats stats;
-    tsl_vm_stats(world.vm, &stats);
-    CHECK_EQ(stats.commit_limit_pages, 500);
-    CHECK_STATUS(tsl_space_create(world.vm, NULL, &space), TSL_OK);
-    tsl_vaddr out = 0;
-    struct tsl_map_request request = {.bytes = (stats.commit_limit_pages + 1) * PAGE, .rights = RW};
-    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_LIMIT);
-    tsl_vm_set_commit_limit(world.vm, stats.commit_limit_pages + 1); /* a page of swap comes */
-    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
-    tsl_vm_set_commit_limit(world.vm, 1); /* it goes, and more with it: what is promised stays */
-    CHECK_STATUS(world_store(0, space, out, 1), TSL_OK);
-    request.bytes = PAGE;
-    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_LIMIT);
-    tsl_vm_set_commit_limit(world.vm, 0); /* overcommit */
-    request.bytes = (size_t)64 << 20;
-    for (int i = 0; i < 8; i++)
-        CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
-    finish();
-}
-
 TAP_SUITE(space_remap, TAP_TEST(pages_move_without_being_copied),
           TAP_TEST(no_cpu_writes_to_the_old_place), TAP_TEST(copies_and_pins_follow),
           TAP_TEST(an_object_shows_the_same_pages_elsewhere), TAP_TEST(guards_go_along),
@@ -461,4 +438,4 @@ TAP_SUITE(space_remap, TAP_TEST(pages_move_without_being_copied),
           TAP_TEST(a_private_view_keeps_its_own_pages),
           TAP_TEST(locked_pages_are_there_and_counted),
           TAP_TEST(a_locked_stack_grows_within_its_limit), TAP_TEST(a_page_tells_its_state),
-          TAP_TEST(neighbours_become_one_again), TAP_TEST(commitments_follow_the_policy));
+          TAP_TEST(neighbours_become_one_again));

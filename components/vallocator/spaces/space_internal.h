@@ -33,7 +33,7 @@ struct tsl_vm {
     struct tsl_store stores[TSL_SLOT_TYPES];
     struct tsl_frame zero; /* the page of zeros, never counted, never writable */
     tsl_word committed;    /* pages */
-    tsl_word commit_limit; /* pages, 0: none */
+    tsl_word commit_limit; /* pages; all bits: none */
     tsl_word frames;       /* in slots, or on their way into one */
     tsl_word spaces;
     tsl_word objects;
@@ -67,7 +67,7 @@ struct tsl_space {
     uint32_t takes_frames;          /* the last write fault took one; also read without the lock */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
-    tsl_word spares; /* a list of regions in hand for the next operation; atomic: taken as a whole */
+    tsl_word spares; /* regions in hand for the next operation; atomic: taken as a whole */
 };
 
 /* So many regions a space keeps in hand. */
@@ -87,13 +87,15 @@ struct space_operation {
 
 void tsl_vm_init_published(struct tsl_vm *vm);
 
-/* ---- vm.c ---- */
+/* ---- commit.c ---- */
 
 /* Promises `pages` more, in the vm and, unless NULL, in the space. The caller takes back `returned`
  * of what is promised before it lets go of the lock: that counts already. Errors: TSL_LIMIT. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_charge(struct tsl_vm *vm, struct tsl_space *space,
                                              size_t pages, size_t returned);
 void tsl_vm_uncharge(struct tsl_vm *vm, struct tsl_space *space, size_t pages);
+
+/* ---- vm.c ---- */
 
 /* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,

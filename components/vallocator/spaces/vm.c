@@ -2,7 +2,7 @@
  *
  * vm.c: what all spaces share.
  *
- * Owns:    struct tsl_vm: the page of zeros, commitments, registered stores.
+ * Owns:    struct tsl_vm: the page of zeros, registered stores.
  * Needs:   physical_allocator, heap_allocator, windows.
  * Callers: the kernel (vm.h), object.c and space_*.c (space_internal.h).
  */
@@ -146,43 +146,6 @@ enum tsl_status tsl_vm_register_store(struct tsl_vm *self, enum tsl_slot_type ty
     return TSL_OK;
 }
 
-/* ---- Commitments. ---- */
-
-/* Whether `pages` more fit below the limit, once `returned` are given back. 0: no limit but that of
- * the counter. */
-static bool fits(tsl_word limit, tsl_word committed, size_t pages, size_t returned)
-{
-    if (pages > ~(tsl_word)0 - committed)
-        return false;
-    if (!limit || pages <= returned)
-        return true;
-    tsl_word others = committed - returned;
-    return others <= limit && pages <= limit - others;
-}
-
-enum tsl_status tsl_vm_charge(struct tsl_vm *self, struct tsl_space *space, size_t pages,
-                              size_t returned)
-{
-    if (space && !fits(space->limits.committed, space->committed, pages, returned))
-        return TSL_LIMIT;
-    tsl_word committed = tsl_atomic_load(&self->committed);
-    do {
-        if (!fits(tsl_atomic_load(&self->commit_limit), committed, pages, returned))
-            return TSL_LIMIT;
-    } while (!tsl_atomic_compare_exchange(&self->committed, &committed, committed + pages));
-    if (space)
-        space->committed += pages;
-    return TSL_OK;
-}
-
-void tsl_vm_uncharge(struct tsl_vm *self, struct tsl_space *space, size_t pages)
-{
-    tsl_word before = tsl_atomic_sub(&self->committed, pages);
-    TSL_ASSERT(before >= pages);
-    if (space)
-        space->committed -= pages;
-}
-
 /* ---- Beginning and end. ---- */
 
 static void free_vm(struct tsl_vm *self)
@@ -202,10 +165,10 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
     if (!self)
         return TSL_NO_MEMORY;
     self->config = *config;
-    self->commit_limit = config->commit_limit_pages;
     tsl_vm_init_published(self);
-    enum tsl_status status =
-        tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
+    enum tsl_status status = tsl_vm_set_commit(self, &config->commit);
+    if (status == TSL_OK)
+        status = tsl_frames_alloc(config->frames, 0, TSL_FRAMES_LOW | TSL_FRAMES_ZERO, &self->zero);
     if (status != TSL_OK) {
         free_vm(self);
         return status;
@@ -230,11 +193,6 @@ enum tsl_status tsl_vm_destroy(struct tsl_vm *self)
     TSL_ASSERT(status == TSL_OK);
     free_vm(self);
     return TSL_OK;
-}
-
-void tsl_vm_set_commit_limit(struct tsl_vm *self, size_t pages)
-{
-    tsl_atomic_store(&self->commit_limit, pages);
 }
 
 void tsl_vm_stats(const struct tsl_vm *self, struct tsl_vm_stats *out)

@@ -78,8 +78,9 @@ struct tsl_start_options {
     tsl_paddr reach_end;
     /* Ceiling of the heap in bytes; 0: the profile's. */
     size_t heap_bytes;
-    /* Pages that may be promised to address spaces; 0: as many as are free when they come up;
-     * SIZE_MAX: no limit (overcommit). */
+    /* Pages that may be promised to address spaces; 0: what the configured policy (COMMIT_POLICY)
+     * makes of those that are free when they come up; SIZE_MAX: no limit. tsl_vm_set_commit()
+     * changes it later. */
     size_t commit_limit_pages;
 };
 

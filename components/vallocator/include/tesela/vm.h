@@ -15,6 +15,22 @@
 #include <tesela/store.h>
 #include <tesela/window.h>
 
+/* How many pages may be promised to private writable regions and to objects, all of them together.
+ * A region or object that would break the limit is refused with TSL_LIMIT when it is asked for. */
+enum tsl_commit_policy {
+    TSL_COMMIT_NONE,   /* any number: whoever touches one page too many gets TSL_NO_MEMORY */
+    TSL_COMMIT_STRICT, /* as many as there are: what is promised is there when it is touched */
+    TSL_COMMIT_RATIO   /* a share of what there is, above 100 percent for what stays untouched */
+};
+
+#define TSL_COMMIT_PERCENT_MAX 1000u
+
+struct tsl_commit {
+    enum tsl_commit_policy policy;
+    size_t pages; /* that are to be had: RAM without the kernel's, and swap devices; NONE: any */
+    unsigned percent; /* RATIO: 1 .. TSL_COMMIT_PERCENT_MAX of `pages` */
+};
+
 /* Everything named here outlives the vm. */
 struct tsl_vm_config {
     struct tsl_frames *frames; /* made with descriptors */
@@ -23,9 +39,7 @@ struct tsl_vm_config {
     const struct tsl_table_format *format; /* of every space's tables */
     struct tsl_cpu_features features;
     struct tsl_table *kernel_table; /* every space shows its kernel half; NULL: none is shown */
-    /* Promises of private and shared memory: with as many as there are pages to be had it is strict;
-     * 0: overcommit, no limit. */
-    size_t commit_limit_pages;
+    struct tsl_commit commit;       /* all zero: no limit */
 };
 
 /* It lives in the heap. */
@@ -35,7 +49,7 @@ struct tsl_vm_stats {
     size_t spaces;
     size_t objects;
     size_t committed_pages;    /* promised to spaces and objects */
-    size_t commit_limit_pages; /* 0: none */
+    size_t commit_limit_pages; /* SIZE_MAX: none */
     size_t frames;             /* frames in slots, the zero page not counted */
 };
 
@@ -60,8 +74,14 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_destroy(struct tsl_vm *self);
 TSL_MUST_CHECK enum tsl_status tsl_vm_register_store(struct tsl_vm *self, enum tsl_slot_type type,
                                                      const struct tsl_store *store);
 
-/* Another limit, as swap devices and RAM come and go; 0: none. What is promised already stays. */
-void tsl_vm_set_commit_limit(struct tsl_vm *self, size_t pages);
+/*
+ * Another policy or another number of pages, as swap devices and RAM come and go. What is promised
+ * already stays.
+ * Errors:  TSL_INVALID (no such policy, percent), nothing changed and nothing logged.
+ * Context: any but NMI; at any time. Cost: O(1).
+ */
+TSL_MUST_CHECK enum tsl_status tsl_vm_set_commit(struct tsl_vm *self,
+                                                 const struct tsl_commit *commit);
 
 /* Fills *out, each field at its own moment. */
 void tsl_vm_stats(const struct tsl_vm *self, struct tsl_vm_stats *out);

@@ -11,6 +11,7 @@ Everything such a call needs to know is remembered in DIR/.tesela.json by the la
 Exit status: 0 good, 1 bad configuration (every problem on stderr), 2 usage.
 """
 import argparse
+import difflib
 import importlib
 import json
 import os
@@ -180,13 +181,20 @@ class Configuration:
         self.tree = Tree("Kconfig", warn_to_stderr=False, suppress_traceback=True)
         self.tree.owner = self
 
+    def nearest(self, name):
+        """The symbol that somebody may have meant, as an addition to a sentence."""
+        known = [symbol.name for symbol in self.tree.unique_defined_syms]
+        found = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        return " (%s%s?)" % (PREFIX, found[0]) if found else ""
+
     def assign(self, assignments, problems, is_own_file):
         """Sets the symbols, then looks which values did not take. Returns the refused ones."""
         final = {}
         for item in assignments:
             symbol = self.tree.syms.get(item.name)
             if symbol is None or not symbol.nodes:
-                problems.append("%s: undefined symbol %s%s" % (item.where(), PREFIX, item.name))
+                problems.append("%s: undefined symbol %s%s%s"
+                                % (item.where(), PREFIX, item.name, self.nearest(item.name)))
                 continue
             if not is_visible_to_people(symbol):
                 if not is_own_file:

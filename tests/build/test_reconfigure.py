@@ -69,7 +69,7 @@ def own_file(tap, place):
     edit(place.config, "TSL_LARGE_PAGES=y", "TSL_LARGE_PUGES=y\nhello")
     edit(place.config, "TSL_HEAP_MIB=100", "TSL_HEAP_MIB=99999999")
     result = place.update()
-    for sentence in ("malformed line 'hello'", "undefined symbol TSL_LARGE_PUGES",
+    for sentence in ("malformed line 'hello'", "undefined symbol TSL_LARGE_PUGES (TSL_LARGE_PAGES?)",
                      "TSL_HEAP_MIB=99999999 is refused: outside 1..524288"):
         tap.check(sentence in result.output, ".config: warns of " + sentence, result.diagnosis())
     tap.equal((result.status, place.value("HEAP_MIB"), place.value("LARGE_PAGES")),

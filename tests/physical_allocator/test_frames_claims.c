@@ -399,6 +399,27 @@ static void wrong_words_are_refused(void)
     end();
 }
 
+/* A CPU shows an area before it owns it, and before its slot has ever named a word. */
+static void a_block_is_sought_while_a_cpu_enters_its_first_area(void)
+{
+    struct tsl_frame frame;
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    REQUIRE(make());
+    unsigned zone = world.frames->node[0].top_zone;
+    struct frames_slot *slot = &frames_cpu_at(world.frames, 1)->slot[zone];
+    host_port_set_cpu(0);
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK)
+        continue;
+    slot->area = world.frames->zone[zone].first_area;
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+        CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
+        slot->area = world.frames->zone[zone].first_area; /* if CPU 1 was asked to give it back */
+    }
+    slot->area = FRAMES_NONE;
+    end();
+}
+
 TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(draining_gives_all_back),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
@@ -407,4 +428,5 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
           TAP_TEST(bulk_says_which_frame_is_refused),
           TAP_TEST(a_remembered_huge_block_is_everybodys),
-          TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused));
+          TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused),
+          TAP_TEST(a_block_is_sought_while_a_cpu_enters_its_first_area));

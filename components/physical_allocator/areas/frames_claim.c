@@ -305,6 +305,8 @@ static bool may_help(const struct tsl_frames *self, const struct frames_slot *sl
     if (count >= AREA_FRAMES)
         return would_be_whole(self, slot, area);
     const tsl_word *claimed = TSL_ATOMIC_LOAD_POINTER(&slot->word);
+    if (claimed == NULL)
+        return false; /* it is just entering its first area, and shows that before it claims */
     tsl_word value = tsl_atomic_load(claimed) | tsl_atomic_load(&slot->copy);
     unsigned need = count < TSL_WORD_BITS ? (unsigned)count : TSL_WORD_BITS;
     return tsl_atomic_load(&slot->copy) != 0 && tsl_bits_run_starts(value, need) != 0;

@@ -544,9 +544,13 @@ tsl_paddr tsl_early_place(const struct tsl_early *self, uint64_t bytes, uint64_t
  * no watermark is looked at. */
 enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
+/* As tsl_frames_give_window(); what somebody freed meanwhile, who had no right to, is free already. */
+void tsl_frames_return_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 
 /* ---- frames_hotplug.c; not called without TSL_FRAME_HOTPLUG ---- */
 
+/* Whether a frame from first to last (inclusive) is absent. Takes the lock. */
+bool tsl_frames_is_absent_in(struct tsl_frames *self, tsl_paddr first, tsl_paddr last);
 /* Rule 16; see the README. */
 struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 

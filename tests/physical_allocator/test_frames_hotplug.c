@@ -401,6 +401,24 @@ static void a_wild_free_of_absent_ram(void)
     CHECK_BROKEN(tsl_frames_verify(self), 16);
 }
 
+/* Nobody has reserved what is absent, whatever else is reserved. */
+static void absent_ram_is_not_released(void)
+{
+    struct tsl_frames *self = make(2);
+    REQUIRE(self != NULL);
+    CHECK_STATUS(tsl_frames_reserve(self, 16 * MIB, 64 * KIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_reserve(self, 32 * MIB - 4096, 8192), TSL_BUSY);
+    struct tsl_frames_stats before = stats_now();
+    CHECK_STATUS(tsl_frames_release(self, 40 * MIB, 4096), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_frames_release(self, 4 * GIB, 32 * KIB), TSL_NOT_FOUND);
+    CHECK_EQ(stats_now().free, before.free);
+    CHECK_EQ(stats_now().reserved, before.reserved);
+    CHECK_SOUND(tsl_frames_verify(self));
+    CHECK_STATUS(tsl_frames_release(self, 16 * MIB, 64 * KIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_add_range(self, 40 * MIB, 4096), TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
 static void rule_16_absent(void)
 {
     struct tsl_frames *self = make(2);
@@ -427,4 +445,5 @@ TAP_SUITE(frames_hotplug, TAP_TEST(what_is_absent_counts_nowhere),
           TAP_TEST(absent_ram_is_checked_at_creation), TAP_TEST(places_become_absent_ranges),
           TAP_TEST(too_many_places_are_cut), TAP_TEST(comes_and_goes),
           TAP_TEST(what_comes_back_raises_no_alarm), TAP_TEST(banks_and_absent_ram_keep_apart),
-          TAP_TEST(a_wild_free_of_absent_ram), TAP_TEST(rule_16_absent));
+          TAP_TEST(a_wild_free_of_absent_ram), TAP_TEST(absent_ram_is_not_released),
+          TAP_TEST(rule_16_absent));

@@ -92,6 +92,19 @@ static bool holds_metadata(const struct tsl_frames *self, const struct tsl_frame
     return bank->start < end && self->metadata_start < bank->end;
 }
 
+/* A bank's frames are free again. Before: the lock is held. */
+static void give_bank(struct tsl_frames *self, unsigned bank)
+{
+    tsl_paddr start = bank_start(&self->banks, bank);
+    enum tsl_status status = tsl_frames_give_window(self, start, self->banks.bytes);
+    if (TSL_LIKELY(status == TSL_OK))
+        return;
+    tsl_frames_return_window(self, start, self->banks.bytes);
+    status = tsl_refuse(&self->refusals, TSL_FOREIGN,
+                        "frames: frames of bank %u were freed while it was off", bank);
+    (void)status; /* nobody to return it to: that was long ago */
+}
+
 /* Before: the lock is held. */
 static bool switch_off(struct tsl_frames *self, unsigned bank, tsl_word keep)
 {
@@ -106,7 +119,7 @@ static bool switch_off(struct tsl_frames *self, unsigned bank, tsl_word keep)
         tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) | 1u << bank);
         return true;
     }
-    TSL_ASSERT(tsl_frames_give_window(self, stats.start, banks->bytes) == TSL_OK);
+    give_bank(self, bank);
     return false;
 }
 
@@ -146,7 +159,7 @@ bool tsl_frames_bank_wake(struct tsl_frames *self)
             !banks->hardware.switch_bank(banks->hardware.context, bank, true))
             continue;
         tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) & ~(1u << bank));
-        TSL_ASSERT(tsl_frames_give_window(self, bank_start(banks, bank), banks->bytes) == TSL_OK);
+        give_bank(self, bank);
         is_woken = true;
     }
     tsl_lock_release(&banks->lock, pin);

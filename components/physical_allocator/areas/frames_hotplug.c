@@ -86,6 +86,18 @@ tsl_word tsl_frames_absent_count(const struct tsl_frames *self)
     return tsl_atomic_load(&self->absent.frames);
 }
 
+bool tsl_frames_is_absent_in(struct tsl_frames *self, tsl_paddr first, tsl_paddr last)
+{
+    const struct frames_absent *absent = &self->absent;
+    bool is_absent = false;
+    tsl_pin pin = tsl_lock_acquire(&self->absent.lock);
+    /* The second bound is for the compiler, as below. */
+    for (unsigned i = 0; i < absent->count && i < TSL_COUNT_OF(absent->list); i++)
+        is_absent = is_absent || (absent->list[i].first <= last && first < absent->list[i].end);
+    tsl_lock_release(&self->absent.lock, pin);
+    return is_absent;
+}
+
 /* Adds the frames of a range to the totals of their zones, or takes them away; how many. */
 static tsl_word move_totals(struct tsl_frames *self, const struct frames_range *range,
                             bool is_added)

@@ -353,9 +353,39 @@ enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start,
     return give_window(self, start, bytes, false);
 }
 
+void tsl_frames_return_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    struct window window = {0, 0};
+    TSL_ASSERT(window_of(self, start, bytes, &window) == TSL_OK);
+    undo_reserve(self, &window, self->span_count);
+    for (tsl_word i = 0; i < self->span_count; i++) {
+        tsl_word index, count;
+        if (clip(&self->spans[i], &window, &index, &count))
+            (void)tsl_atomic_sub(&self->reserved, count);
+    }
+}
+
+/* What counts as reserved for another reason than tsl_frames_reserve. A range that is no range is for
+ * others to refuse. */
+static enum tsl_status check_reserver(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
+{
+    tsl_paddr last;
+    if (bytes == 0 || !tsl_checked_last_paddr(start, bytes, &last))
+        return TSL_OK;
+    if (TSL_FRAME_BANKS &&
+        tsl_frames_bank_is_off_in(self, start, last | (tsl_paddr)(TSL_PAGE_BYTES - 1)))
+        return TSL_BUSY;
+    if (TSL_FRAME_HOTPLUG &&
+        tsl_frames_is_absent_in(self, start >> TSL_PAGE_SHIFT, last >> TSL_PAGE_SHIFT))
+        return TSL_NOT_FOUND;
+    return TSL_OK;
+}
+
 enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    enum tsl_status status = give_window(self, start, bytes, true);
+    enum tsl_status status = check_reserver(self, start, bytes);
+    if (status == TSL_OK)
+        status = give_window(self, start, bytes, true);
     if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
         return status; /* told already */
     if (status != TSL_OK) {

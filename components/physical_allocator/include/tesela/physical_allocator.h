@@ -282,7 +282,7 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_p
  * Before:  that range was reserved.
  * Errors:  nothing changed: as above, and TSL_DOUBLE_FREE (all of it is free already),
  *          TSL_WRONG_SIZE (a part is free, a huge block lies in it, or it is more than is
- *          reserved).
+ *          reserved), TSL_BUSY (a bank that is off lies in it), TSL_NOT_FOUND (absent RAM does).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start,
                                                   uint64_t bytes);

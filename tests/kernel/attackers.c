@@ -6,7 +6,7 @@
  * Needs:   platform/user.h, programs/attack.S; tap.h.
  * Callers: platform/pc. On the command line: cpus=N, so many have to be there.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/atomic.h>
 #include <tesela/memory.h>
@@ -286,10 +286,8 @@ bool kernel_main(const struct platform_boot *boot)
     char text[32] = "1";
 
     (void)boot;
-    if (platform_memory_start() != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start\n");
+    if (!test_start())
         return false;
-    }
     x86_interrupts_on();
     (void)platform_option("cpus", text, sizeof(text));
     if (platform_start_cpus() != (unsigned)(text[0] - '0')) {

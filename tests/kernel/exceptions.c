@@ -9,7 +9,7 @@
  * Needs:   platform/pc, the facade, tap.h.
  * Callers: tests/kernel/meson.build.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/arch.h>
 #include <tesela/atomic.h>
@@ -19,7 +19,6 @@
 #include <platform/cpu.h>
 #include <platform/fault.h>
 #include <platform/machine.h>
-#include <platform/memory.h>
 #include <x86/instructions.h>
 
 /* In no range of any layout: between the devices and the windows. */
@@ -308,12 +307,8 @@ bool kernel_main(const struct platform_boot *boot)
 
     (void)boot;
     if (platform_option("tables", option, sizeof(option))) {
-        enum tsl_status status = platform_memory_start();
-
-        if (status != TSL_OK) {
-            tsl_print(platform_console(), "Bail out! start: %s\n", tsl_status_name(status));
+        if (!test_start())
             return false;
-        }
         on_own_tables = true;
     }
     if (platform_option("overflow", option, sizeof(option))) {

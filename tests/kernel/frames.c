@@ -12,7 +12,7 @@
  * CPU 0, since a check prints.
  */
 #include "rng.h"
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/atomic.h>
 #include <tesela/memory.h>
@@ -21,8 +21,6 @@
 #include <platform/boot.h>
 #include <platform/console.h>
 #include <platform/cpu.h>
-#include <platform/memory.h>
-#include <x86/instructions.h>
 
 enum {
     LIMIT_US = 60000000,
@@ -430,15 +428,6 @@ TAP_SUITE(frames_smp, TAP_TEST(no_frame_has_two_owners), TAP_TEST(few_frames_for
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_frames_smp, NULL};
     (void)boot;
-    enum tsl_status status = platform_memory_start();
-    if (status != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
-                  tsl_status_name(status));
-        return false;
-    }
-    x86_interrupts_on();
-    tap_note("%u CPUs", platform_start_cpus());
-    return tap_run(suites, NULL, platform_console()).failed == 0;
+    return test_start() && test_run(&tap_suite_frames_smp);
 }

@@ -9,7 +9,7 @@
  * A write to free memory is made where a driver would make it: through the direct map, by a page
  * that is kept in mind after it was given back.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/config.h>
 #include <tesela/frames_guard.h>
@@ -17,10 +17,7 @@
 #include <tesela/port.h>
 #include <tesela/vallocator.h>
 #include <platform/boot.h>
-#include <platform/console.h>
 #include <platform/cpu.h>
-#include <platform/memory.h>
-#include <x86/instructions.h>
 
 enum { LIMIT_US = 10000000, MANY = 64 };
 
@@ -218,15 +215,6 @@ TAP_SUITE(guards, TAP_TEST(a_write_after_free_is_caught), TAP_TEST(another_cpus_
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_guards, NULL};
     (void)boot;
-    enum tsl_status status = platform_memory_start();
-    if (status != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
-                  tsl_status_name(status));
-        return false;
-    }
-    x86_interrupts_on();
-    tap_note("%u CPUs", platform_start_cpus());
-    return tap_run(suites, NULL, platform_console()).failed == 0;
+    return test_start() && test_run(&tap_suite_guards);
 }

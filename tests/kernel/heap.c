@@ -11,7 +11,7 @@
  * Errors are counted while all CPUs work, and checked by CPU 0, since a check prints.
  */
 #include "rng.h"
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/atomic.h>
 #include <tesela/config.h>
@@ -28,7 +28,6 @@
 #include <platform/fault.h>
 #include <platform/machine.h>
 #include <platform/memory.h>
-#include <x86/instructions.h>
 
 enum {
     LIMIT_US = 60000000,
@@ -367,20 +366,13 @@ TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_m
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_heap_on_cpus, NULL};
-    (void)boot;
-    enum tsl_status status = platform_memory_start();
-    if (status != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
-                  tsl_status_name(status));
-        return false;
-    }
     char option[2];
+    (void)boot;
+    if (!test_start())
+        return false;
     if (platform_option("fault", option, sizeof option))
         use_after_free();
     if (platform_option("zero", option, sizeof option))
         use_of_zero();
-    x86_interrupts_on();
-    tap_note("%u CPUs", platform_start_cpus());
-    return tap_run(suites, NULL, platform_console()).failed == 0;
+    return test_run(&tap_suite_heap_on_cpus);
 }

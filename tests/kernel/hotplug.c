@@ -11,7 +11,7 @@
  * there is one in the first slot is known to this test, as a kernel would learn it from ACPI's
  * device for it.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/atomic.h>
 #include <tesela/frames_hotplug.h>
@@ -19,10 +19,7 @@
 #include <tesela/port.h>
 #include <platform/acpi.h>
 #include <platform/boot.h>
-#include <platform/console.h>
 #include <platform/cpu.h>
-#include <platform/memory.h>
-#include <x86/instructions.h>
 
 #define MIB    ((uint64_t)1 << 20)
 #define MODULE (128 * MIB)
@@ -155,15 +152,6 @@ TAP_SUITE(hotplug, TAP_TEST(places_are_absent_at_first), TAP_TEST(a_module_is_ad
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_hotplug, NULL};
     (void)boot;
-    enum tsl_status status = platform_memory_start();
-    if (status != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
-                  tsl_status_name(status));
-        return false;
-    }
-    x86_interrupts_on();
-    tap_note("%u CPUs", platform_start_cpus());
-    return tap_run(suites, NULL, platform_console()).failed == 0;
+    return test_start() && test_run(&tap_suite_hotplug);
 }

@@ -7,15 +7,13 @@
  * Needs:   platform/pc, the facade, TSL_NODES of more than 1, tap.h.
  * Callers: the QEMU tests.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/memory_nodes.h>
 #include <tesela/physical_allocator.h>
 #include <platform/boot.h>
-#include <platform/console.h>
 #include <platform/cpu.h>
 #include <platform/memory.h>
-#include <x86/instructions.h>
 
 enum { NODES = 3, CPUS = 4, LIMIT_US = 20000000, LOCAL_FRAMES = 200, MOST_BLOCKS = 4096 };
 
@@ -153,15 +151,6 @@ TAP_SUITE(nodes, TAP_TEST(the_firmware_tells_nodes_and_distances),
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_nodes, NULL};
     (void)boot;
-    enum tsl_status status = platform_memory_start();
-    if (status != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start: %s\n",
-                  tsl_status_name(status));
-        return false;
-    }
-    x86_interrupts_on();
-    tap_note("%u CPUs", platform_start_cpus());
-    return tap_run(suites, NULL, platform_console()).failed == 0;
+    return test_start() && test_run(&tap_suite_nodes);
 }

@@ -10,7 +10,7 @@
  * stamp; and no program may ever read one. After protect returns, no write may pass: the pages must
  * stand still. After a copy, what a program writes must not be in the copy.
  */
-#include "tap.h"
+#include "start.h"
 
 #include <tesela/atomic.h>
 #include <tesela/flush.h>
@@ -24,7 +24,6 @@
 #include <platform/console.h>
 #include <platform/cpu.h>
 #include <platform/machine.h>
-#include <platform/memory.h>
 #include <platform/user.h>
 
 #include "programs/access.h"
@@ -313,15 +312,6 @@ TAP_SUITE(stale, TAP_TEST(nobody_passes_a_change));
 
 bool kernel_main(const struct platform_boot *boot)
 {
-    static const struct tap_suite *const suites[] = {&tap_suite_stale, NULL};
-
     (void)boot;
-    if (platform_memory_start() != TSL_OK) {
-        tsl_print(platform_console(), "Bail out! Tesela did not start\n");
-        return false;
-    }
-    x86_interrupts_on();
-    (void)platform_start_cpus();
-    struct tap_result result = tap_run(suites, NULL, platform_console());
-    return result.failed == 0 && result.run > 0;
+    return test_start() && test_run(&tap_suite_stale);
 }

@@ -3,11 +3,12 @@
  * user.S: into user mode and out of it again on x86-32, and copies from and to programs.
  *
  * Owns:    the entry of INT 0x80, user_enter(), user_leave(), user_copy().
- * Needs:   vectors.S (the frame and the way back), struct platform_cpu.
+ * Needs:   registers.inc, vectors.S (the way back), struct platform_cpu.
  * Callers: user.c; programs.
  */
 #include "../early.h"
 #include "machine.h"
+#include "registers.inc"
 
     .text
 
@@ -52,20 +53,9 @@ user_interrupt:
 user_syscall:                   /* there is no such instruction in most CPUs of this width */
     pushl $0
     pushl $VECTOR_CALL
-    pushal
-    pushl %ds
-    pushl %es
-    pushl %gs
-    movl $SELECTOR_DATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl $SELECTOR_CPU, %eax
-    movl %eax, %gs
-    cld
-    cmpb $0, cpu_has_smap
-    je 1f
-    clac
-1:  movl %esp, %ebx
+    SAVE_REGISTERS
+    SHUT_USER_PAGES
+    movl %esp, %ebx
     andl $-16, %esp
     subl $12, %esp
     pushl %ebx
@@ -88,10 +78,8 @@ user_copy:
 user_copy_access:
     rep movsb
 user_copy_end:
-    cmpb $0, cpu_has_smap
-    je 1f
-    clac
-1:  movl %ecx, %eax
+    SHUT_USER_PAGES
+    movl %ecx, %eax
     popl %edi
     popl %esi
     ret

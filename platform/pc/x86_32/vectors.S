@@ -4,12 +4,13 @@
  * two ends.
  *
  * Owns:    vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
- * Needs:   frame.h has the same layout.
+ * Needs:   registers.inc; frame.h has the same layout.
  * Callers: the CPU through the IDT; exceptions.c. Double faults take the task gate instead of their
  *          stub.
  */
 #include "../early.h"
 #include "machine.h"
+#include "registers.inc"
 
     .text
     .balign 16
@@ -29,23 +30,10 @@ vector_stubs:
     .endr
     .balign 16
 
-/* The segments of user mode may be anything that user mode can load; and an NMI can come before the
- * next instructions are through. So each interrupt loads its own. FS is not the kernel's. */
 interrupt_common:
-    pushal
-    pushl %ds
-    pushl %es
-    pushl %gs
-    movl $SELECTOR_DATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl $SELECTOR_CPU, %eax
-    movl %eax, %gs
-    cld
-    cmpb $0, cpu_has_smap
-    je 1f
-    clac                        /* a program may have set AC, which would let us reach its pages */
-1:  movl %esp, %eax
+    SAVE_REGISTERS
+    SHUT_USER_PAGES
+    movl %esp, %eax
     movl %esp, %ebx
     andl $-16, %esp
     subl $12, %esp
@@ -54,10 +42,7 @@ interrupt_common:
     movl %ebx, %esp
     .global interrupt_return
 interrupt_return:               /* %esp: a struct interrupt_frame */
-    popl %gs
-    popl %es
-    popl %ds
-    popal
+    RESTORE_REGISTERS
     addl $8, %esp               /* vector, error code */
     iretl
 

@@ -3,12 +3,13 @@
  * user.S: into user mode and out of it again on x86-64, and copies from and to programs.
  *
  * Owns:    the entry of SYSCALL and INT 0x80, user_enter(), user_leave(), user_copy().
- * Needs:   vectors.S (the frame and the way back), struct platform_cpu.
+ * Needs:   registers.inc, vectors.S (the way back), struct platform_cpu.
  * Callers: user.c; programs.
  * Source:  Intel SDM volume 2 (SYSCALL, SYSRET, SWAPGS), volume 3, 5.8.8.
  */
 #include "../early.h"
 #include "machine.h"
+#include "registers.inc"
 
     .text
 
@@ -63,41 +64,12 @@ user_syscall:
     pushq %rcx
     pushq $0
     pushq $VECTOR_CALL
-    pushq %rax
-    pushq %rbx
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %rbp
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    cld
+    SAVE_REGISTERS
     movq %rsp, %rdi
     call user_call
     /* user_call() lets only addresses of the user half come back: SYSRET to one that is not
      * canonical would fault in kernel mode on the program's stack. */
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rbp
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %rcx
-    popq %rbx
-    popq %rax
+    RESTORE_REGISTERS
     movq 16(%rsp), %rcx         /* behind vector and error code: the frame's IP */
     movq 32(%rsp), %r11         /* flags */
     movq 40(%rsp), %rsp
@@ -111,26 +83,9 @@ user_interrupt:
     pushq $0
     pushq $VECTOR_CALL
     swapgs
-    pushq %rax
-    pushq %rbx
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %rbp
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    cld
-    cmpb $0, cpu_has_smap
-    je 1f
-    clac
-1:  movq %rsp, %rdi
+    SAVE_REGISTERS
+    SHUT_USER_PAGES
+    movq %rsp, %rdi
     call user_call
     jmp interrupt_return
 
@@ -145,10 +100,8 @@ user_copy:
 user_copy_access:
     rep movsb
 user_copy_end:
-    cmpb $0, cpu_has_smap
-    je 1f
-    clac
-1:  movq %rcx, %rax
+    SHUT_USER_PAGES
+    movq %rcx, %rax
     ret
 
     .section .note.GNU-stack, "", @progbits

@@ -4,11 +4,12 @@
  * two ends.
  *
  * Owns:    vector_stubs (16 bytes each), the layout of struct interrupt_frame on the stack.
- * Needs:   frame.h has the same layout.
+ * Needs:   registers.inc; frame.h has the same layout.
  * Callers: the CPU through the IDT; exceptions.c.
  */
 #include "../early.h"
 #include "machine.h"
+#include "registers.inc"
 
     .text
     .balign 16
@@ -32,34 +33,13 @@ vector_stubs:
     .endr
     .balign 16
 
-    .macro PUSH_REGISTERS
-    pushq %rax
-    pushq %rbx
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %rbp
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    .endm
-
 interrupt_common:
     testb $3, 24(%rsp)          /* CS: from user mode %gs is the program's */
     jz 1f
     swapgs
-1:  PUSH_REGISTERS
-    cld
-    cmpb $0, cpu_has_smap
-    je 2f
-    clac                        /* a program may have set AC, which would let us reach its pages */
-2:  movq %rsp, %rdi
+1:  SAVE_REGISTERS
+    SHUT_USER_PAGES
+    movq %rsp, %rdi
     movq %rsp, %rbx
     andq $-16, %rsp
     call platform_interrupt
@@ -69,28 +49,13 @@ interrupt_return:               /* %rsp: a struct interrupt_frame */
     testb $3, FRAME_OFFSET_CS(%rsp)
     jz 3f
     swapgs
-3:  popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rbp
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %rcx
-    popq %rbx
-    popq %rax
+3:  RESTORE_REGISTERS
     addq $16, %rsp              /* vector, error code */
     iretq
 
 /* NMI and double fault may come between a change of mode and its SWAPGS. Neither returns. */
 interrupt_anywhere:
-    PUSH_REGISTERS
-    cld
+    SAVE_REGISTERS
     movl $0xC0000101, %ecx      /* the base of %gs: ours is an address of the kernel's half */
     rdmsr
     testl %edx, %edx

@@ -3,7 +3,8 @@
  * claim.pml: the claimed word of the frame allocator: claim, take, free by owner and by others,
  * revocation, CPUs that leave, huge blocks.
  *
- * Owns:    a model of frames_claim.c, frames_area.c, frames_alloc.c: one area of WORDS words.
+ * Owns:    a model of frames_claim.c, frames_area.c, frames_alloc.c: WORDS words in one area, or in
+ *          AREAS areas, between which owners move on.
  * Needs:   spin, a C compiler.
  * Callers: run_models.py.
  *
@@ -25,7 +26,11 @@
 #ifndef ROUNDS
 #define ROUNDS 2
 #endif
+#ifndef AREAS
+#define AREAS 1
+#endif
 #define WORDS  2
+#define EACH   (WORDS / AREAS) /* words of an area */
 #define BITS   2
 #define FULL   3 /* a word with all bits */
 #define FRAMES 4
@@ -35,18 +40,18 @@
 #endif
 #define NONE   255
 
-#define OPEN   0 /* states of the area; 1 .. CPUS: owned by CPU state - 1 */
+#define OPEN   0 /* states of an area; 1 .. CPUS: owned by CPU state - 1 */
 #define TRYING 100
 #define HUGE   101
 
 byte shared[WORDS];
-byte state;
+byte state[AREAS];
 bool tight;      /* nobody may claim */
 byte returns;    /* how often a drain gave frames back */
 byte copy[CPUS]; /* the slots */
 byte word_of[CPUS];
-bool has_area[CPUS];
-bool has_claim[CPUS]; /* word_of is claimed, however much of it is left */
+byte area_of[CPUS] = NONE; /* what others see; NONE: no area */
+bool has_claim[CPUS]; /* word_of is claimed, however much of it is left, or as good as */
 bool moved[CPUS];  /* a ghost: during this CPU's present free some claim began or ended */
 bool turn[CPUS]; /* true: copy and word_of are changing */
 bool keeper[CPUS]; /* online: may keep things for itself */
@@ -59,6 +64,7 @@ byte last = NONE; /* a frame that was freed: any CPU may free it once more */
 /* Ghosts: what is true, whatever the allocator believes. */
 byte holder[FRAMES]; /* NONE: free */
 byte is_free; /* one bit for each frame */
+byte is_out;  /* frames that somebody has taken for a moment only */
 byte steady[CPUS]; /* the frames that have been free since this CPU's present call began */
 
 /* From here on the frame cannot be had: somebody has it, or is about to look whether it may keep it. */
@@ -143,23 +149,27 @@ inline unclaim()
 inline leave_area()
 {
     if
-    :: has_area[me] ->
+    :: area_of[me] != NONE ->
+       given_back = copy[me] != 0;
        unclaim();
-       state = OPEN;
+       state[area_of[me]] = OPEN;
 #ifndef SEED_UNCOUNTED
-       returns++;
+       if
+       :: given_back -> returns++
+       :: else
+       fi;
 #endif
-       has_area[me] = false
+       atomic { area_of[me] = NONE; given_back = false }
     :: else
     fi
 }
 
-/* The next word that is not 0 becomes the copy. */
+/* The next word of area `a` that is not 0 becomes the copy. */
 inline claim()
 {
-    w = 0;
+    w = a * EACH;
     do
-    :: w < WORDS && copy[me] == 0 ->
+    :: w < (a + 1) * EACH && copy[me] == 0 ->
        if
        :: shared[w] != 0 ->
           turn[me] = true;
@@ -181,21 +191,76 @@ inline claim()
     w = 0
 }
 
-inline enter()
+inline own()
 {
-    has_area[me] = true;
     d_step {
-        entered = state == OPEN;
+        entered = state[a] == OPEN;
         if
-        :: entered -> state = me + 1
+        :: entered -> state[a] = me + 1
         :: else
         fi
     }
+}
+
+/* As if the first word of the area, which is owned now, had been claimed and used up. */
+inline begin()
+{
+    turn[me] = true;
+    word_of[me] = a * EACH;
+    has_claim[me] = true;
+    turn[me] = false
+}
+
+/* An area `a` of any choice, which may be another CPU's. */
+inline choose()
+{
     if
-    :: entered
-    :: else -> has_area[me] = false
+    :: a = 0
+    :: a = AREAS - 1
     fi
 }
+
+inline enter()
+{
+    choose();
+    area_of[me] = a;
+    own();
+    if
+    :: entered -> begin()
+    :: else -> area_of[me] = NONE
+    fi
+}
+
+#if AREAS > 1
+/* From an area that is used up to the other one, if that is open: the slot shows an area all the time. */
+inline move_on()
+{
+    a = AREAS - 1 - area_of[me];
+    entered = state[a] == OPEN;
+    if
+    :: entered ->
+       has_claim[me] = false;
+       state[area_of[me]] = OPEN;
+#ifdef SEED_MOVE_UNSHOWN
+       area_of[me] = NONE;
+#endif
+       own();
+#ifdef SEED_MOVE_UNSHOWN
+       if
+       :: entered -> begin(); claim(); area_of[me] = a
+       :: else
+       fi
+#else
+       area_of[me] = (entered -> a : NONE);
+       if
+       :: entered -> begin(); claim()
+       :: else
+       fi
+#endif
+    :: else
+    fi
+}
+#endif
 
 /* One bit past all claims, from word w. */
 inline take_past_claims()
@@ -206,11 +271,16 @@ inline take_past_claims()
        value = shared[w];
        if
        :: value == 0 -> w++
+       :: value != 0 && state[w / EACH] == HUGE -> w = (w / EACH + 1) * EACH
        :: else ->
           place = (value & 1 -> 0 : 1);
           d_step {
               if
-              :: shared[w] == value -> shared[w] = value & ~(1 << place); swapped = true; ghost_gone(w * BITS + place)
+              :: shared[w] == value ->
+                 shared[w] = value & ~(1 << place);
+                 swapped = true;
+                 is_out = is_out | (1 << (w * BITS + place));
+                 ghost_gone(w * BITS + place)
               :: else -> swapped = false
               fi
           }
@@ -218,14 +288,22 @@ inline take_past_claims()
           :: !swapped
           :: else ->
 #ifndef SEED_NO_LOOK
-             state != TRYING; /* waits until it is decided */
+             atomic { state[w / EACH] != TRYING; value = state[w / EACH] } /* waits until it is decided */
              if
-             :: state == HUGE ->
-                d_step { shared[w] = shared[w] | (1 << place) }
-                w = WORDS
+             :: value == HUGE ->
+                d_step {
+                    shared[w] = shared[w] | (1 << place);
+                    is_out = is_out & ~(1 << (w * BITS + place));
+                    if
+                    :: holder[w * BITS + place] == NONE -> is_free = is_free | (1 << (w * BITS + place))
+                    :: else
+                    fi
+                }
+                returns++;
+                w = (w / EACH + 1) * EACH
              :: else ->
 #endif
-                d_step { got = w * BITS + place; ghost_hold(got) }
+                d_step { got = w * BITS + place; is_out = is_out & ~(1 << got); ghost_hold(got) }
 #ifndef SEED_NO_LOOK
              fi
 #endif
@@ -241,32 +319,38 @@ inline search()
 {
     may_claim = keeper[me] && !tight;
     if
-    :: has_area[me] && copy[me] != 0 -> take_from_copy()
-    :: has_area[me] && copy[me] == 0 && may_claim ->
+    :: area_of[me] != NONE && copy[me] == 0 && may_claim ->
+       a = area_of[me];
        claim();
+#if AREAS > 1
        if
-       :: copy[me] != 0 -> take_from_copy()
-       :: else -> leave_area()
+       :: copy[me] == 0 -> move_on()
+       :: copy[me] == 0
+       :: else
+       fi;
+#endif
+       if
+       :: copy[me] == 0 -> leave_area()
+       :: else
        fi
-    :: has_area[me] && copy[me] == 0 && !may_claim
-    :: !has_area[me] && may_claim ->
+    :: area_of[me] == NONE && may_claim ->
        enter();
        if
        :: entered ->
           claim();
           if
-          :: copy[me] != 0 -> take_from_copy()
-          :: else -> leave_area()
+          :: copy[me] == 0 -> leave_area()
+          :: else
           fi
        :: else
        fi
-    :: !has_area[me] && !may_claim
+    :: (area_of[me] != NONE && copy[me] != 0) || !may_claim
     fi;
     if
-    :: got == NONE -> take_past_claims()
-    :: else
+    :: area_of[me] != NONE && copy[me] != 0 -> take_from_copy()
+    :: else -> take_past_claims()
     fi;
-    atomic { entered = false; may_claim = false; place = 0 }
+    atomic { entered = false; may_claim = false; place = 0; a = 0 }
 }
 
 /* What a CPU does when another one calls it. */
@@ -299,10 +383,10 @@ inline revoke()
     :: c < CPUS ->
 #ifdef SEED_FORGET_ONE
        if
-       :: has_area[c] && c > 0 ->
+       :: area_of[c] != NONE && c > 0 ->
 #else
        if
-       :: has_area[c] ->
+       :: area_of[c] != NONE ->
 #endif
           called = true;
           if
@@ -360,7 +444,7 @@ inline alloc()
 inline look_into_claim()
 {
     value = 0;
-    owner = state;
+    owner = state[w / EACH];
     if
     :: owner >= 1 && owner <= CPUS ->
        owner--;
@@ -424,7 +508,7 @@ inline give(f)
        :: !refused -> d_step { ghost_give(f); copy[me] = copy[me] | (accepted -> place : 0) }
        :: else
        fi
-    :: !(has_claim[me] && word_of[me] == w) && state == OPEN ->
+    :: !(has_claim[me] && word_of[me] == w) && state[w / EACH] == OPEN ->
        d_step {
            refused = (shared[w] & place) != 0;
            if
@@ -432,35 +516,36 @@ inline give(f)
            :: else
            fi
        }
-    :: !(has_claim[me] && word_of[me] == w) && state != OPEN ->
+    :: !(has_claim[me] && word_of[me] == w) && state[w / EACH] != OPEN ->
        give_past_claim(f)
     fi;
     atomic { w = 0; place = 0; value = 0; old = 0; swapped = false; steady[me] = 0 }
 }
 
-/* The whole area, if it is open and all free. */
+/* A whole area, if it is open and all free. */
 inline take_huge()
 {
+    choose();
     d_step {
-        entered = state == OPEN && shared[0] == FULL && shared[1] == FULL;
+        entered = state[a] == OPEN && shared[a * EACH] == FULL && shared[a * EACH + EACH - 1] == FULL;
         if
-        :: entered -> state = TRYING
+        :: entered -> state[a] = TRYING
         :: else
         fi
     }
     if
     :: entered ->
        /* Word by word. */
-       entered = shared[0] == FULL;
-       entered = entered && shared[1] == FULL;
+       entered = shared[a * EACH] == FULL;
+       entered = entered && shared[a * EACH + EACH - 1] == FULL;
        if
        :: entered ->
           d_step {
-              state = HUGE;
-              for (c : 0 .. FRAMES - 1) { ghost_take(c) }
+              state[a] = HUGE;
+              for (c : a * EACH * BITS .. (a + 1) * EACH * BITS - 1) { ghost_take(c) }
               c = 0
           }
-       :: else -> state = OPEN
+       :: else -> state[a] = OPEN
        fi
     :: else
     fi
@@ -469,17 +554,18 @@ inline take_huge()
 inline give_huge()
 {
     d_step {
-        for (c : 0 .. FRAMES - 1) { ghost_give(c) }
+        for (c : a * EACH * BITS .. (a + 1) * EACH * BITS - 1) { ghost_give(c) }
+        is_free = is_free & ~is_out;
         c = 0;
-        state = OPEN;
+        state[a] = OPEN;
         entered = false
     }
 }
 
 proctype cpu(byte me)
 {
-    byte rounds, got, w, place, value, old, saved, seen, c, g, owner, mine = NONE, again_frame;
-    bool accepted, may_claim, entered, called, swapped, refused, again;
+    byte rounds, got, w, place, value, old, saved, seen, c, g, owner, mine = NONE, second = NONE, again_frame, a;
+    bool accepted, may_claim, entered, called, swapped, refused, again, given_back;
 
     do
     :: rounds < ROUNDS ->
@@ -487,13 +573,16 @@ proctype cpu(byte me)
        answer();
        if
        :: mine == NONE -> alloc(); mine = got; got = NONE
+#if AREAS > 1
+       :: mine != NONE && second == NONE -> alloc(); second = got; got = NONE /* so areas are used up */
+#endif
        :: mine != NONE ->
           give(mine);
           assert(!refused);
 #ifdef DOUBLE_FREE
           last = mine;
 #endif
-          mine = NONE
+          atomic { mine = second; second = NONE }
 #ifdef DOUBLE_FREE
        :: atomic { last != NONE && mine == NONE -> again_frame = last; last = NONE }
           give(again_frame);
@@ -505,7 +594,8 @@ proctype cpu(byte me)
           if
           :: entered -> give_huge()
           :: else
-          fi
+          fi;
+          a = 0
 #endif
 #ifdef LEAVING
        :: online[me] ->
@@ -519,10 +609,10 @@ proctype cpu(byte me)
        fi
     :: else -> break
     od;
-    if
-    :: mine != NONE -> give(mine); assert(!refused); mine = NONE
-    :: else
-    fi;
+    do
+    :: mine != NONE -> give(mine); assert(!refused); atomic { mine = second; second = NONE }
+    :: else -> break
+    od;
     finished++;
     do /* answers until all are done */
     :: asked[me] != 0 -> answer()

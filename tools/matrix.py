@@ -143,7 +143,7 @@ def full():
                             boots=boots_of(profile, arch,
                                            machine_variants(profile, arch, compiler)),
                             patience=3))
-    return groups + hardened_kernels() + guarded_kernels()
+    return groups + hardened_kernels() + guarded_kernels() + growing_kernels()
 
 
 def preloaded_tiers():
@@ -180,6 +180,13 @@ def guarded_kernels():
                  for count in ("1", "4")]
         groups.append(Group(build.name, build, ("frames", "start"), boots=boots, patience=3))
     return groups
+
+
+def growing_kernels():
+    """Kernels whose RAM comes and goes, also where it is high memory or cannot be named."""
+    builds = [kernel_build("desktop", arch, fragment="tests/kernel/frames_hotplug.config")
+              for arch in ARCHES]
+    return [Group(build.name, build, ("nodes",), patience=3) for build in builds]
 
 
 def machine_variants(profile, arch, compiler):

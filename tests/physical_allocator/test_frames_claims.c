@@ -271,19 +271,19 @@ static void bulk_says_which_frame_is_refused(void)
     REQUIRE(make());
     REQUIRE(tsl_frames_alloc_bulk(world.frames, 0, taken, 200) == 200);
     tsl_word free = world_free(&world);
-    struct tsl_frame kept = taken[150];
-    taken[150] = taken[149]; /* twice, as neighbours */
+    struct tsl_frame kept = taken[100];
+    taken[100] = taken[99]; /* twice, as neighbours in a word that is RAM throughout */
     CHECK_STATUS(tsl_frames_free_bulk(world.frames, taken, 200, &freed), TSL_DOUBLE_FREE);
-    CHECK_EQ(freed, 150);
-    CHECK_EQ(world_free(&world), free + 150);
-    CHECK(!tsl_frames_is_free(world.frames, taken[151]));
+    CHECK_EQ(freed, 100);
+    CHECK_EQ(world_free(&world), free + 100);
+    CHECK(!tsl_frames_is_free(world.frames, taken[101]));
     CHECK_SOUND(tsl_frames_verify(world.frames));
-    taken[150] = (struct tsl_frame){0};
-    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[150], 50, &freed), TSL_FOREIGN);
+    taken[100] = (struct tsl_frame){0};
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[100], 100, &freed), TSL_FOREIGN);
     CHECK_EQ(freed, 0);
-    taken[150] = kept;
-    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[150], 50, &freed), TSL_OK);
-    CHECK_EQ(freed, 50);
+    taken[100] = kept;
+    CHECK_STATUS(tsl_frames_free_bulk(world.frames, &taken[100], 100, &freed), TSL_OK);
+    CHECK_EQ(freed, 100);
     CHECK_EQ(world_free(&world), free + 200);
     end();
 }
@@ -399,6 +399,38 @@ static void wrong_words_are_refused(void)
     end();
 }
 
+/* Words that are not the claimed one, and words that end in the middle. */
+static void words_of_other_places_are_given(void)
+{
+    struct tsl_frame used_up, first;
+    REQUIRE(make());
+    tsl_word mask;
+    do /* until the area is RAM throughout, where most takes the short way */
+        mask = tsl_frames_alloc_word(world.frames, 0, TSL_WORD_BITS, &used_up);
+    while (mask != 0 && used_up.number < TSL_FRAMES_PER_AREA);
+    tsl_word total = world_free(&world) + TSL_WORD_BITS;
+    CHECK_EQ(mask, ~(tsl_word)0);
+    CHECK(tsl_frames_alloc_word(world.frames, 0, TSL_WORD_BITS, &first) != 0);
+    CHECK(first.number != used_up.number);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, used_up, mask), TSL_OK);
+    all_are_free(used_up, mask, true);
+    CHECK_EQ(world_free(&world), total - TSL_WORD_BITS);
+    /* The last frame before the metadata, and what is behind it. */
+    struct tsl_frame last = {(tsl_word)(world.frames->metadata_start / TSL_PAGE_BYTES) - 1};
+    REQUIRE(last.number % TSL_WORD_BITS < TSL_WORD_BITS - 1);
+    CHECK_STATUS(tsl_frames_reserve(world.frames, tsl_frame_address(last), 1), TSL_OK);
+    tsl_word bit = (tsl_word)1 << last.number % TSL_WORD_BITS;
+    first.number = last.number & ~(tsl_word)(TSL_WORD_BITS - 1);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, first, bit | bit << 1), TSL_FOREIGN);
+    CHECK(tsl_frames_is_free(world.frames, last));
+    CHECK_EQ(world_free(&world), total - TSL_WORD_BITS);
+    /* A part of a huge block. */
+    struct tsl_frame huge = take_huge_as(0);
+    CHECK_STATUS(tsl_frames_free_word(world.frames, huge, 3), TSL_WRONG_SIZE);
+    free_huge_as(0, huge);
+    end();
+}
+
 /* A CPU shows an area before it owns it, and before its slot has ever named a word. */
 static void a_block_is_sought_while_a_cpu_enters_its_first_area(void)
 {
@@ -429,4 +461,5 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(bulk_says_which_frame_is_refused),
           TAP_TEST(a_remembered_huge_block_is_everybodys),
           TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused),
+          TAP_TEST(words_of_other_places_are_given),
           TAP_TEST(a_block_is_sought_while_a_cpu_enters_its_first_area));

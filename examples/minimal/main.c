@@ -9,6 +9,7 @@
 #include "minimal.h"
 
 #include <tesela/boot_map.h>
+#include <tesela/config.h>
 #include <tesela/memory.h>
 #include <tesela/port.h>
 
@@ -82,7 +83,7 @@ void kernel_main(uint32_t information)
         write_line(tsl_status_name(status));
         power_off(false);
     }
-    bool success = use();
+    bool success = use() && (!TSL_SPACES || use_space());
     write_line(success ? "minimal kernel: Tesela works" : "minimal kernel: FAILED");
     power_off(success);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * minimal.h: what main.c and port.c share: the serial line, and where the direct map lies.
+ * minimal.h: what main.c, port.c and space.c share: the serial line, where the direct map lies.
  *
  * Owns:    nothing.
  * Needs:   the layout's numbers.
@@ -29,5 +29,8 @@
 
 void write_line(const char *text);
 _Noreturn void power_off(bool success);
+
+/* space.c: whether all went as it should. Only where TSL_SPACES is set. */
+bool use_space(void);
 
 #endif

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A kernel outside the project takes Tesela as a subproject, with either profile, on either
 architecture: it configures, builds, boots and works; its own choices win; nothing is installed.
+And programs that take single components work.
 
-Owns:  copies of examples/minimal. Needs: trial.py of tests/build, QEMU for the boots.
+Owns:  copies of examples/minimal and examples/parts. Needs: trial.py of tests/build, QEMU for the boots.
 Callers: tests/consumer/meson.build.
 """
 import os
@@ -19,10 +20,9 @@ WORKS = "minimal kernel: Tesela works"
 PASSED = 0x21  # isa-debug-exit: 0x10 << 1 | 1
 
 
-def copy_example(source, work, arch):
+def copy_example(source, example, place):
     """The example as a stranger has it: no link into our tree but subprojects/tesela."""
-    place = os.path.join(work, "kernel-" + arch)
-    shutil.copytree(os.path.join(source, "examples", "minimal"), place,
+    shutil.copytree(os.path.join(source, "examples", example), place,
                     ignore=shutil.ignore_patterns("subprojects", "build*"))
     os.mkdir(os.path.join(place, "subprojects"))
     os.symlink(source, os.path.join(place, "subprojects", "tesela"))
@@ -61,7 +61,7 @@ def build_and_boot(tap, name, arch, build):
 
 
 def one_architecture(tap, source, work, arch):
-    place = copy_example(source, work, arch)
+    place = copy_example(source, "minimal", os.path.join(work, "kernel-" + arch))
     build = os.path.join(place, "build")
     result = trial.meson("setup", "--cross-file", os.path.join(source, "cross", arch + "-gcc.ini"),
                          build, place)
@@ -80,7 +80,22 @@ def one_architecture(tap, source, work, arch):
     tap.equal((result.status, files), (0, []), arch + ": nothing of Tesela is installed with it")
 
 
+def single_components(tap, source, work):
+    place = copy_example(source, "parts", os.path.join(work, "parts"))
+    build = os.path.join(place, "build")
+    result = trial.meson("setup", build, place)
+    if not tap.check(result.status == 0, "parts: configures", result.diagnosis()):
+        return
+    result = trial.ninja(build)
+    if not tap.check(result.status == 0, "parts: builds", result.diagnosis()):
+        return
+    for program in ("frames", "heap"):
+        result = trial.run([os.path.join(build, program)])
+        tap.check(result.status == 0, "parts: %s works" % program, result.diagnosis())
+
+
 def test(tap, source, _build, work):
+    single_components(tap, source, work)
     for arch in ARCHES:
         one_architecture(tap, source, work, arch)
 

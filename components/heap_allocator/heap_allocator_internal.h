@@ -11,8 +11,8 @@
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
  * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
- * heap_class.c (geometry), heap_create.c. With HEAP_CORE_GRANULES those of heap_granules.h instead,
- * and heap_relief.c.
+ * heap_class.c (geometry), heap_setup.c (checks of what a heap is made of), heap_create.c. With
+ * HEAP_CORE_GRANULES those of heap_granules.h instead, heap_relief.c and heap_setup.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
  * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool
@@ -262,6 +262,25 @@ struct tsl_heap_cache {
     struct tsl_list link;
     struct heap_pool pool;
 };
+
+/* heap_setup.c: both cores. Nothing is counted or changed on failure, the new heap is not made yet. */
+
+/* What a heap is to be made of; *ceiling_pages: its ceiling. */
+enum tsl_status tsl_heap_setup_check(const struct tsl_heap_config *config, struct tsl_heap **out,
+                                     size_t *ceiling_pages);
+/* Pages for a head; TSL_CORRUPT: the source gave some that cannot be its own, they stay there. */
+enum tsl_status tsl_heap_setup_take(const struct tsl_page_source *source, size_t head_bytes,
+                                    size_t ceiling_pages, struct tsl_heap **out);
+/* Fills in what the configuration and the head's pages say, head_bytes is set. */
+void tsl_heap_setup_apply(struct tsl_heap *self, const struct tsl_heap_config *config);
+/* Where a head of so many bytes and the pages behind it lie in an array. */
+struct heap_place_in {
+    uintptr_t head;
+    uintptr_t first; /* page */
+    size_t pages;
+};
+enum tsl_status tsl_heap_setup_array(const void *array, size_t bytes, size_t head_bytes,
+                                     size_t least_pages, struct heap_place_in *out);
 
 /* heap_source.c. None of these is called with the lock held. */
 
@@ -616,6 +635,16 @@ static inline size_t heap_ceiling_pages(const struct tsl_heap *self)
 static inline bool heap_is_in_window(const struct tsl_heap *self, uintptr_t address)
 {
     return address - self->source.start < self->source.bytes;
+}
+
+/* Whether a source may own the pages that it gave. */
+static inline bool heap_is_run_in_window(const struct tsl_page_source *source, const void *start,
+                                         size_t pages)
+{
+    size_t offset = (uintptr_t)start - source->start;
+
+    return tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < source->bytes &&
+           pages <= (source->bytes - offset) >> TSL_PAGE_SHIFT;
 }
 
 /* => pinned. As heap_map_at, but knows no arrays. */

@@ -4,7 +4,8 @@
  *
  * Owns:    LLVMFuzzerTestOneInput for the heap, its page source and its oracle.
  * Needs:   heap_allocator, the host's port; clang's libFuzzer.
- * Callers: fuzzing by hand and the checks: fuzz-heap [-runs=N] [CORPUS].
+ * Callers: fuzzing by hand and the checks: fuzz-heap, and fuzz-granules for the other core,
+ *          [-runs=N] [CORPUS].
  *
  * First byte: the heap's ceiling. Then four bytes a call: which one, a slot, and a number. Each
  * block is stamped all through when it is taken and looked at when it ends; the heap verifies
@@ -29,6 +30,8 @@
 #define PAGES        160u
 #define ARRAY_BYTES  (24 * TSL_PAGE_BYTES)
 #define OBJECT_BYTES 72u
+/* Granules have no typed caches: none of their functions is linked then. */
+#define HAS_CACHES TSL_HEAP_CORE_SLABS
 
 static TSL_ALIGNED(TSL_PAGE_BYTES) unsigned char arena[PAGES * TSL_PAGE_BYTES];
 static TSL_ALIGNED(TSL_PAGE_BYTES) unsigned char array[ARRAY_BYTES];
@@ -132,7 +135,7 @@ static void end_block(struct slot *slot, bool is_sized, unsigned flags)
     if (slot->block == NULL)
         return;
     demand(is_stamped(slot, slot->bytes));
-    if (slot->is_object)
+    if (HAS_CACHES && slot->is_object)
         status = tsl_heap_cache_free(cache, slot->block);
     else if (is_sized)
         status = tsl_heap_free_sized(heap, slot->block, slot->bytes);
@@ -167,7 +170,8 @@ static void misuse(struct slot *slot, unsigned number)
     if (slot->bytes > 16)
         demand(tsl_heap_free(heap, slot->block + 16) != TSL_OK);
     demand(tsl_heap_free(heap, slots) == TSL_FOREIGN);
-    demand(tsl_heap_cache_free(cache, slot->block) != TSL_OK);
+    if (HAS_CACHES)
+        demand(tsl_heap_cache_free(cache, slot->block) != TSL_OK);
     unsigned char *block = slot->block;
     end_block(slot, false, 0);
     demand(tsl_heap_free(heap, block) != TSL_OK);
@@ -242,7 +246,7 @@ static void call(const uint8_t *bytes)
         end_block(slot, true, 0);
         break;
     case 9:
-        if (is_free)
+        if (HAS_CACHES && is_free)
             keep(slot, tsl_heap_cache_alloc(cache, 0), OBJECT_BYTES, stamp, true);
         break;
     case 10:
@@ -282,14 +286,16 @@ static void begin(size_t ceiling_pages)
     }
     has_array = false;
     demand(tsl_heap_create(&config, &heap) == TSL_OK);
-    demand(tsl_heap_cache_create(heap, &objects, &cache) == TSL_OK);
+    if (HAS_CACHES)
+        demand(tsl_heap_cache_create(heap, &objects, &cache) == TSL_OK);
 }
 
 static void end(void)
 {
     for (unsigned i = 0; i < SLOTS; i++)
         end_block(&slots[i], false, 0);
-    demand(tsl_heap_cache_destroy(cache) == TSL_OK);
+    if (HAS_CACHES)
+        demand(tsl_heap_cache_destroy(cache) == TSL_OK);
     demand(tsl_heap_verify(heap).rule == 0);
     demand(tsl_heap_destroy(heap) == TSL_OK);
     for (unsigned i = 0; i < PAGES; i++)

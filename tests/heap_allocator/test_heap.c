@@ -660,6 +660,10 @@ static void a_source_that_lies_is_not_believed(void)
     struct tsl_heap *heap = NULL;
 
     config.source.get = get_outside;
+    is_lying = true;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_CORRUPT);
+    CHECK(heap == NULL);
+    is_lying = false;
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
     test_heap_soften(heap);
     is_lying = true;

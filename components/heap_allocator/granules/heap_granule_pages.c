@@ -4,7 +4,7 @@
  *
  * Owns:    the head, the ceiling: pages are counted before they are asked for and after they are
  *          given back, so that it holds at every moment.
- * Needs:   heap_granules.c, the page source. No lock is held while the source is called.
+ * Needs:   heap_setup.c, heap_granules.c, the page source. No lock is held while the source is called.
  * Callers: users of the heap; heap_granule_blocks.c.
  *
  * The head of a heap: struct tsl_heap, hints, marks, bits. A heap in an array has no source: all of
@@ -54,83 +54,38 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
         tsl_bits_set_range(map->bits, page * HEAP_PAGE_GRANULES, HEAP_PAGE_GRANULES - 1);
 }
 
-static enum tsl_status check_config(const struct tsl_heap_config *config)
-{
-    uintptr_t last;
-
-    if (config == NULL || config->source.get == NULL || config->source.put == NULL)
-        return tsl_refuse(NULL, TSL_INVALID, "heap: a page source needs get and put");
-    const struct tsl_page_source *source = &config->source;
-    if (source->start == 0 || !tsl_checked_last(source->start, source->bytes, &last)) {
-        return tsl_refuse(NULL, TSL_INVALID, "heap: window of %zu bytes at %#zx", source->bytes,
-                          (size_t)source->start);
-    }
-    if (!tsl_is_aligned(source->start | source->bytes, TSL_PAGE_BYTES)) {
-        return tsl_refuse(NULL, TSL_MISALIGNED, "heap: window of %zu bytes at %#zx, not in pages",
-                          source->bytes, (size_t)source->start);
-    }
-    if (source->bytes >> TSL_PAGE_SHIFT > UINT32_MAX) {
-        return tsl_refuse(NULL, TSL_OUT_OF_RANGE,
-                          "heap: window of %zu bytes has 2^32 pages or more", source->bytes);
-    }
-    return TSL_OK;
-}
-
 enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl_heap **out)
 {
-    enum tsl_status status = check_config(config);
+    size_t ceiling_pages = 0;
+    struct tsl_heap *self = NULL;
+    enum tsl_status status = tsl_heap_setup_check(config, out, &ceiling_pages);
+
     if (status != TSL_OK)
         return status;
-    if (out == NULL)
-        return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
-    const struct tsl_page_source *source = &config->source;
-    struct head_shape shape = head_shape(source->bytes >> TSL_PAGE_SHIFT);
-    size_t ceiling_pages = config->ceiling_bytes >> TSL_PAGE_SHIFT;
-    if (config->ceiling_bytes == 0 || ceiling_pages > shape.pages)
-        ceiling_pages = shape.pages;
-    if (config->reserve_bytes > ceiling_pages << TSL_PAGE_SHIFT) {
-        return tsl_refuse(NULL, TSL_OUT_OF_RANGE, "heap: a reserve of %zu bytes of %zu",
-                          config->reserve_bytes, ceiling_pages << TSL_PAGE_SHIFT);
-    }
-    size_t head_pages = tsl_pages_of(shape.end);
-    struct tsl_heap *self = NULL;
-
-    if (head_pages <= ceiling_pages)
-        self = source->get(source->context, head_pages);
-    if (self == NULL)
-        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: no %zu pages for a new heap", head_pages);
-    head_init(self, &shape, source, ceiling_pages);
-    self->reserve_pages = tsl_pages_of(config->reserve_bytes);
-    self->out_of_memory = config->out_of_memory;
-    self->out_of_memory_context = config->out_of_memory_context;
-    self->head_pages = head_pages;
-    self->taken_pages = head_pages;
-    self->peak_taken_pages = head_pages;
-    self->source_gets = 1;
+    struct head_shape shape = head_shape(config->source.bytes >> TSL_PAGE_SHIFT);
+    status = tsl_heap_setup_take(&config->source, shape.end, ceiling_pages, &self);
+    if (status != TSL_OK)
+        return status;
+    head_init(self, &shape, &config->source, ceiling_pages);
+    tsl_heap_setup_apply(self, config);
     *out = self;
     return TSL_OK;
 }
 
 enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap **out)
 {
-    uintptr_t start = (uintptr_t)array, head = 0, first = 0, last;
-
-    if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last))
-        return tsl_refuse(NULL, TSL_INVALID, "heap: array of %zu bytes at %p", bytes, array);
     /* Sized for all of the array, a little more than the pages that remain in the end. */
     struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT);
+    struct heap_place_in place;
 
-    if (bytes >= shape.end + 2 * TSL_PAGE_BYTES) {
-        head = tsl_align_up_vaddr(start, TSL_HEAP_ALIGN);
-        first = tsl_align_up_vaddr(head + shape.end, TSL_PAGE_BYTES);
-    }
-    if (first == 0 || last - first < TSL_PAGE_BYTES - 1 || first > last) {
-        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: array of %zu bytes at %p is too small", bytes,
-                          array);
-    }
-    shape.pages = (last - first + 1) >> TSL_PAGE_SHIFT;
-    struct tsl_page_source source = {.start = first, .bytes = shape.pages << TSL_PAGE_SHIFT};
-    struct tsl_heap *self = (void *)head;
+    if (out == NULL)
+        return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
+    enum tsl_status status = tsl_heap_setup_array(array, bytes, shape.end, 1, &place);
+    if (status != TSL_OK)
+        return status;
+    shape.pages = place.pages;
+    struct tsl_page_source source = {.start = place.first, .bytes = place.pages << TSL_PAGE_SHIFT};
+    struct tsl_heap *self = (void *)place.head;
 
     head_init(self, &shape, &source, shape.pages);
     for (size_t page = 1; page <= shape.pages; page++)
@@ -180,12 +135,9 @@ static bool reserve(struct tsl_heap *self, size_t pages, unsigned flags)
 /* A source that hands out what it cannot own is broken; the pages stay where they are. */
 static bool is_good(struct tsl_heap *self, const void *start, size_t pages)
 {
-    size_t offset = (uintptr_t)start - self->source.start;
-
     if (start == NULL)
         return false;
-    if (tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < self->source.bytes &&
-        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT)
+    if (heap_is_run_in_window(&self->source, start, pages))
         return true;
     return tsl_refuse(&self->refusals, TSL_CORRUPT, "heap: page source gave %p, not in its window",
                       start) == TSL_OK;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_create.c: begin and end of a heap: checks of what it is made of, its first pages.
+ * heap_create.c: begin and end of a heap: the shape of its head, its first pages.
  *
  * Owns:    the constant fields of struct tsl_heap.
- * Needs:   heap_source.c, heap_fixed.c, heap_class.c.
+ * Needs:   heap_setup.c, heap_source.c, heap_fixed.c, heap_class.c.
  * Callers: users of the heap.
  *
  * The head of a heap: struct tsl_heap with the root of the page map, then its leaves if the map is
@@ -84,93 +84,54 @@ static void head_init(struct tsl_heap *self, const struct head_shape *shape,
         tsl_heap_guard_init(self);
 }
 
-static enum tsl_status check_config(const struct tsl_heap_config *config)
+static enum tsl_status check_classes(void)
 {
-    uintptr_t last;
-
-    if (config == NULL || config->source.get == NULL || config->source.put == NULL)
-        return tsl_refuse(NULL, TSL_INVALID, "heap: a page source needs get and put");
     if (!tsl_heap_classes_are_good())
         return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
-    const struct tsl_page_source *source = &config->source;
-    if (source->start == 0 || !tsl_checked_last(source->start, source->bytes, &last)) {
-        return tsl_refuse(NULL, TSL_INVALID, "heap: window of %zu bytes at %#zx", source->bytes,
-                          (size_t)source->start);
-    }
-    if (!tsl_is_aligned(source->start | source->bytes, TSL_PAGE_BYTES)) {
-        return tsl_refuse(NULL, TSL_MISALIGNED, "heap: window of %zu bytes at %#zx, not in pages",
-                          source->bytes, (size_t)source->start);
-    }
-    if (source->bytes >> TSL_PAGE_SHIFT > UINT32_MAX) {
-        return tsl_refuse(NULL, TSL_OUT_OF_RANGE,
-                          "heap: window of %zu bytes has 2^32 pages or more", source->bytes);
-    }
     return TSL_OK;
 }
 
 enum tsl_status tsl_heap_create(const struct tsl_heap_config *config, struct tsl_heap **out)
 {
-    enum tsl_status status = check_config(config);
+    size_t ceiling_pages = 0;
+    struct tsl_heap *self = NULL;
+    enum tsl_status status = tsl_heap_setup_check(config, out, &ceiling_pages);
+
+    if (status == TSL_OK)
+        status = check_classes();
     if (status != TSL_OK)
         return status;
-    if (out == NULL)
-        return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
-    const struct tsl_page_source *source = &config->source;
-    size_t window_pages = source->bytes >> TSL_PAGE_SHIFT;
-    size_t ceiling_pages = config->ceiling_bytes >> TSL_PAGE_SHIFT;
-    if (config->ceiling_bytes == 0 || ceiling_pages > window_pages)
-        ceiling_pages = window_pages;
-    if (config->reserve_bytes > ceiling_pages << TSL_PAGE_SHIFT) {
-        return tsl_refuse(NULL, TSL_OUT_OF_RANGE, "heap: a reserve of %zu bytes of %zu",
-                          config->reserve_bytes, ceiling_pages << TSL_PAGE_SHIFT);
-    }
-    struct head_shape shape = head_shape(window_pages, false);
-    size_t head_pages = tsl_pages_of(shape.end);
-    struct tsl_heap *self = NULL;
-
-    if (head_pages <= ceiling_pages)
-        self = source->get(source->context, head_pages);
-    if (self == NULL)
-        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: no %zu pages for a new heap", head_pages);
-    head_init(self, &shape, source, ceiling_pages);
-    self->reserve_pages = tsl_pages_of(config->reserve_bytes);
-    self->out_of_memory = config->out_of_memory;
-    self->out_of_memory_context = config->out_of_memory_context;
-    self->head_pages = head_pages;
-    self->taken_pages = head_pages;
-    self->peak_taken_pages = head_pages;
-    self->source_gets = 1;
+    struct head_shape shape = head_shape(config->source.bytes >> TSL_PAGE_SHIFT, false);
+    status = tsl_heap_setup_take(&config->source, shape.end, ceiling_pages, &self);
+    if (status != TSL_OK)
+        return status;
+    head_init(self, &shape, &config->source, ceiling_pages);
+    tsl_heap_setup_apply(self, config);
     *out = self;
     return TSL_OK;
 }
 
 enum tsl_status tsl_heap_create_fixed(void *array, size_t bytes, struct tsl_heap **out)
 {
-    uintptr_t start = (uintptr_t)array, head = 0, first = 0, last;
-
-    if (array == NULL || out == NULL || !tsl_checked_last(start, bytes, &last))
-        return tsl_refuse(NULL, TSL_INVALID, "heap: array of %zu bytes at %p", bytes, array);
-    if (!tsl_heap_classes_are_good())
-        return tsl_refuse(NULL, TSL_INVALID, "heap: bad list of size classes in config.h");
     /* Sized for all of the array, a little more than the pages that remain in the end. */
     struct head_shape shape = head_shape(bytes >> TSL_PAGE_SHIFT, true);
     size_t fixed = tsl_align_up(shape.end, TSL_HEAP_ALIGN);
     size_t need = fixed + tsl_heap_fixed_bytes(bytes >> TSL_PAGE_SHIFT);
+    struct heap_place_in place;
 
-    /* Without rounding up past the end of the array: a page for records, one for blocks. */
-    if (bytes >= need + 2 * TSL_PAGE_BYTES) {
-        head = tsl_align_up_vaddr(start, TSL_HEAP_ALIGN);
-        first = tsl_align_up_vaddr(head + need, TSL_PAGE_BYTES);
-    }
-    if (first == 0 || last - first < 2 * TSL_PAGE_BYTES - 1 || first > last) {
-        return tsl_refuse(NULL, TSL_NO_MEMORY, "heap: array of %zu bytes at %p is too small", bytes,
-                          array);
-    }
-    size_t pages = (last - first + 1) >> TSL_PAGE_SHIFT;
-    struct tsl_page_source source = tsl_heap_fixed_init((char *)head + fixed, first, pages);
-    struct tsl_heap *self = (void *)head;
+    if (out == NULL)
+        return tsl_refuse(NULL, TSL_INVALID, "heap: nowhere to put a new heap");
+    /* A page for records, one for blocks. */
+    enum tsl_status status = tsl_heap_setup_array(array, bytes, need, 2, &place);
+    if (status == TSL_OK)
+        status = check_classes();
+    if (status != TSL_OK)
+        return status;
+    struct tsl_page_source source =
+        tsl_heap_fixed_init((char *)place.head + fixed, place.first, place.pages);
+    struct tsl_heap *self = (void *)place.head;
 
-    head_init(self, &shape, &source, pages);
+    head_init(self, &shape, &source, place.pages);
     self->head_bytes = need;
     *out = self;
     return TSL_OK;

@@ -40,10 +40,7 @@ void tsl_heap_source_cancel(struct tsl_heap *self, size_t pages)
 /* A source that hands out what it cannot own is broken; the pages stay where they are. */
 static bool is_in_window(struct tsl_heap *self, void *start, size_t pages)
 {
-    size_t offset = (uintptr_t)start - self->source.start;
-
-    if (tsl_is_aligned((uintptr_t)start, TSL_PAGE_BYTES) && offset < self->source.bytes &&
-        pages <= (self->source.bytes - offset) >> TSL_PAGE_SHIFT)
+    if (heap_is_run_in_window(&self->source, start, pages))
         return true;
     return tsl_refuse(&self->refusals, TSL_CORRUPT, "heap: page source gave %p, not in its window",
                       start) == TSL_OK;

@@ -66,8 +66,9 @@ struct tsl_heap_shrinker {
  * Makes a heap in pages of config->source.
  * Owns:    the caller, who ends it with tsl_heap_destroy.
  * Errors:  TSL_INVALID (get or put missing, empty window), TSL_MISALIGNED (window not in whole
- *          pages), TSL_OUT_OF_RANGE (window of 2^32 pages, reserve above the ceiling), TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first
- *          pages).
+ *          pages), TSL_OUT_OF_RANGE (window of 2^32 pages, reserve above the ceiling),
+ *          TSL_NO_MEMORY (the source or the ceiling has no room for the heap's own first pages),
+ *          TSL_CORRUPT (the source gave pages outside of its window).
  * Cost:    the first pages hold the heap and the root of its page map: one pointer per 2 MiB of
  *          window (4 MiB on 32-bit).
  */

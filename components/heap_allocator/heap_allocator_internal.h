@@ -185,6 +185,12 @@ struct heap_outgoing {
     size_t pages; /* 0: none */
 };
 
+/* A block that a resize copies while the lock is open; on the stack of that resize. */
+struct heap_moving {
+    struct heap_moving *next;
+    const void *block;
+};
+
 /* Memory added at run time. */
 struct heap_arrays {
     struct heap_array *first; /* atomic to look */
@@ -234,11 +240,13 @@ struct tsl_heap {
     uint64_t large_granted_bytes; /* when they were allocated */
 
     size_t peak_bytes; /* of live bytes, noted when pages are taken and when figures are read */
+    struct heap_moving *moving; /* atomic to look whether there are any */
     struct tsl_list shrinkers;
     struct tsl_list caches;
     size_t (*trim_caches)(struct tsl_heap *self);       /* NULL until the first cache */
     bool (*out_of_memory)(void *context, size_t bytes); /* constant, as its context */
     void *out_of_memory_context;
+    tsl_word is_asking; /* atomic; some CPU is in that callback */
     uint64_t failures;
     uint64_t source_gets;
     uint64_t source_puts;
@@ -436,6 +444,9 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
                               struct heap_place_of *out);
 /* The public functions without the layer of heap_guard.h. */
 enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept);
+/* Undoes heap_moving_begin; a block of a slab (not NULL) whose contents have moved ends. Lock not
+ * held. */
+void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *block);
 
 /* A live block of the core, for the layer above. */
 struct heap_spot {
@@ -625,6 +636,34 @@ static inline tsl_word heap_pool_take(struct heap_pool *pool, tsl_word bits)
 
     heap_pool_choose(pool, bits);
     return block;
+}
+
+/* => locked. A resize is copying this block: nobody else may free or resize it. */
+static inline bool heap_is_moving(const struct tsl_heap *self, const void *block)
+{
+    const struct heap_moving *moving = self->moving;
+
+    while (moving != NULL && moving->block != block)
+        moving = moving->next;
+    return moving != NULL;
+}
+
+/* => locked */
+static inline void heap_moving_begin(struct tsl_heap *self, struct heap_moving *moving,
+                                     const void *block)
+{
+    *moving = (struct heap_moving){.next = self->moving, .block = block};
+    TSL_ATOMIC_STORE_POINTER(&self->moving, moving);
+}
+
+/* => locked. Undoes begin. */
+static inline void heap_moving_end(struct tsl_heap *self, struct heap_moving *moving)
+{
+    struct heap_moving **link = &self->moving;
+
+    while (*link != moving)
+        link = &(*link)->next;
+    TSL_ATOMIC_STORE_POINTER(link, moving->next);
 }
 
 static inline size_t heap_ceiling_pages(const struct tsl_heap *self)

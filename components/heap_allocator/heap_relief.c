@@ -3,12 +3,14 @@
  * heap_relief.c: whom the heap asks before a request fails: registered shrinkers, then the
  * out-of-memory callback; and the failure.
  *
- * Owns:    the list of shrinkers.
+ * Owns:    the list of shrinkers, is_asking.
  * Needs:   base (lists, locks, arch.h to wait).
  * Callers: users of the heap (add, remove); heap_alloc.c.
  *
  * A shrinker is called with the lock open, by one CPU at a time: a request that fails while it runs
- * passes it over, so it may itself allocate. Who removes one waits until it has returned.
+ * passes it over, so it may itself allocate. Who removes one waits until it has returned. The
+ * callback also runs on one CPU at a time: a request that fails meanwhile tries again instead, which
+ * ends if it comes from within the callback.
  */
 #include <tesela/arch.h>
 #include <tesela/flush.h>
@@ -64,6 +66,20 @@ static struct tsl_heap_shrinker *next_shrinker(struct tsl_heap *self,
     return found;
 }
 
+static bool ask(struct tsl_heap *self, size_t bytes)
+{
+    if (self->out_of_memory == NULL)
+        return false;
+    if (tsl_atomic_exchange(&self->is_asking, 1) != 0) {
+        tsl_flush_receive();
+        tsl_arch_relax();
+        return true;
+    }
+    bool is_better = self->out_of_memory(self->out_of_memory_context, bytes);
+    tsl_atomic_store_release(&self->is_asking, 0);
+    return is_better;
+}
+
 bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round)
 {
     struct tsl_heap_shrinker *shrinker = NULL;
@@ -75,7 +91,7 @@ bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round)
         given += shrinker->shrink(shrinker->context, bytes);
     if (given > 0)
         return true;
-    return self->out_of_memory != NULL && self->out_of_memory(self->out_of_memory_context, bytes);
+    return ask(self, bytes);
 }
 
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes)

@@ -290,7 +290,6 @@ struct resize {
 static enum tsl_status begin_resize(struct tsl_heap *self, void *block, size_t count,
                                     struct resize *plan)
 {
-    struct heap_granules *map = self->granules;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_block_at(self, block, &plan->block);
 
@@ -303,9 +302,7 @@ static enum tsl_status begin_resize(struct tsl_heap *self, void *block, size_t c
         plan->is_done = is_aligned && resize_here(self, &plan->block, count);
         if (!plan->is_done) {
             plan->place = is_aligned ? place_behind(self, &plan->block, count, &plan->pages) : 0;
-            plan->moving.first = plan->block.first;
-            plan->moving.next = map->moving;
-            map->moving = &plan->moving;
+            heap_moving_begin(self, &plan->moving, block);
         }
     }
     leave(self, pin, status == TSL_OK ? 0 : TSL_HEAP_NO_WAIT);
@@ -318,15 +315,11 @@ static bool end_resize(struct tsl_heap *self, struct resize *plan, size_t count,
 {
     bool is_done = true;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    struct heap_moving **link = &self->granules->moving;
 
     if (count > 0)
         is_done = resize_here(self, &plan->block, count);
-    if (is_done) {
-        while (*link != &plan->moving)
-            link = &(*link)->next;
-        *link = plan->moving.next;
-    }
+    if (is_done)
+        heap_moving_end(self, &plan->moving);
     if (has_moved)
         release(self, &plan->block);
     leave(self, pin, 0);

@@ -206,10 +206,7 @@ enum tsl_status tsl_heap_block_at(const struct tsl_heap *self, const void *block
     out->granules = end_of_block(map, at) - at;
     if (is_inside)
         return TSL_INVALID;
-    for (const struct heap_moving *moving = map->moving; moving != NULL; moving = moving->next)
-        if (moving->first == at)
-            return TSL_BUSY;
-    return TSL_OK;
+    return heap_is_moving(self, block) ? TSL_BUSY : TSL_OK;
 }
 
 bool tsl_heap_block_next(const struct tsl_heap *self, size_t from, struct heap_block *out)

@@ -42,12 +42,6 @@
  * comes in from the page before begins in both. */
 #define HEAP_HINT_LOOK 127u /* the greatest code: so long, or not known */
 
-/* A block that a resize copies while the lock is open; on the stack of that resize. */
-struct heap_moving {
-    struct heap_moving *next;
-    size_t first;
-};
-
 struct heap_granules {
     tsl_word *bits;  /* constant pointers, as pages; 1 = the block goes on */
     tsl_word *hints; /* a byte a page, looked at by the word */
@@ -62,7 +56,6 @@ struct heap_granules {
     uint64_t frees;
     uint64_t requested_bytes;
     uint64_t granted_bytes;
-    struct heap_moving *moving;
 };
 
 /* heap_granules.c. => locked, all of them. */

@@ -218,12 +218,21 @@ static bool free_owned(struct tsl_heap *self, void *block, bool is_kept, enum ts
     return true;
 }
 
-static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block, bool is_kept)
+/* A resize is copying the block. Its slab is held, so that no free of it goes the short way. */
+static bool is_moving(struct tsl_heap *self, const void *block)
+{
+    if (TSL_LIKELY(TSL_ATOMIC_LOAD_POINTER(&self->moving) == NULL))
+        return false;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool is_there = heap_is_moving(self, block);
+    tsl_lock_release(&self->lock, pin);
+    return is_there;
+}
+
+static enum tsl_status free_any(struct tsl_heap *self, void *block, bool is_kept)
 {
     enum tsl_status status = TSL_OK;
 
-    if (block == NULL)
-        return TSL_OK;
     /* The slab may change hands while we look; then again. */
     for (;;) {
         if (HEAP_HAS_OWNERS && free_owned(self, block, is_kept, &status))
@@ -231,6 +240,29 @@ static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block
         if (free_locked(self, block, is_kept, &status))
             return status;
     }
+}
+
+static TSL_NOINLINE enum tsl_status free_long(struct tsl_heap *self, void *block, bool is_kept)
+{
+    if (block == NULL)
+        return TSL_OK;
+    if (is_moving(self, block))
+        return tsl_heap_refuse_block(self, TSL_BUSY, "free", block, 0);
+    return free_any(self, block, is_kept);
+}
+
+void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *block)
+{
+    /* Pinned until it is free: the time for somebody else's mistake in between is short. */
+    tsl_pin pin = tsl_cpu_pin(), inner = tsl_lock_acquire(&self->lock);
+    enum tsl_status status = TSL_OK;
+
+    heap_moving_end(self, moving);
+    tsl_lock_release(&self->lock, inner);
+    if (block != NULL)
+        status = free_any(self, block, false);
+    tsl_cpu_unpin(pin);
+    (void)status; /* such a mistake is logged */
 }
 
 /* => pinned. The block is what this CPU allocated last: it is spare now, unless others free into its
@@ -261,8 +293,8 @@ TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self
     if (TSL_UNLIKELY((uint16_t)index >= run->blocks))
         goto other;
     struct heap_pool *pool = heap_owner_of(run);
-    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != (uint16_t)tsl_cpu_this() ||
-                                        tsl_atomic_load_u32(&run->state) != 0))
+    if (TSL_UNLIKELY((HEAP_HAS_OWNERS && pool->cpu != (uint16_t)tsl_cpu_this()) ||
+                     tsl_atomic_load_u32(&run->state) != 0))
         goto other;
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
     tsl_word before = tsl_atomic_load(word);

@@ -2,8 +2,9 @@
  *
  * heap_realloc.c: changing the size of a block: in place where that is cheap, else by moving.
  *
- * Owns:    the busy mark of a large block, which keeps others off it while the lock is open, and
- *          HEAP_HELD, which keeps a slab's pages while a block is copied out of it.
+ * Owns:    the busy mark of a large block and the list of blocks of slabs that are copied, which keep
+ *          others off them while the lock is open, and HEAP_HELD, which keeps a slab's pages and
+ *          sends each free in it the way that looks at that list.
  * Needs:   heap_alloc.c, heap_free.c, heap_source.c.
  * Callers: users of the heap.
  */
@@ -14,6 +15,7 @@
 /* What is to be done with a block, decided under the lock. */
 struct resize {
     struct heap_run *run;
+    struct heap_moving moving; /* listed from plan_slab to move_slab */
     size_t old_bytes;
     size_t align; /* that the block keeps */
     bool is_stricter;
@@ -97,12 +99,14 @@ static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
         large_shrink(self, plan->run, pages, outgoing);
 }
 
-/* => pinned. A block of a slab: stays in its class, else its slab is held. */
+/* => locked. A block of a slab: stays in its class, else its slab is held and it is listed. */
 static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struct resize *plan,
                                  size_t bytes)
 {
     struct heap_place_of place;
 
+    if (heap_is_moving(self, block))
+        return TSL_BUSY;
     /* A stricter alignment than before is the new slab's to remember. */
     plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == plan->run->class_index &&
                     !plan->is_stricter;
@@ -111,7 +115,9 @@ static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struc
     (void)tsl_atomic_add_u32(&plan->run->state, HEAP_HELD);
     /* Held now; but was it still live when it was? */
     enum tsl_status status = tsl_heap_find(self, block, &place);
-    if (status != TSL_OK)
+    if (status == TSL_OK)
+        heap_moving_begin(self, &plan->moving, block);
+    else
         (void)tsl_atomic_sub_u32(&plan->run->state, HEAP_HELD);
     return status;
 }
@@ -160,16 +166,14 @@ static void *move_large(struct tsl_heap *self, void *block, const struct resize 
     return fresh;
 }
 
-/* Nobody can take the pages away while the slab is held. Should somebody free the block meanwhile, by
- * mistake, the free here finds that and logs it. */
-static void *move_slab(struct tsl_heap *self, void *block, const struct resize *plan, void *fresh,
+/* Nobody can take the pages away while the slab is held, and who frees the block meanwhile, by
+ * mistake, is refused, so that it is nobody else's when it ends here. */
+static void *move_slab(struct tsl_heap *self, void *block, struct resize *plan, void *fresh,
                        size_t bytes)
 {
-    if (fresh != NULL) {
+    if (fresh != NULL)
         memcpy(fresh, block, bytes < plan->old_bytes ? bytes : plan->old_bytes);
-        enum tsl_status status = tsl_heap_free(self, block);
-        (void)status;
-    }
+    tsl_heap_moved(self, &plan->moving, fresh != NULL ? block : NULL);
     (void)tsl_atomic_sub_u32(&plan->run->state, HEAP_HELD);
     return fresh;
 }

@@ -46,7 +46,8 @@ struct tsl_heap_config {
     /* The last bytes below the ceiling, rounded up to pages, are for TSL_HEAP_EMERGENCY only. */
     size_t reserve_bytes;
     /* Optional: called when a request is about to fail and shrinkers found nothing, without a lock,
-     * never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most 8 times). */
+     * by one CPU at a time, never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most 9
+     * times). It may allocate from this heap: it is not called for that. */
     bool (*out_of_memory)(void *context, size_t bytes);
     void *out_of_memory_context;
 };
@@ -127,7 +128,9 @@ TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *
  * shrinks, and when the page source can extend a large one; else it moves, contents up to the
  * smaller size kept. NULL block: as tsl_heap_alloc. Size 0: the block becomes a size-0 object.
  * Owns:    on success the old pointer is dead; on failure (NULL) the block is as it was.
- * Errors:  NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free.
+ * Errors:  NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free. Who frees or resizes the
+ *          block meanwhile, by mistake, is refused (TSL_BUSY, from moderate on TSL_DOUBLE_FREE); at
+ *          the very moment when the old block ends, that is seen from moderate on only.
  */
 TSL_MUST_CHECK TSL_ALLOC_SIZE(3) void *tsl_heap_realloc(struct tsl_heap *self, void *block,
                                                         size_t bytes);
@@ -143,7 +146,7 @@ TSL_MUST_CHECK TSL_ALLOC_SIZE(4) void *tsl_heap_realloc_aligned(struct tsl_heap 
  * Ends a block. NULL is fine and does nothing.
  * Errors (each counted and logged, heap as before): TSL_FOREIGN (not in a page of this heap),
  * TSL_MISALIGNED (no block starts at such an address), TSL_INVALID (inside a block or behind the
- * last one of a slab), TSL_DOUBLE_FREE (free already), TSL_BUSY (another CPU resizes this block).
+ * last one of a slab), TSL_DOUBLE_FREE (free already), TSL_BUSY (somebody resizes this block).
  * Cost:    constant; a page-source call when pages become empty beyond what the class keeps.
  */
 TSL_MUST_CHECK TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block);

@@ -28,6 +28,7 @@
 #define ARENA_ALIGN (64u * 1024)
 
 extern char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
+__attribute__((weak)) bool test_heap_is_hardened;
 __attribute__((weak)) TSL_ALIGNED(ARENA_ALIGN) char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
 
 struct test_source {
@@ -167,6 +168,7 @@ static inline struct tsl_page_source test_source_init(struct test_source *self, 
     return (struct tsl_page_source){.get = test_source_get,
                                     .put = test_source_put,
                                     .remap = test_source_remap,
+                                    .protect = test_heap_is_hardened ? test_source_protect : NULL,
                                     .context = self,
                                     .start = (uintptr_t)self->start - before * TSL_PAGE_BYTES,
                                     .bytes = (before + pages + behind) * TSL_PAGE_BYTES};

@@ -108,12 +108,12 @@ enum heap_tail tsl_heap_canary_look(const struct tsl_heap *self, const void *blo
                                                                             : HEAP_TAIL_BROKEN;
 }
 
-bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum heap_tail *found)
+bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum heap_tail *found,
+                         size_t *bytes)
 {
     tsl_word *tail = tail_of(block, room), old = tsl_atomic_load(tail);
-    size_t bytes;
 
-    *found = tsl_heap_canary_look(self, block, room, &bytes);
+    *found = tsl_heap_canary_look(self, block, room, bytes);
     if (*found != HEAP_TAIL_LIVE)
         return false;
     /* Of two CPUs that free the block at once, one succeeds. */
@@ -189,6 +189,8 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
     if (bytes > SIZE_MAX - 2 * TSL_PAGE_BYTES)
         return NULL;
     block = tsl_heap_allocate_large(self, (pages << TSL_PAGE_SHIFT) + guard, align, flags);
+    if (block != NULL && (flags & TSL_HEAP_ZERO) != 0)
+        memset(block, 0, pages << TSL_PAGE_SHIFT);
     if (block == NULL || guard == 0)
         return block;
     if (tsl_heap_source_protect(self, block + (pages << TSL_PAGE_SHIFT), 1))

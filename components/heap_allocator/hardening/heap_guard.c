@@ -7,8 +7,9 @@
  * Callers: the public functions of the core, while the heap is guarded.
  *
  *   alloc:  entry -> pages of its own (debug), else block with a tail -> ledger
- *   free:   ledger says live -> surroundings sound -> tail says freed, contents cleared
- *           -> quarantine (full) -> still clean -> core
+ *   free:   claim: ledger says ending -> surroundings sound -> tail says freed
+ *           -> contents cleared -> quarantine (full) -> still clean -> core
+ *   resize: claim -> alloc, copy -> as a free; or, without memory, the claim is undone
  *
  * A block that was damaged is reported and kept out of use, as it is.
  */
@@ -58,12 +59,13 @@ void tsl_heap_guard_drop(struct tsl_heap *self, void *memory)
 {
     struct heap_spot spot;
     enum heap_tail found;
+    size_t bytes;
     enum tsl_status status = tsl_heap_locate(self, memory, &spot);
     TSL_ASSERT(status == TSL_OK);
     size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
 
     if (has_tails(self)) {
-        if (!tsl_heap_canary_end(self, memory, room, &found)) {
+        if (!tsl_heap_canary_end(self, memory, room, &found, &bytes)) {
             status = tsl_heap_accuse(self, TSL_CORRUPT, NULL, "the heap's own %p was overwritten",
                                      memory);
             return;
@@ -123,8 +125,9 @@ static void *attempt_again(struct tsl_heap *self, size_t bytes, size_t align, un
     return block;
 }
 
-void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
-                             uintptr_t site)
+/* NULL is not yet counted or logged. */
+static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                      uintptr_t site)
 {
     uint64_t begin = heap_clock(self->guard);
 
@@ -135,6 +138,14 @@ void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, 
         block = attempt_again(self, bytes, align, flags | HEAP_NO_RELIEF, site);
     if (TSL_HEAP_PROFILE)
         tsl_heap_time(self, self->guard->profile->allocs, begin);
+    return block;
+}
+
+void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
+                             uintptr_t site)
+{
+    void *block = allocate(self, bytes, align, flags, site);
+
     return block != NULL ? block : tsl_heap_fail(self, bytes);
 }
 
@@ -162,68 +173,11 @@ void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entr
     core_end(self, block, flags);
 }
 
-static enum tsl_status refuse_damaged(struct tsl_heap *self, const void *block, size_t room,
-                                      const struct heap_entry *entry)
+static enum tsl_status refuse_damaged(struct tsl_heap *self, const char *verb, const void *block,
+                                      size_t room, const struct heap_entry *entry)
 {
     return tsl_heap_accuse(self, TSL_CORRUPT, entry,
-                           "free of %p: written behind its end, block size %zu", block, room);
-}
-
-/* Ends a block of the core: TSL_OK, then it may be let go or wait. */
-static enum tsl_status end_block(struct tsl_heap *self, void *block, const struct heap_spot *spot,
-                                 const struct heap_entry *entry)
-{
-    size_t room = tsl_heap_room(self, spot->is_large, spot->granted);
-    enum heap_tail found = HEAP_TAIL_FREE;
-    bool is_waiting = heap_has_quarantine(self) && spot->is_large &&
-                      tsl_heap_quarantine_has_large(self, (uintptr_t)block);
-
-    if (is_waiting || !tsl_heap_canary_end(self, block, room, &found)) {
-        if (found == HEAP_TAIL_BROKEN)
-            return refuse_damaged(self, block, room, entry);
-        return tsl_heap_refuse_block(self, TSL_DOUBLE_FREE, "free", block, room);
-    }
-    if (!spot->is_large)
-        tsl_heap_canary_clear(self, block, room);
-    return TSL_OK;
-}
-
-/* An object of size 0 has nothing that could be damaged, and need not wait: any use is a fault. */
-static enum tsl_status free_zero(struct tsl_heap *self, void *block, struct heap_entry *entry,
-                                 unsigned flags)
-{
-    if (TSL_HEAP_SITES && entry != NULL)
-        tsl_heap_ledger_remove(self, entry);
-    return tsl_heap_core_free(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
-}
-
-static enum tsl_status free_known(struct tsl_heap *self, void *block, struct heap_entry *entry,
-                                  unsigned flags)
-{
-    bool has_pages = TSL_HEAP_SITES && entry != NULL && entry->pages != 0;
-    struct heap_spot spot = {0};
-    enum tsl_status status;
-
-    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && has_pages) {
-        status = tsl_heap_pages_are_sound(self, entry) ? TSL_OK : TSL_CORRUPT;
-    } else {
-        status = tsl_heap_locate(self, block, &spot);
-        if (status != TSL_OK)
-            return tsl_heap_refuse_block(self, status, "free", block, spot.granted);
-        if (is_zero(&spot))
-            return free_zero(self, block, entry, flags);
-        if (has_tails(self))
-            status = end_block(self, block, &spot, entry);
-    }
-    if (status != TSL_OK)
-        return status;
-    if (TSL_HEAP_SITES && entry != NULL)
-        tsl_heap_ledger_set(self, entry, HEAP_ENTRY_FREED);
-    if (heap_has_quarantine(self))
-        tsl_heap_quarantine_enter(self, block, entry, &spot, flags);
-    else
-        tsl_heap_let_go(self, block, entry, flags);
-    return TSL_OK;
+                           "%s of %p: written behind its end, block size %zu", verb, block, room);
 }
 
 static enum tsl_status refuse_entry(struct tsl_heap *self, enum tsl_status status, const char *verb,
@@ -240,22 +194,119 @@ static enum tsl_status refuse_entry(struct tsl_heap *self, enum tsl_status statu
                                  spot.granted);
 }
 
+/* A live block that one caller, who frees or resizes it, has for himself: for all others it is free
+ * already. */
+struct claim {
+    struct heap_entry *entry; /* NULL: none, without HEAP_SITES */
+    struct heap_spot spot;
+    size_t bytes; /* that were asked for */
+    bool has_pages;
+};
+
+/* A block of the core with a tail. */
+static enum tsl_status claim_tail(struct tsl_heap *self, void *block, const char *verb,
+                                  struct claim *claim)
+{
+    size_t room = tsl_heap_room(self, claim->spot.is_large, claim->spot.granted);
+    enum heap_tail found = HEAP_TAIL_FREE;
+    bool is_waiting = heap_has_quarantine(self) && claim->spot.is_large &&
+                      tsl_heap_quarantine_has_large(self, (uintptr_t)block);
+
+    if (!is_waiting && tsl_heap_canary_end(self, block, room, &found, &claim->bytes))
+        return TSL_OK;
+    if (found == HEAP_TAIL_BROKEN)
+        return refuse_damaged(self, verb, block, room, claim->entry);
+    return tsl_heap_refuse_block(self, TSL_DOUBLE_FREE, verb, block, room);
+}
+
+static enum tsl_status claim_block(struct tsl_heap *self, void *block, const char *verb,
+                                   struct claim *claim)
+{
+    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && claim->has_pages)
+        return tsl_heap_pages_are_sound(self, claim->entry) ? TSL_OK : TSL_CORRUPT;
+    enum tsl_status status = tsl_heap_locate(self, block, &claim->spot);
+    if (status != TSL_OK)
+        return tsl_heap_refuse_block(self, status, verb, block, claim->spot.granted);
+    if (!TSL_HEAP_SITES)
+        claim->bytes = is_zero(&claim->spot) ? 0 : claim->spot.granted;
+    return has_tails(self) && !is_zero(&claim->spot) ? claim_tail(self, block, verb, claim)
+                                                     : TSL_OK;
+}
+
+/* Anything but TSL_OK is reported, and the block as before. */
+static enum tsl_status claim_for(struct tsl_heap *self, void *block, const char *verb,
+                                 uintptr_t site, struct claim *claim)
+{
+    struct heap_entry seen;
+    enum tsl_status status = TSL_OK;
+
+    *claim = (struct claim){.entry = NULL};
+    if (TSL_HEAP_SITES)
+        status = tsl_heap_ledger_end(self, (uintptr_t)block, site, &claim->entry, &seen);
+    if (status != TSL_OK)
+        return refuse_entry(self, status, verb, block, &seen);
+    if (TSL_HEAP_SITES) {
+        claim->bytes = claim->entry->bytes;
+        claim->has_pages = claim->entry->pages != 0;
+    }
+    status = claim_block(self, block, verb, claim);
+    if (TSL_HEAP_SITES && status != TSL_OK)
+        tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_LIVE);
+    return status;
+}
+
+/* The block is everybody's again, and has so many bytes; if it has pages of its own, no more than
+ * before. */
+static void unclaim(struct tsl_heap *self, void *block, const struct claim *claim, size_t bytes)
+{
+    if (has_tails(self) && !claim->has_pages && !is_zero(&claim->spot))
+        tsl_heap_canary_resize(
+            self, block, tsl_heap_room(self, claim->spot.is_large, claim->spot.granted), bytes);
+    if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && claim->has_pages)
+        tsl_heap_fill(self, (uintptr_t)block + bytes, claim->bytes - bytes);
+    if (!TSL_HEAP_SITES)
+        return;
+    claim->entry->bytes = bytes;
+    tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_LIVE);
+}
+
+/* An object of size 0 has nothing that could be damaged, and need not wait: any use is a fault. */
+static enum tsl_status end_zero(struct tsl_heap *self, void *block, struct heap_entry *entry,
+                                unsigned flags)
+{
+    if (TSL_HEAP_SITES && entry != NULL)
+        tsl_heap_ledger_remove(self, entry);
+    return tsl_heap_core_free(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
+}
+
+/* A claimed block waits from now on, or is let go. */
+static enum tsl_status end_claimed(struct tsl_heap *self, void *block, const struct claim *claim,
+                                   unsigned flags)
+{
+    if (!claim->has_pages && is_zero(&claim->spot))
+        return end_zero(self, block, claim->entry, flags);
+    if (has_tails(self) && !claim->has_pages && !claim->spot.is_large)
+        tsl_heap_canary_clear(self, block, claim->spot.granted);
+    if (TSL_HEAP_SITES)
+        tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_FREED);
+    if (heap_has_quarantine(self))
+        tsl_heap_quarantine_enter(self, block, claim->entry, &claim->spot, flags);
+    else
+        tsl_heap_let_go(self, block, claim->entry, flags);
+    return TSL_OK;
+}
+
 enum tsl_status tsl_heap_guarded_free(struct tsl_heap *self, void *block, unsigned flags,
                                       uintptr_t site)
 {
     uint64_t begin = heap_clock(self->guard);
-    struct heap_entry *entry = NULL, seen;
-    enum tsl_status status = TSL_OK;
+    struct claim claim;
 
     if (HEAP_HAS_QUARANTINE && (flags & TSL_HEAP_NO_WAIT) == 0)
         tsl_heap_quarantine_resume(self);
-    if (TSL_HEAP_SITES)
-        status = tsl_heap_ledger_end(self, (uintptr_t)block, site, &entry, &seen);
-    if (status != TSL_OK)
-        return refuse_entry(self, status, "free", block, &seen);
-    status = free_known(self, block, entry, flags);
-    if (TSL_HEAP_SITES && status != TSL_OK)
-        tsl_heap_ledger_set(self, entry, HEAP_ENTRY_LIVE);
+    enum tsl_status status = claim_for(self, block, "free", site, &claim);
+    if (status == TSL_OK)
+        status = end_claimed(self, block, &claim, flags);
     if (TSL_HEAP_PROFILE)
         tsl_heap_time(self, self->guard->profile->frees, begin);
     return status;
@@ -310,9 +361,7 @@ bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char 
     if (tail == HEAP_TAIL_FREE)
         status = TSL_DOUBLE_FREE;
     if (tail == HEAP_TAIL_BROKEN)
-        status =
-            tsl_heap_accuse(self, TSL_CORRUPT, NULL,
-                            "%s of %p: written behind its end, block size %zu", verb, block, room);
+        status = refuse_damaged(self, verb, block, room, NULL);
     else if (status != TSL_OK)
         status = tsl_heap_refuse_block(self, status, verb, block, spot.granted);
     return status == TSL_OK;
@@ -333,19 +382,14 @@ enum tsl_status tsl_heap_guarded_free_sized(struct tsl_heap *self, void *block, 
     return tsl_heap_guarded_free(self, block, 0, site);
 }
 
-/* The block is a slot of the class that the new size takes too. */
-static bool resize_in_place(struct tsl_heap *self, void *block, size_t bytes, size_t align)
+/* A claimed block is a slot of the class that the new size takes too. */
+static bool fits_in_place(const struct tsl_heap *self, const void *block, const struct claim *claim,
+                          size_t bytes, size_t align)
 {
-    struct heap_spot spot;
-
-    if (!has_tails(self) || TSL_HEAP_SITES ||
-        !tsl_is_aligned((uintptr_t)block, natural_align(bytes, align)) ||
-        tsl_heap_locate(self, block, &spot) != TSL_OK || spot.is_large ||
-        bytes > SIZE_MAX - HEAP_TAIL_BYTES || (bytes == 0 && heap_has_zero(self)) ||
-        tsl_heap_class_for(self, bytes + HEAP_TAIL_BYTES, align) != spot.class_index)
-        return false;
-    tsl_heap_canary_resize(self, block, spot.granted, bytes);
-    return true;
+    return has_tails(self) && !TSL_HEAP_SITES &&
+           tsl_is_aligned((uintptr_t)block, natural_align(bytes, align)) && !claim->spot.is_large &&
+           bytes <= SIZE_MAX - HEAP_TAIL_BYTES && (bytes > 0 || !heap_has_zero(self)) &&
+           tsl_heap_class_for(self, bytes + HEAP_TAIL_BYTES, align) == claim->spot.class_index;
 }
 
 /* The strictest alignment that a live block may have been asked for with. */
@@ -363,24 +407,30 @@ static size_t align_of(const struct tsl_heap *self, const void *block)
 void *tsl_heap_guarded_realloc(struct tsl_heap *self, void *block, size_t bytes, size_t align,
                                uintptr_t site)
 {
-    size_t old = 0;
+    struct claim claim;
 
     if (block == NULL)
         return tsl_heap_guarded_alloc(self, bytes, align, 0, site);
-    if (!tsl_heap_guarded_size(self, block, "resize", &old))
+    if (claim_for(self, block, "resize", site, &claim) != TSL_OK)
         return NULL;
     size_t kept = align_of(self, block);
     if (kept > align)
         align = kept;
-    if (resize_in_place(self, block, bytes, align))
+    if (fits_in_place(self, block, &claim, bytes, align)) {
+        unclaim(self, block, &claim, bytes);
         return block;
-    void *fresh = tsl_heap_guarded_alloc(self, bytes, align, 0, site);
-    if (fresh == NULL)
-        return NULL;
-    memcpy(fresh, block, bytes < old ? bytes : old);
-    /* Refused only if it was damaged or freed meanwhile: that is logged. */
-    enum tsl_status status = tsl_heap_guarded_free(self, block, 0, site);
-    (void)status;
+    }
+    void *fresh = allocate(self, bytes, align, 0, site);
+    if (fresh == NULL) {
+        /* A block that only shrinks stays where it is without memory for a smaller one. */
+        bool is_good = bytes <= claim.bytes && tsl_is_aligned((uintptr_t)block, align);
+        unclaim(self, block, &claim, is_good ? bytes : claim.bytes);
+        return is_good ? block : tsl_heap_fail(self, bytes);
+    }
+    memcpy(fresh, block, bytes < claim.bytes ? bytes : claim.bytes);
+    enum tsl_status status = end_claimed(self, block, &claim, 0);
+    (void)
+        status; /* an object of size 0 may be freed by mistake at this very moment: that is logged */
     return fresh;
 }
 

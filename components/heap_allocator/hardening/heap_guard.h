@@ -122,8 +122,10 @@ void *tsl_heap_canary_alloc(struct tsl_heap *self, size_t bytes, size_t align, u
 /* Reads the tail of a block with `room` bytes; *bytes: what was asked for, if it is live. */
 enum heap_tail tsl_heap_canary_look(const struct tsl_heap *self, const void *block, size_t room,
                                     size_t *bytes);
-/* Live -> free, once: true. Else what is wrong is in *found, the block is as it was. */
-bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum heap_tail *found);
+/* Live -> free, once: true, and *bytes is what was asked for. Else what is wrong is in *found, the
+ * block is as it was. */
+bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum heap_tail *found,
+                         size_t *bytes);
 /* After canary_end: nothing is left of the contents. */
 void tsl_heap_canary_clear(struct tsl_heap *self, void *block, size_t room);
 /* A freed and cleared block is as it was left; else accuses. */

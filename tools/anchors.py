@@ -83,6 +83,7 @@ ANCHORS = {
     "kfree.random64": linux("free in random order", 70, 191, 180, 181),
     "valloc.pair16k": linux("16 KiB range, alloc + free", 1500, 4906, 3879, 4242),
     "valloc.pair1m": linux("1 MiB range, alloc + free", 40000, 113803, 220065, 225151),
+    "valloc.pair4m": Anchor("4 MiB range, in large pages, alloc + free"),
     "syscall.null": linux("null system call, from ring 3 as all below", 150, 337, 391, 391),
     "fault.anon": linux("first write to a page", 1000, 2880, 3856, 4184),
     "fault.zero": linux("first read of a page: the page of zeros", 400, 1159, 1395, 1665),

@@ -142,6 +142,11 @@ static bool valloc_pair1m(unsigned count)
     return valloc_pairs(count, 1048576);
 }
 
+static bool valloc_pair4m(unsigned count)
+{
+    return valloc_pairs(count, 4194304);
+}
+
 /* Instructions of one call for `count` operations, the call itself not included. */
 static bool measure(operation run, unsigned count, uint32_t *out)
 {
@@ -255,5 +260,6 @@ bool kernel_main(const struct platform_boot *boot)
     return row("frames.pair0", frame_pair0, 1024) && row("frames.pair9", frame_pair9, 1024) &&
            row("frames.batch", frame_batches, 1024) && kmalloc_rows() &&
            row("valloc.pair16k", valloc_pair16k, 256) && row("valloc.pair1m", valloc_pair1m, 16) &&
-           bench_space_rows() && bench_user_rows() && bench_million_row();
+           row("valloc.pair4m", valloc_pair4m, 16) && bench_space_rows() && bench_user_rows() &&
+           bench_million_row();
 }

@@ -135,6 +135,16 @@ static void r7_lists_of_freed_ranges(void)
     finish();
 }
 
+static void r8_large_pages(void)
+{
+    start();
+    first->large_pages = 1;
+    CHECK_BROKEN(tsl_ranges_verify(ranges), 8);
+    first->large_pages = 0;
+    finish();
+}
+
 TAP_SUITE(break_ranges, TAP_TEST(r1_whole_pages), TAP_TEST(r2_overlap), TAP_TEST(r3_gap),
           TAP_TEST(r4_largest_gap), TAP_TEST(r5_pages_and_guards), TAP_TEST(r6_counters),
-          TAP_TEST(r5_pages_of_freed_ranges), TAP_TEST(r7_lists_of_freed_ranges));
+          TAP_TEST(r5_pages_of_freed_ranges), TAP_TEST(r7_lists_of_freed_ranges),
+          TAP_TEST(r8_large_pages));

@@ -25,7 +25,13 @@ static tsl_word marked;
 
 void vm_fixture_start(void)
 {
-    struct machine_config machine = {.ram = {{0, RAM_BYTES}}};
+    vm_fixture_start_on(NULL, NULL);
+}
+
+void vm_fixture_start_on(const char *format, const struct tsl_cpu_features *features)
+{
+    struct machine_config machine = {
+        .ram = {{0, RAM_BYTES}}, .format = format, .features = features};
     CHECK(machine_create(&machine));
     vm.frames = machine_frames();
     struct tsl_table_config config = {.format = machine_format(),

@@ -25,6 +25,8 @@ struct vm_fixture {
 extern struct vm_fixture vm;
 
 void vm_fixture_start(void);
+/* The same in a format of this name, on a CPU with these features [NULL: machine.h]. */
+void vm_fixture_start_on(const char *format, const struct tsl_cpu_features *features);
 void vm_fixture_stop(void);
 
 /* The rights that this machine can tell apart: all three, or without TSL_EXEC. */

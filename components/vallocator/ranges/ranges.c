@@ -47,6 +47,15 @@ static const struct tsl_tree_ops range_order = {.key = key_of,
                                                 .augment = update_largest_gap,
                                                 .augment_is_right = largest_gap_is_right};
 
+/* The order of the smallest large page; 0: this configuration, format or CPU has none. */
+static unsigned large_order(const struct tsl_table *table)
+{
+    const struct tsl_table_format *format = table->format;
+    if (!TSL_LARGE_PAGES || !format->leaf_at(1, &table->features))
+        return 0;
+    return format->shift[1] - TSL_PAGE_SHIFT;
+}
+
 enum tsl_status tsl_ranges_create(const struct tsl_ranges_config *config, struct tsl_ranges **out)
 {
     if (!config->table || !config->frames || !config->heap || config->start == 0 ||
@@ -61,6 +70,7 @@ enum tsl_status tsl_ranges_create(const struct tsl_ranges_config *config, struct
     tsl_tree_init(&self->tree, &range_order);
     self->config = *config;
     self->window = config->last - config->start + 1;
+    self->large_order = large_order(config->table);
     tsl_gather_init_lazy(&self->gather, config->table);
     *out = self;
     return TSL_OK;
@@ -95,6 +105,21 @@ static bool find_gap(const struct tsl_ranges *self, size_t span, size_t *out)
     const struct range *last = range_of(tsl_tree_last(&self->tree));
     *out = last ? range_end(last) : 0;
     return self->window - *out >= span;
+}
+
+/* The place for a range of `bytes` in the lowest gap that has one; large pages need an address that is
+ * aligned to them, if there is such a gap. Lock held. */
+static bool find_place(const struct tsl_ranges *self, size_t bytes, size_t *out)
+{
+    size_t span = bytes + TSL_PAGE_BYTES;
+    if (!ranges_may_be_large(self, bytes))
+        return find_gap(self, span, out);
+    size_t mask =
+        (TSL_PAGE_BYTES << self->large_order) - 1u; /* at most so much is left out below */
+    if (self->window - span < mask || !find_gap(self, span + mask, out))
+        return find_gap(self, span, out);
+    *out += -(self->config.start + *out) & mask;
+    return true;
 }
 
 /* Puts a range into the tree. Lock held; its span lies in a gap. */
@@ -233,6 +258,7 @@ static void begin(struct tsl_ranges *self, struct range *range, unsigned attribu
 {
     range->attributes = attributes;
     range->kind = kind;
+    range->large_pages = 0;
     tsl_atomic_store_u32(&range->state, RANGE_MAKING);
     self->recent = range;
     count_in(self, range);
@@ -266,9 +292,9 @@ static struct range *take_span(struct tsl_ranges *self, size_t bytes, struct ran
     struct range *range = tsl_ranges_take_cached(self, bytes);
     if (range)
         return range;
-    bool found = find_gap(self, bytes + TSL_PAGE_BYTES, &offset);
+    bool found = find_place(self, bytes, &offset);
     if (!found && tsl_ranges_settle_all(self, dead))
-        found = find_gap(self, bytes + TSL_PAGE_BYTES, &offset);
+        found = find_place(self, bytes, &offset);
     if (!found)
         return NULL;
     range = take_spare(self);
@@ -278,16 +304,29 @@ static struct range *take_span(struct tsl_ranges *self, size_t bytes, struct ran
     return range;
 }
 
-static enum tsl_status back(struct tsl_ranges *self, const struct range *range, unsigned attributes)
+TSL_NOINLINE static enum tsl_status back_large(struct tsl_ranges *self, struct range *range)
 {
-    tsl_vaddr start = address_of(self, range);
-    size_t pages = range_pages(range);
-    enum tsl_status status =
-        tsl_vm_back(self->config.table, self->config.frames, start, pages, attributes);
+    const struct tsl_vm_run run = {address_of(self, range), range_pages(range), range->attributes};
+    return tsl_vm_back_large(self->config.table, self->config.frames, &run, self->large_order,
+                             &range->large_pages);
+}
+
+static inline enum tsl_status back_once(struct tsl_ranges *self, struct range *range,
+                                        unsigned attributes)
+{
+    if (ranges_may_be_large(self, range->bytes))
+        return back_large(self, range);
+    return tsl_vm_back(self->config.table, self->config.frames, address_of(self, range),
+                       range_pages(range), attributes);
+}
+
+static enum tsl_status back(struct tsl_ranges *self, struct range *range, unsigned attributes)
+{
+    enum tsl_status status = back_once(self, range, attributes);
     if (status != TSL_NO_MEMORY || self->config.lazy_pages == 0)
         return status;
     tsl_ranges_purge(self);
-    return tsl_vm_back(self->config.table, self->config.frames, start, pages, attributes);
+    return back_once(self, range, attributes);
 }
 
 enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t bytes, unsigned attributes,

@@ -30,6 +30,21 @@
 TSL_MUST_CHECK enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames,
                                            tsl_vaddr start, size_t pages, unsigned attributes);
 
+struct tsl_vm_run {
+    tsl_vaddr start;
+    size_t pages;
+    unsigned attributes;
+};
+
+/*
+ * The same, with blocks of `order` frames in large pages where the address is aligned to them and
+ * as long as there are blocks, and with single frames elsewhere. *out_large: pages in large ones.
+ * Before: the table's format and CPU have pages of that size.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_vm_back_large(struct tsl_table *table, struct tsl_frames *frames,
+                                                 const struct tsl_vm_run *run, unsigned order,
+                                                 size_t *out_large);
+
 /* Unmaps [start, start + pages), flushes every CPU, and only then frees the frames.
  * TSL_NOT_FOUND, and nothing is changed: a page is not mapped. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_unback(struct tsl_table *table, tsl_vaddr start,
@@ -103,6 +118,7 @@ struct range {
     size_t largest_gap; /* the largest gap_below in this node's subtree */
     unsigned attributes;
     enum tsl_range_kind kind;
+    size_t large_pages; /* of 4 KiB, that are in large ones; written before it is SETTLED */
     uint32_t state;     /* enum range_state; atomic: set to SETTLED without the lock */
     struct range *next; /* in a list of those that are pending, cached, spare or dead */
 };
@@ -111,7 +127,8 @@ struct tsl_ranges {
     struct tsl_lock lock; /* TSL_RANK_REGION: guards all below */
     struct tsl_tree tree; /* of struct range, by offset */
     struct tsl_ranges_config config;
-    size_t window; /* bytes in the window */
+    size_t window;        /* bytes in the window */
+    unsigned large_order; /* of a large page's frames; 0: there are no large pages */
     size_t bytes_memory;
     size_t bytes_mapped;
     size_t bytes_peak;
@@ -154,6 +171,12 @@ static inline size_t range_pages(const struct range *range)
 static inline bool range_is_live(const struct range *range)
 {
     return tsl_atomic_load_u32(&range->state) <= RANGE_SETTLED;
+}
+
+/* Whether a range of so many bytes may have large pages. */
+static inline bool ranges_may_be_large(const struct tsl_ranges *self, size_t bytes)
+{
+    return self->large_order > 0 && bytes >> TSL_PAGE_SHIFT >> self->large_order > 0;
 }
 
 /* What a range takes out of the window: itself and the guard page behind it. */

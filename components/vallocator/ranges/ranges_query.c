@@ -12,10 +12,13 @@ enum { SIZE_TEXT = 16 };
 
 static struct tsl_range_info info_of(const struct tsl_ranges *self, const struct range *range)
 {
+    bool is_settled = tsl_atomic_load_acquire_u32(&range->state) == RANGE_SETTLED;
     return (struct tsl_range_info){.start = self->config.start + range->offset,
                                    .bytes = range->bytes,
                                    .attributes = range->attributes,
-                                   .kind = range->kind};
+                                   .kind = range->kind,
+                                   .bytes_large =
+                                       is_settled ? range->large_pages << TSL_PAGE_SHIFT : 0};
 }
 
 enum tsl_status tsl_ranges_find(struct tsl_ranges *self, tsl_vaddr address,
@@ -79,11 +82,14 @@ void tsl_ranges_dump(struct tsl_ranges *self, const struct tsl_sink *sink)
               tsl_format_bytes(mapped, sizeof(mapped), stats.bytes_mapped));
     tsl_vaddr from = self->config.start;
     for (struct tsl_range_info info; tsl_ranges_next(self, from, &info);) {
-        tsl_print(sink, "  %p  %10s  %c%c%c  %s\n", (void *)info.start,
+        char large[SIZE_TEXT];
+        tsl_print(sink, "  %p  %10s  %c%c%c  %s%s%s\n", (void *)info.start,
                   tsl_format_bytes(memory, sizeof(memory), info.bytes),
                   info.attributes & TSL_READ ? 'r' : '-', info.attributes & TSL_WRITE ? 'w' : '-',
                   info.attributes & TSL_EXEC ? 'x' : '-',
-                  info.kind == TSL_RANGE_MEMORY ? "memory" : "external");
+                  info.kind == TSL_RANGE_MEMORY ? "memory" : "external",
+                  info.bytes_large ? ", in large pages: " : "",
+                  info.bytes_large ? tsl_format_bytes(large, sizeof(large), info.bytes_large) : "");
         from = info.start + info.bytes;
     }
 }

@@ -6,7 +6,7 @@
  * Needs:   page_table's query.
  * Callers: tests, the facade's tsl_verify(), the monitor.
  *
- * Numbers R1 to R7 are in README.md.
+ * Numbers R1 to R8 are in README.md.
  */
 #include "ranges_internal.h"
 
@@ -27,20 +27,24 @@ static struct tsl_defect verify_place(const struct tsl_ranges *self, const struc
 }
 
 /* R5: every page of a settled range is mapped with the range's attributes, its guard is not, nor is
- * anything of a range that was freed. */
+ * anything of a range that was freed. R8: the range knows how many of its pages are in large ones. */
 static struct tsl_defect verify_pages(const struct tsl_ranges *self, const struct range *range)
 {
     const unsigned rights = TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER;
     bool is_settled = tsl_atomic_load_u32(&range->state) == RANGE_SETTLED;
     tsl_vaddr start = self->config.start + range->offset;
     struct tsl_mapping mapping;
+    size_t large = 0;
     for (size_t at = 0; at < range->bytes; at += TSL_PAGE_BYTES) {
         if ((tsl_table_query(self->config.table, start + at, &mapping) == TSL_OK) != is_settled)
             return tsl_defect_at(COMPONENT, 5, start + at,
                                  "every page of a settled range is mapped, of a freed one none");
         if (is_settled && (mapping.attributes & rights) != (range->attributes & rights))
             return tsl_defect_at(COMPONENT, 5, start + at, "a page has the rights of its range");
+        large += is_settled && mapping.bytes > TSL_PAGE_BYTES;
     }
+    if (is_settled && range->kind == TSL_RANGE_MEMORY && large != range->large_pages)
+        return tsl_defect_at(COMPONENT, 8, start, "a range knows how much is in large pages");
     if (tsl_table_query(self->config.table, start + range->bytes, &mapping) == TSL_OK)
         return tsl_defect_at(COMPONENT, 5, start + range->bytes, "a guard page is not mapped");
     return TSL_NO_DEFECT;

@@ -43,6 +43,7 @@ struct tsl_range_info {
     size_t bytes;             /* length, whole pages, without the guard page behind */
     unsigned attributes;      /* TSL_READ | TSL_WRITE | ... */
     enum tsl_range_kind kind; /* where its pages come from */
+    size_t bytes_large;       /* MEMORY: of its bytes those in large pages */
 };
 
 /* Counters of one window. */
@@ -75,7 +76,9 @@ void tsl_ranges_destroy(struct tsl_ranges *self);
  * Allocates `bytes` of memory, rounded up to pages, mapped with `attributes`; an unmapped guard
  * page stays on each side.
  *
- * The contents are undefined unless the caller writes them: frames come as they are.
+ * The contents are undefined unless the caller writes them: frames come as they are. With
+ * LARGE_PAGES a range as long as a large page (2 MiB; 4 MiB in 2-level tables) begins aligned to one
+ * if there is such a gap, and has large pages as far as there are blocks of frames for them.
  * attributes: TSL_READ, with TSL_WRITE or TSL_EXEC as wanted, TSL_GLOBAL, a cache type.
  * Owns:    the caller, until tsl_ranges_free() with the same address.
  * Errors:  TSL_INVALID (no bytes, or not readable, or for user mode), TSL_OUT_OF_RANGE (longer than
@@ -145,7 +148,7 @@ bool tsl_ranges_next(struct tsl_ranges *self, tsl_vaddr from, struct tsl_range_i
 void tsl_ranges_stats(struct tsl_ranges *self, struct tsl_ranges_stats *out);
 
 /*
- * Checks rules R1 to R6 of README.md: order, gaps, guards, counters, and the page table against the
+ * Checks rules R1 to R8 of README.md: order, gaps, guards, counters, and the page table against the
  * ranges. Reads only.
  * Before:  nobody changes the ranges meanwhile.
  * Cost:    O(pages mapped).

@@ -7,8 +7,9 @@
  * Callers: arch/host itself (arch.h), tests.
  *
  * What hardware may remember, a model CPU does remember until it is told to flush: translations of
- * pages, and the ways to tables of every level, by PCID. Using one that no longer holds is legal for a CPU, so the
- * access is made; it is counted, and a test that expects correct flushing demands zero.
+ * pages, and the ways to tables of every level, by PCID. Using one that no longer holds is legal
+ * for a CPU, so the access is made; it is counted, and a test that expects correct flushing demands
+ * zero.
  */
 #ifndef TESELA_HOST_MODEL_CPU_H
 #define TESELA_HOST_MODEL_CPU_H

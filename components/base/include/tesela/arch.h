@@ -53,22 +53,23 @@ tsl_paddr tsl_arch_root(void);
 void tsl_arch_switch_root(tsl_paddr root);
 
 /*
- * The same with translations tagged: what is remembered from now on belongs to `tag`, 1 to 4095, and
- * is used again under no other. `keep`: what is remembered under it from before stays; otherwise all
- * of it that is not global is dropped.
+ * The same with translations tagged: what is remembered from now on belongs to `tag`, 1 to 4095,
+ * and is used again under no other. `keep`: what is remembered under it from before stays;
+ * otherwise all of it that is not global is dropped.
  * Before:  features.pcid, switched on. Context: pinned.
  */
 void tsl_arch_switch_tagged(tsl_paddr root, unsigned tag, bool keep);
 
-/* The tag in use; 0: the root was loaded by tsl_arch_switch_root. Before: as above. Context: pinned. */
+/* The tag in use; 0: the root was loaded by tsl_arch_switch_root. Before: as above. Context:
+ * pinned. */
 unsigned tsl_arch_tag(void);
 
 /* Drops this CPU's translation of the page at `address`, a global one as well; with tags one of
  * the tag in use or a global one, and the upper levels of that tag. Context: pinned. */
 void tsl_arch_flush_page(tsl_vaddr address);
 
-/* Drops all translations of this CPU (global_too: with the global ones, of every tag; otherwise those of
- * the tag in use). Context: pinned. */
+/* Drops all translations of this CPU (global_too: with the global ones, of every tag; otherwise
+ * those of the tag in use). Context: pinned. */
 void tsl_arch_flush_all(bool global_too);
 
 /* Does on this CPU what the request says. Other CPUs: see tsl_flush_cpus. Context: pinned. */

@@ -3,8 +3,8 @@
  * atomic.h: the only place where atomic operations are spelled.
  *
  * Owns:    loads, stores and read-modify-writes on words, 32-bit words and pointers, and the few
- *          that are needed on bytes and 16-bit fields. There are none on 64 bits for x86-32: it has no cheap ones (page-table entries have their own in
- *          arch.h).
+ *          that are needed on bytes and 16-bit fields. There are none on 64 bits for x86-32: it has
+ *          no cheap ones (page-table entries have their own in arch.h).
  * Needs:   types.h. A host build that explores interleavings puts its own atomic.h in front of
  *          this.
  * Callers: everybody.

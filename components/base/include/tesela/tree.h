@@ -47,8 +47,8 @@ void tsl_tree_init(struct tsl_tree *self, const struct tsl_tree_ops *ops);
  * Errors: TSL_EXISTS: a node with an equal key is there. Cost: O(log n), here and below. */
 TSL_MUST_CHECK enum tsl_status tsl_tree_insert(struct tsl_tree *self, struct tsl_tree_node *node);
 
-/* For who has searched already, without calls: the node becomes a child of `parent` (NULL: the root of
- * an empty tree) on this side, where there is none yet and where its key belongs. */
+/* For who has searched already, without calls: the node becomes a child of `parent` (NULL: the root
+ * of an empty tree) on this side, where there is none yet and where its key belongs. */
 void tsl_tree_insert_at(struct tsl_tree *self, struct tsl_tree_node *node,
                         struct tsl_tree_node *parent, bool left);
 

@@ -59,8 +59,8 @@ struct tsl_start_options {
     /* What was handed out of the map before the start; NULL: nothing. It is taken over; tsl_stop()
      * is possible when all of it has been released (tsl_frames_release()). */
     struct tsl_early *early;
-    /* Where RAM may be plugged in while the kernel runs; not read unless FRAME_HOTPLUG is configured.
-     * What of it `map` says nothing about becomes usable there, and absent until
+    /* Where RAM may be plugged in while the kernel runs; not read unless FRAME_HOTPLUG is
+     * configured. What of it `map` says nothing about becomes usable there, and absent until
      * tsl_frames_add_range(). At most sixteen times as much as there is RAM. */
     const struct tsl_memory_range *places;
     size_t place_count;
@@ -145,8 +145,8 @@ struct tsl_defect tsl_verify(void);
  * Allocates one frame of physical memory (4 KiB); its contents are undefined.
  *
  * The address is never 0. On x86-64 it lies in the direct map. On x86-32 it lies below 4 GiB, and
- * where RAM goes beyond the direct map mostly above it: tsl_port_phys_to_virt() then gives NULL, and
- * the page is reached through map_page() or a window.
+ * where RAM goes beyond the direct map mostly above it: tsl_port_phys_to_virt() then gives NULL,
+ * and the page is reached through map_page() or a window.
  * Errors:  0 when there is none, or before the start.
  * Context: any but NMI.
  * Cost:    see physical_allocator.

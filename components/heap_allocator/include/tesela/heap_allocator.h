@@ -30,8 +30,8 @@ enum tsl_heap_flags {
     TSL_HEAP_ZERO = 1,
     /* Do not call the page source: serve from pages that the heap holds, or fail; a free keeps
      * emptied pages, until somebody else has to call the source, or tsl_heap_trim. For callers that
-     * hold a lock which the page source takes. With slabs, large blocks always come
-     * from the page source. */
+     * hold a lock which the page source takes. With slabs, large blocks always come from the page
+     * source: such a request for one fails. */
     TSL_HEAP_NO_WAIT = 2,
     /* May use the reserve (reserve_bytes below): for work without which no memory comes back. */
     TSL_HEAP_EMERGENCY = 4,
@@ -46,8 +46,8 @@ struct tsl_heap_config {
     /* The last bytes below the ceiling, rounded up to pages, are for TSL_HEAP_EMERGENCY only. */
     size_t reserve_bytes;
     /* Optional: called when a request is about to fail and shrinkers found nothing, without a lock,
-     * by one CPU at a time, never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most 9
-     * times). It may allocate from this heap: it is not called for that. */
+     * by one CPU at a time, never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most
+     * 9 times). It may allocate from this heap: it is not called for that. */
     bool (*out_of_memory)(void *context, size_t bytes);
     void *out_of_memory_context;
 };
@@ -56,8 +56,8 @@ struct tsl_heap_config {
  * to remove. */
 struct tsl_heap_shrinker {
     struct tsl_list link;
-    /* Frees about `bytes` bytes, if it can; returns how many. Called without a lock, by one CPU at a
-     * time, never from within a TSL_HEAP_NO_WAIT request. It may allocate. */
+    /* Frees about `bytes` bytes, if it can; returns how many. Called without a lock, by one CPU at
+     * a time, never from within a TSL_HEAP_NO_WAIT request. It may allocate. */
     size_t (*shrink)(void *context, size_t bytes);
     void *context;
     bool is_running; /* the heap's */
@@ -164,8 +164,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *
  * not a live block of this heap, which is counted and logged like a bad free. */
 size_t tsl_heap_usable(struct tsl_heap *self, const void *block);
 
-/* Returns every empty page to the source, also those kept for quick reuse, after asking all CPUs for
- * theirs (tsl_heap_drain). Result: pages. */
+/* Returns every empty page to the source, also those kept for quick reuse, after asking all CPUs
+ * for theirs (tsl_heap_drain). Result: pages. */
 size_t tsl_heap_trim(struct tsl_heap *self);
 
 /* From now on the heap asks this shrinker before a request fails. Before: not added yet. */

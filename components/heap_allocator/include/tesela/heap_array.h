@@ -31,8 +31,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_add_array(struct tsl_heap *self, void *a
  * sinks by as much as it rose, and a block that was in the array is foreign from now on.
  * array:   as it was added.
  * Owns:    the caller again.
- * Errors:  TSL_INVALID (no heap), TSL_NOT_FOUND (no such array), TSL_BUSY (a block in it is live, or
- *          a CPU is about to take or return one; all of it goes on as before).
+ * Errors:  TSL_INVALID (no heap), TSL_NOT_FOUND (no such array), TSL_BUSY (a block in it is live,
+ *          or a CPU is about to take or return one; all of it goes on as before).
  * Context: as tsl_cpu_call.
  */
 TSL_MUST_CHECK enum tsl_status tsl_heap_remove_array(struct tsl_heap *self, const void *array);

@@ -20,8 +20,8 @@ struct tsl_heap_cache_config {
     size_t object_bytes;
     size_t align;
     /* Optional: makes the state in which an object leaves tsl_heap_cache_alloc for the first time.
-     * Runs once for each object, without a lock, when its slab is new. What is freed must be in that
-     * state again. */
+     * Runs once for each object, without a lock, when its slab is new. What is freed must be in
+     * that state again. */
     void (*construct)(void *context, void *object);
     void *context;
 };
@@ -36,13 +36,13 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
                                                      const struct tsl_heap_cache_config *config,
                                                      struct tsl_heap_cache **out);
 
-/* Ends a cache. Before: nobody uses it any more. Errors: TSL_BUSY (objects are live; the cache is as
- * before), TSL_INVALID (NULL). */
+/* Ends a cache. Before: nobody uses it any more. Errors: TSL_BUSY (objects are live; the cache is
+ * as before), TSL_INVALID (NULL). */
 TSL_MUST_CHECK enum tsl_status tsl_heap_cache_destroy(struct tsl_heap_cache *self);
 
 /*
- * An object, in the state in which it was constructed or freed; NULL as tsl_heap_alloc_flags. Of the
- * flags TSL_HEAP_NO_WAIT and TSL_HEAP_EMERGENCY; others are refused.
+ * An object, in the state in which it was constructed or freed; NULL as tsl_heap_alloc_flags. Of
+ * the flags TSL_HEAP_NO_WAIT and TSL_HEAP_EMERGENCY; others are refused.
  * Cost:    constant; the heap's lock; the page source when there is no free object.
  */
 TSL_MUST_CHECK void *tsl_heap_cache_alloc(struct tsl_heap_cache *self, unsigned flags);

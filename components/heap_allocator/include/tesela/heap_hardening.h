@@ -20,14 +20,14 @@ enum tsl_heap_tier {
     TSL_HEAP_TIER_NONE,     /* bad frees are refused and counted, without a line in the log */
     TSL_HEAP_TIER_BASIC,    /* and reported */
     TSL_HEAP_TIER_MODERATE, /* canaries, cleared when freed, looked at before they are reused */
-    TSL_HEAP_TIER_FULL,     /* quarantine; large blocks end at a page without access */
+    TSL_HEAP_TIER_FULL,     /* quarantine; large blocks and slabs end at a page without access */
     TSL_HEAP_TIER_DEBUG,    /* a block a page, between pages without access; who took, who freed */
 };
 
 struct tsl_heap_hardening {
     /* At most the tier of the configuration (HEAP_HARDENING). */
     enum tsl_heap_tier tier;
-    /* Below the moderate tier: keep call sites all the same (HEAP_SITES; see tesela/heap_leaks.h). */
+    /* Below the moderate tier: keep call sites all the same (HEAP_SITES, tesela/heap_leaks.h). */
     bool sites;
     /* Misuse is a panic, with the words that would have been in the log. */
     bool panics;

@@ -37,7 +37,8 @@ struct tsl_heap_site {
 
 /*
  * The live blocks taken since `mark` (0: all), by call site, most bytes first, in at most
- * `capacity` rows. A site that found no room is counted in *left_out, in blocks (NULL: nobody asks).
+ * `capacity` rows. A site that found no room is counted in *left_out, in blocks (NULL: nobody
+ * asks).
  * Result: rows written.
  * Cost:    live blocks x rows, under a lock that allocations wait for.
  */

@@ -39,8 +39,8 @@ struct tsl_heap_stats {
     struct tsl_refusals refusals; /* by status: misuse and shortage */
 };
 
-/* One size class. With HEAP_CORE_GRANULES a doubling of sizes, from 32 bytes to a page; block_bytes is
- * the greatest of them, and only live_blocks is known beside. */
+/* One size class. With HEAP_CORE_GRANULES a doubling of sizes, from 32 bytes to a page; block_bytes
+ * is the greatest of them, and only live_blocks is known beside. */
 struct tsl_heap_class_stats {
     size_t block_bytes;
     size_t slab_pages;

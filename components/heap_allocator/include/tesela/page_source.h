@@ -43,9 +43,9 @@ struct tsl_page_source {
 
     /*
      * Optional (NULL: cannot). protect() takes all access to pages of a run away, so that any use
-     * faults, on other CPUs perhaps a little later; what is in them may be lost, and the memory behind them used for something else. They
-     * stay the heap's until put(), which takes them as they are. False: not possible at the moment,
-     * nothing changed.
+     * faults, on other CPUs perhaps a little later; what is in them may be lost, and the memory
+     * behind them used for something else. They stay the heap's until put(), which takes them as
+     * they are. False: not possible at the moment, nothing changed.
      */
     bool (*protect)(void *context, void *start, size_t pages);
 
@@ -54,8 +54,8 @@ struct tsl_page_source {
 
     /*
      * The window: page-aligned start, a multiple of the page size long, not zero. It bounds the
-     * heap's page map (one pointer a page; of granules, 34 bytes a page at once), so offer the reserved
-     * addresses, not all of memory.
+     * heap's page map (one pointer a page; of granules, 34 bytes a page at once), so offer the
+     * reserved addresses, not all of memory.
      */
     uintptr_t start;
     size_t bytes;

@@ -89,8 +89,8 @@ bool tsl_nodes_find(const struct tsl_memory_nodes *nodes, uint32_t domain, unsig
 unsigned tsl_nodes_at(const struct tsl_memory_nodes *nodes, tsl_paddr address, tsl_paddr *last);
 
 /*
- * Rule 31: ranges are sorted, apart and of known nodes, and so are the CPUs'; rule 32: domains differ; rule 33: a node is
- * 10 from itself and 10 .. 254 from others.
+ * Rule 31: ranges are sorted, apart and of known nodes, and so are the CPUs'; rule 32: domains
+ * differ; rule 33: a node is 10 from itself and 10 .. 254 from others.
  */
 struct tsl_defect tsl_nodes_verify(const struct tsl_memory_nodes *nodes);
 

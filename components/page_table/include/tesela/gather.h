@@ -30,8 +30,8 @@ struct tsl_gather_run {
 };
 
 /* In the caller's storage (the stack). All members are private but release and context: set after
- * init, they get the frames that were mapped instead of the allocator. Called after the flush, a run at a time;
- * the table's lock may be held. */
+ * init, they get the frames that were mapped instead of the allocator. Called after the flush, a
+ * run at a time; the table's lock may be held. */
 struct tsl_gather {
     struct tsl_table *table;
     void (*release)(void *context, struct tsl_frame first, tsl_word pages);
@@ -52,9 +52,10 @@ struct tsl_gather {
 void tsl_gather_init(struct tsl_gather *self, struct tsl_table *table);
 
 /*
- * As tsl_gather_init, for whoever keeps the addresses of all changes to himself until the finish and
- * lets changes of many calls come together first. No other gather waits for it, and tables that its
- * unmaps leave empty are freed with a flush of their own, since others may want their place before.
+ * As tsl_gather_init, for whoever keeps the addresses of all changes to himself until the finish
+ * and lets changes of many calls come together first. No other gather waits for it, and tables that
+ * its unmaps leave empty are freed with a flush of their own, since others may want their place
+ * before.
  */
 void tsl_gather_init_lazy(struct tsl_gather *self, struct tsl_table *table);
 

@@ -139,8 +139,8 @@ TSL_MUST_CHECK enum tsl_status tsl_table_fini(struct tsl_table *self);
 void tsl_table_switch_to(struct tsl_table *self);
 
 /*
- * The calling CPU stopped running `self`: it has switched to another root already, so that nothing it
- * remembers of this one is used before the next switch back.
+ * The calling CPU stopped running `self`: it has switched to another root already, so that nothing
+ * it remembers of this one is used before the next switch back.
  */
 void tsl_table_left(struct tsl_table *self);
 
@@ -174,8 +174,9 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map_word(struct tsl_table *self, tsl_va
 
 /*
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
- * Tables left empty are freed, but for a few (tsl_table_trim). `flags`: TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
- * `gather`: collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
+ * Tables left empty are freed, but for a few (tsl_table_trim).
+ * flags:   TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
+ * gather:  collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
  *          Until the finish the addresses stay the caller's: CPUs may still see the old pages
  *          there, also after somebody has mapped new ones.
  * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and

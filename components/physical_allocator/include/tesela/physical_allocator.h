@@ -70,7 +70,7 @@ enum tsl_frames_flags {
 struct tsl_frames_config {
     const struct tsl_memory_map *map;     /* read while creating only */
     const struct tsl_memory_nodes *nodes; /* the same [one node]; unread when TSL_NODES is 1 */
-    /* What was handed out before [nothing was]. Its frames become reserved ones, and it is sealed. */
+    /* What was handed out before [nothing]. Its frames become reserved ones, and it is sealed. */
     struct tsl_early *early;
     tsl_paddr reach_end;  /* phys_to_virt works below this now; metadata is put there */
     tsl_paddr direct_end; /* end of the direct map for good [no HIGHMEM]; rounded down to 2 MiB */
@@ -335,8 +335,8 @@ struct tsl_defect tsl_frames_verify(const struct tsl_frames *self);
 
 /*
  * Writes totals, zones and a heat map, one letter for an area (for several on large machines): '.'
- * free, '1'..'9' tenths in use (any use at all is a '1'; what is no RAM counts as in use), '#' full,
- * 'H' one huge block.
+ * free, '1'..'9' tenths in use (any use at all is a '1'; what is no RAM counts as in use), '#'
+ * full, 'H' one huge block.
  * Context: any, also out of a panic or an NMI, whatever the other CPUs were doing when they were
  *          stopped: it takes no lock and waits for nobody. The figures are then about right.
  * Cost:    O(metadata).

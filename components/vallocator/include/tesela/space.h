@@ -6,8 +6,10 @@
  * Needs:   vm.h, object.h.
  * Callers: the kernel's process and fault code.
  *
- * Every call is atomic: on any status but TSL_OK the space is as before, and other CPUs see either
- * state. Addresses and lengths are whole pages within the user half of the format.
+ * Every call is atomic unless it says otherwise: on any status but TSL_OK the space is as before,
+ * and other CPUs see either state. Addresses and lengths are whole pages within the user half of
+ * the format. Context, unless said otherwise: any but NMI, without a lock of Tesela. Nothing
+ * sleeps, but what takes entries away waits until the CPUs that run the space have flushed.
  */
 #ifndef TESELA_SPACE_H
 #define TESELA_SPACE_H
@@ -127,8 +129,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_destroy(struct tsl_space *self);
 TSL_MUST_CHECK enum tsl_status tsl_space_copy(struct tsl_space *self, struct tsl_space **out);
 
 /*
- * The calling CPU, which runs `from`, runs `to` from now on; NULL stands for the kernel's own table.
- * From here on changes of `to` ask this CPU to flush, those of `from` no longer do.
+ * The calling CPU, which runs `from`, runs `to` from now on; NULL stands for the kernel's own
+ * table. From here on changes of `to` ask this CPU to flush, those of `from` no longer do.
  * Before:  pinned; the vm has a kernel table, and the CPU's code and stack lie in its half.
  * Cost:    one load of the root; two atomic changes of CPU sets.
  */
@@ -211,11 +213,11 @@ TSL_MUST_CHECK enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_va
                                                   size_t bytes);
 
 /*
- * Brings every page of the range and keeps it in memory until it is unlocked or unmapped; pages that
- * a locked region gains come at once if there is memory. Does not count how often; copies of the
- * space are not locked.
- * Errors:  as populate; TSL_LIMIT (of locked pages, or one region too many). Nothing is locked then;
- *          pages brought stay.
+ * Brings every page of the range and keeps it in memory until it is unlocked or unmapped; pages
+ * that a locked region gains come at once if there is memory. Does not count how often; copies of
+ * the space are not locked.
+ * Errors:  as populate; TSL_LIMIT (of locked pages, or one region too many). Nothing is locked
+ *          then; pages brought stay.
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_lock_pages(struct tsl_space *self, tsl_vaddr start,
                                                     size_t bytes);

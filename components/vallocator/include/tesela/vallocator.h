@@ -93,9 +93,9 @@ TSL_MUST_CHECK enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t 
 
 /*
  * Frees memory by its address alone: unmaps, flushes every CPU, then frees frames, then the
- * addresses. With config.lazy_pages all behind the unmapping of a small range may come later, in one
- * go for many: at the latest when more pages wait, when an allocation of ours would fail, or with
- * tsl_ranges_purge.
+ * addresses. With config.lazy_pages all behind the unmapping of a small range may come later, in
+ * one go for many: at the latest when more pages wait, when an allocation of ours would fail, or
+ * with tsl_ranges_purge.
  *
  * NULL is allowed and does nothing.
  * Errors:  TSL_FOREIGN (outside the window), TSL_NOT_FOUND (no range there: never handed out, or
@@ -107,7 +107,8 @@ TSL_MUST_CHECK enum tsl_status tsl_ranges_alloc(struct tsl_ranges *self, size_t 
 TSL_MUST_CHECK enum tsl_status tsl_ranges_free(struct tsl_ranges *self, void *start);
 
 /*
- * Frees at once what waits, and nodes in hand: for whoever is short of frames or addresses, or counts them.
+ * Frees at once what waits, and nodes in hand: for whoever is short of frames or addresses, or
+ * counts them.
  * Context: any but NMI. Cost: one flush; O(log ranges) for each range that waited or is cached.
  */
 void tsl_ranges_purge(struct tsl_ranges *self);

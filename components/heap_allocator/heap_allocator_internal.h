@@ -130,7 +130,8 @@ struct heap_pool {
     tsl_word spare; /* atomic: likewise; 0: none. Only in pools of CPUs */
     uint32_t block_bytes; /* constant, as the next two */
     uint16_t cpu;         /* whose, or HEAP_CENTRE */
-    uint16_t empty_kept;  /* constant: empty slabs that stay, besides one and a share */
+    uint8_t empty_kept;   /* constant: empty slabs that stay, besides one and a share */
+    uint8_t gleaned;      /* owner: when slabs that were used up were last looked at in vain */
     uint64_t allocs;
     uint64_t requested_bytes;
     uint64_t frees;
@@ -593,10 +594,13 @@ static inline struct heap_pool *heap_pool_at(struct heap_cpu *cpu, size_t offset
 }
 
 /* A full slab goes back on the list when so many blocks and one more have come back: each way there
- * and back costs more than a free, and a slab that offers one block is full again at once. */
+ * and back costs more than a free, and a slab that offers one block is full again at once. Fewer are
+ * looked for when the list is at its end. */
 static inline unsigned heap_full_slack(unsigned blocks)
 {
-    return blocks / 8;
+    unsigned least = blocks < 6 ? blocks / 2 : 3;
+
+    return blocks / 4 > least ? blocks / 4 : least;
 }
 
 /* Which of the free blocks of a word is taken: the lowest one, or by chance. */

@@ -430,6 +430,40 @@ static void step(void)
     block->start = NULL;
 }
 
+/* A slab that was used up and has got back a few blocks serves again before a new one is fetched. */
+static void used_up_slabs_are_gleaned(void)
+{
+    enum { SLABS = 20, BYTES = 1000 };
+    static void *taken[(SLABS + 2) * HEAP_SLAB_BLOCKS];
+
+    begin(0);
+    taken[0] = tsl_heap_alloc(heap, BYTES);
+    size_t in_slab = run_at(taken[0])->blocks, count = 1;
+    while (count < SLABS * in_slab + 1) {
+        taken[count] = tsl_heap_alloc(heap, BYTES);
+        CHECK(taken[count++] != NULL);
+    }
+    for (size_t i = 0; i < SLABS; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, taken[i * in_slab]), TSL_OK);
+        taken[i * in_slab] = NULL;
+    }
+    CHECK_SOUND(tsl_heap_verify(heap));
+    const struct heap_pool *pool = heap_owner_of(run_at(taken[1]));
+    CHECK_EQ(pool->slab_count, SLABS + 1);
+    /* The rest of the current slab, then one of each other. */
+    for (size_t i = 0; i < in_slab - 1 + SLABS; i++) {
+        taken[count] = tsl_heap_alloc(heap, BYTES);
+        CHECK(taken[count++] != NULL);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    CHECK_EQ(pool->slab_count, SLABS + 1);
+    taken[count++] = tsl_heap_alloc(heap, BYTES);
+    CHECK_EQ(pool->slab_count, SLABS + 2);
+    while (count-- > 0)
+        CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
+    end();
+}
+
 static void random_operations_on_random_cpus(void)
 {
     static const size_t ceilings[] = {150, 280, 0};
@@ -474,5 +508,5 @@ TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
           TAP_TEST(a_held_slab_stays), TAP_TEST(a_block_at_hand_is_free),
           TAP_TEST(what_is_spare_serves_every_request), TAP_TEST(the_last_block_may_leave_its_cpu),
           TAP_TEST(the_last_block_is_freed_once),
-          TAP_TEST(the_last_block_may_leave_the_current_slab),
+          TAP_TEST(the_last_block_may_leave_the_current_slab), TAP_TEST(used_up_slabs_are_gleaned),
           TAP_TEST(random_operations_on_random_cpus));

@@ -7,14 +7,20 @@
  * Callers: heap_alloc.c, heap_free.c, heap_owner.c, heap_create.c.
  *
  * Blocks come from the current slab's current word, lowest address first. A slab whose blocks are
- * used up is full; when an eighth of them came back it goes in front of the others, so the fullest
- * are used first and the others may become empty. Nothing is counted on the way: `slack` says after
+ * used up is full; when a quarter of them came back it goes in front of the others, so the fullest
+ * are used first and the others may become empty; before an empty one is begun, full ones are
+ * gleaned. Nothing is counted on the way: `slack` says after
  * how many frees by the owner a slab must be looked at. A pool keeps one empty slab
  * and some more (empty_kept); the others go back.
  */
 #include "../heap_allocator_internal.h"
 
 #define EMPTY_SLABS_KEPT_SHIFT 3
+
+/* So many slabs that were used up are looked at for free blocks, and if there is none not again before
+ * this many frees. */
+#define GLEANED_SLABS 32u
+#define GLEAN_FREES   16u
 
 /* Where the current word of a pool without a current slab points. */
 static tsl_word no_bits;
@@ -115,7 +121,8 @@ void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, 
     tsl_list_init(&pool->slabs);
     tsl_list_init(&pool->full);
     pool->block_bytes = block_bytes;
-    pool->empty_kept = class != NULL ? class->empty_kept : 0;
+    pool->empty_kept = class != NULL ? (uint8_t) class->empty_kept : 0;
+    pool->gleaned = 0;
     pool->cpu = (uint16_t)cpu;
     if (HEAP_GUARDED)
         *pool->noise = block_bytes * 2654435761u + cpu;
@@ -146,9 +153,49 @@ static void pool_add_full(struct heap_pool *pool, struct heap_run *run)
     tsl_list_push_front(&pool->full, &run->link);
 }
 
+/* Frees of a pool in steps of this many, modulo 256: what a pool remembers of its last look. */
+static uint8_t glean_time(const struct heap_pool *pool)
+{
+    return (uint8_t)(pool->frees / GLEAN_FREES);
+}
+
+/* => owned. A slab that was used up and has got back a block goes in front of the list; false: it has
+ * got back none, and will be looked at again after the others. */
+static bool pool_glean_slab(struct heap_pool *pool, struct heap_run *run)
+{
+    unsigned back = heap_full_slack(run->blocks) - (unsigned)run->slack;
+
+    if (back == 0) {
+        tsl_list_push_front(&pool->full, &run->link);
+        return false;
+    }
+    run->place = HEAP_PLACE_PARTIAL;
+    run->slack = (int16_t)(run->blocks - back - 1);
+    tsl_list_push_front(&pool->slabs, &run->link);
+    return true;
+}
+
+/* => owned. Before an empty slab is begun, looks at some that were used up, for which that is longest
+ * ago. In vain: not again before there were more frees. */
+static void pool_glean(struct heap_pool *pool)
+{
+    struct tsl_list *link;
+
+    if (glean_time(pool) == pool->gleaned)
+        return;
+    for (unsigned i = 0; i < GLEANED_SLABS && (link = tsl_list_pop_back(&pool->full)) != NULL; i++)
+        if (pool_glean_slab(pool, heap_run_of(link)))
+            return;
+    pool->gleaned = glean_time(pool);
+}
+
 /* => owned. The first slab on the list becomes the current one; false: there is none. */
 static bool pool_advance(struct heap_pool *pool)
 {
+    struct tsl_list *first = tsl_list_first(&pool->slabs);
+
+    if (first == NULL || heap_run_of(first)->place == HEAP_PLACE_EMPTY)
+        pool_glean(pool);
     struct tsl_list *link = tsl_list_pop_front(&pool->slabs);
     if (link == NULL)
         return false;

@@ -73,7 +73,10 @@ void tsl_heap_print_profile(struct tsl_heap *self, const struct tsl_sink *sink)
     struct tsl_heap_profile profile;
 
     tsl_heap_profile(self, &profile);
-    print_times(&profile, sink);
+    if (self->guard->clock == NULL)
+        tsl_print(sink, "  no times: the heap was given no clock (tsl_heap_harden)\n");
+    else
+        print_times(&profile, sink);
     print_fragmentation(self, sink);
     if (TSL_HEAP_SITES)
         tsl_heap_print_since(self, 0, sink);

@@ -209,6 +209,12 @@ static void times_and_shares(void)
     CHECK(strstr(text, "class") != NULL);
     for (size_t i = 1; i < TSL_COUNT_OF(blocks); i++)
         CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
+    struct tsl_heap_hardening no_clock = {.tier = TSL_HEAP_TIER_BASIC, .sites = true};
+    CHECK_STATUS(tsl_heap_harden(heap, &no_clock), TSL_OK);
+    text_used = 0;
+    tsl_heap_print_profile(heap, &sink);
+    CHECK(strstr(text, "no times: the heap was given no clock") != NULL);
+    CHECK(strstr(text, "clock below") == NULL);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 

@@ -22,6 +22,7 @@ struct tsl_heap_profile {
     uint32_t frees[TSL_HEAP_TIMES];
 };
 
+/* Copies the histogram into *out. All zero without a clock. */
 void tsl_heap_profile(struct tsl_heap *self, struct tsl_heap_profile *out);
 
 /*

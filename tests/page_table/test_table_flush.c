@@ -91,6 +91,17 @@ static void global_of(const struct tsl_table_format *format)
     host_port_set_cpu(0);
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
     CHECK_EQ(model_load(CPU(1), va, &byte, 1), MODEL_NOT_PRESENT);
+
+    /* More pages than a request names: everything is flushed, and global ones with it. */
+    const size_t bytes = (TSL_FLUSH_PAGES + 1u) * TSL_PAGE_BYTES;
+    frame = world_frame(&world, 5);
+    CHECK_STATUS(tsl_table_map(&world.table, va, frame, bytes, RW | TSL_GLOBAL), TSL_OK);
+    for (size_t at = 0; at < bytes; at += TSL_PAGE_BYTES)
+        CHECK_EQ(model_load(CPU(1), va + at, &byte, 1), MODEL_OK);
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes, 0, NULL), TSL_OK);
+    for (size_t at = 0; at < bytes; at += TSL_PAGE_BYTES)
+        CHECK_EQ(model_load(CPU(1), va + at, &byte, 1), MODEL_NOT_PRESENT);
+    CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(frame), 5), TSL_OK);
     nothing_stale();
     world_close(&world);
 }

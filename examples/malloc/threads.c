@@ -44,9 +44,6 @@
 #define TAKEN  2u /* somebody else holds the mutex and may act as this CPU */
 #define KICKED 4u /* flush_others() wants tsl_flush_receive() to run on this CPU */
 
-/* What the outermost pin returns when it took the mutex; others return the depth. */
-#define WITH_MUTEX 0x80000000u
-
 #define BARRIER_ALL      (1 << 3) /* MEMBARRIER_CMD_PRIVATE_EXPEDITED */
 #define BARRIER_REGISTER (1 << 4) /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED */
 
@@ -58,7 +55,7 @@ struct malloc_slot {
 } TSL_ALIGNED(64);
 
 static struct malloc_slot slots[TSL_CPUS];
-static const uint32_t no_slot = SHARED; /* the attention of none */
+static const uint32_t no_slot = SHARED; /* the attention of none, and of a thread with the mutex */
 static struct mutex table_mutex;
 static bool has_barrier;
 static pthread_key_t at_thread_end;
@@ -190,16 +187,17 @@ static void thread_detach(void *unused)
 
 /* ---- pin ---- */
 
-tsl_pin malloc_pin_slowly(tsl_pin depth)
+MALLOC_KEEPS_REGISTERS void malloc_pin_slowly(void)
 {
-    if (depth > 0)
-        return depth;
+    if (malloc_thread.inside > 1)
+        return;
     tsl_atomic_store_release_u32(&malloc_thread.inside, 0);
     if (malloc_thread.slot == NULL)
         thread_attach();
     mutex_lock(&malloc_thread.slot->mutex);
+    malloc_thread.has_mutex = true;
+    malloc_thread.attention = &no_slot;
     tsl_atomic_store_u32(&malloc_thread.inside, 1);
-    return WITH_MUTEX;
 }
 
 /* Answers kicks for the own slot. Whoever sent one and found this thread inside relies on that, so
@@ -215,10 +213,13 @@ static void serve_own(void)
     }
 }
 
-void malloc_unpin_slowly(tsl_pin pin)
+MALLOC_KEEPS_REGISTERS void malloc_unpin_slowly(void)
 {
-    if (pin == WITH_MUTEX) {
-        tsl_atomic_store_release_u32(&malloc_thread.inside, 0);
+    if (malloc_thread.inside > 0)
+        return;
+    if (malloc_thread.has_mutex) {
+        malloc_thread.has_mutex = false;
+        malloc_thread.attention = &malloc_thread.slot->attention;
         mutex_unlock(&malloc_thread.slot->mutex);
     }
     serve_own();

@@ -16,18 +16,24 @@ struct malloc_slot;
 
 /* One for each thread. */
 struct malloc_thread {
-    const uint32_t *attention; /* of its slot: not 0, pin and unpin take the slow path */
+    const uint32_t *attention; /* not 0: pin and unpin take the slow path. Of its slot, mostly */
     uint32_t inside;           /* depth of pins; others read whether it is 0 */
     unsigned cpu;
     struct malloc_slot *slot;
-    bool is_over; /* its destructor ran */
+    bool is_over;   /* its destructor ran */
+    bool has_mutex; /* the outermost pin took the slot's, and the outermost unpin will open it */
 };
 
 extern _Thread_local struct malloc_thread malloc_thread
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-tsl_pin malloc_pin_slowly(tsl_pin depth);
-void malloc_unpin_slowly(tsl_pin pin);
+/* What is left to do when there is attention: `inside` is counted already. They keep all registers, and
+ * the compiler does not know of the calls, so that who pins needs no stack frame; for that the library
+ * keeps to general registers and leaves nothing below the stack pointer (meson.build). */
+#define MALLOC_KEEPS_REGISTERS                                                                     \
+    __attribute__((used, no_caller_saved_registers, force_align_arg_pointer))
+MALLOC_KEEPS_REGISTERS void malloc_pin_slowly(void);
+MALLOC_KEEPS_REGISTERS void malloc_unpin_slowly(void);
 
 TSL_MUST_CHECK static inline tsl_pin tsl_cpu_pin(void)
 {
@@ -35,22 +41,17 @@ TSL_MUST_CHECK static inline tsl_pin tsl_cpu_pin(void)
 
     tsl_atomic_store_u32(&malloc_thread.inside, depth + 1);
     __asm__ volatile("" : : : "memory");
-    if (TSL_LIKELY(tsl_atomic_load_u32(malloc_thread.attention) == 0))
-        return depth;
-    return malloc_pin_slowly(depth);
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(malloc_thread.attention) != 0))
+        __asm__ volatile("call malloc_pin_slowly" : : : "memory", "cc");
+    return depth;
 }
 
-/* `pin` is the depth, or more than any depth if the slow path has to undo something. */
-static inline void tsl_cpu_unpin(tsl_pin pin)
+static inline void tsl_cpu_unpin(tsl_pin depth)
 {
-    if (TSL_UNLIKELY(pin > UINT16_MAX)) {
-        malloc_unpin_slowly(pin);
-        return;
-    }
-    tsl_atomic_store_release_u32(&malloc_thread.inside, (uint32_t)pin);
+    tsl_atomic_store_release_u32(&malloc_thread.inside, (uint32_t)depth);
     __asm__ volatile("" : : : "memory");
-    if (TSL_UNLIKELY(tsl_atomic_load_u32(malloc_thread.attention) != 0) && pin == 0)
-        malloc_unpin_slowly(pin);
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(malloc_thread.attention) != 0))
+        __asm__ volatile("call malloc_unpin_slowly" : : : "memory", "cc");
 }
 
 static inline unsigned tsl_cpu_this(void)

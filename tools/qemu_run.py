@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,6 +128,24 @@ def last_exceptions(log, count=3):
     return without_noise("".join(exceptions[-count:])) if exceptions else "none"
 
 
+def places(kernel, lines):
+    """The functions and source lines of the code addresses in a kernel's last words."""
+    elf = re.sub(r"(-x86_\d\d)?\.multiboot$", ".elf", kernel)
+    addresses = []
+    for line in lines:
+        if re.match(r"# ip 0x", line):
+            addresses += re.findall(r"0x[0-9a-f]+", line)[:1]
+        elif re.match(r"# called from: ", line) or " at code address 0x" in line:
+            # What is returned to lies behind the call, perhaps in the next function.
+            addresses += [hex(int(word, 16) - 1) for word in re.findall(r"0x[0-9a-f]+", line)]
+    if not addresses or not os.path.exists(elf) or not shutil.which("addr2line"):
+        return []
+    told = subprocess.run(["addr2line", "-fspe", elf, *addresses], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False).stdout.splitlines()
+    return ["where (addr2line -fspe %s):" % os.path.relpath(elf)] + \
+        ["  %s %s" % pair for pair in zip(addresses, told)]
+
+
 class Machine:
     """One run of QEMU."""
 
@@ -172,7 +191,7 @@ class Machine:
 
     def take_line(self, line):
         self.tap.line(line)
-        self.output_tail = self.output_tail[-9:] + [line]
+        self.output_tail = self.output_tail[-19:] + [line]
         if not self.arguments.expect:
             sys.stdout.write(line if line.endswith("\n") else line + "\n")
             sys.stdout.flush()
@@ -195,6 +214,8 @@ class Machine:
     def explain(self, ending, sentence):
         """What a person needs to find the cause."""
         lines = ["%s: %s" % (ending, sentence), "command: " + shlex.join(self.command)]
+        if ending == "panic":
+            lines += places(self.arguments.kernel, self.output_tail)
         if ending in ("reset", "panic", "hang"):
             lines += ["last exceptions:", last_exceptions(self.log).rstrip()]
         if self.registers:

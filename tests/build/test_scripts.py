@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests the Python behind ./run, ./check and ./bench without building or booting anything.
+"""Tests the Python behind ./run, ./check and ./bench without booting anything, and building no more
+than a function of one line.
 
 Owns: the expectations below, one TAP line each. Needs: tools/*.py. Reads only.
 Called by: Meson (suite `build`), or by hand.
@@ -8,6 +9,7 @@ Called by: Meson (suite `build`), or by hand.
 
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import bench  # noqa: E402
 import builds  # noqa: E402
 import check  # noqa: E402
 import matrix  # noqa: E402
+import qemu_run  # noqa: E402
 import run  # noqa: E402
 import screen  # noqa: E402
 import testlog  # noqa: E402
@@ -159,6 +162,23 @@ def configuration_errors_are_told_from_others():
 def only_the_first_failure_of_a_build_is_shown():
     text = "[1/9] CC a.o\nFAILED: a.o\ncc a.c\na.c:1: error\n[2/9] CC b.o\nFAILED: b.o\n"
     equal(builds._first_failure(text), "FAILED: a.o\ncc a.c\na.c:1: error")
+
+
+def a_panic_is_told_where_it_happened():
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "k.c")
+        source.write_text("int first(void) { return 1; }\n\nint last(void) { return 2; }\n")
+        elf = Path(folder, "k.elf")
+        subprocess.run(["gcc", "-g", "-nostdlib", "-no-pie", "-static", "-Wl,-e,first",
+                        "-o", elf, source], check=True)
+        symbols = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
+        address = {line.split()[-1]: int(line.split()[0], 16) for line in symbols.splitlines()}
+        found = qemu_run.places(str(Path(folder, "k-x86_64.multiboot")), [
+            "# panic: on purpose at 0x1", "# ip %#x flags 0x1 cs 0x8" % address["first"],
+            "# called from: %#x" % address["last"]])  # returns to `last`: `first` was left
+        equal([line.split()[1:4] for line in found[1:]], [["first", "at", "k.c:1"]] * 2)
+        equal(qemu_run.places(str(Path(folder, "gone.multiboot")), ["# ip 0x1000"]), [])
+        equal(qemu_run.places(str(Path(folder, "k.multiboot")), ["nothing", "# panic: 0x1"]), [])
 
 
 def tables_are_aligned():

@@ -24,7 +24,7 @@ struct tsl_trace_entry {
     tsl_word b;
 };
 
-/* The compiled-in halves of the functions below. */
+/* The compiled-in halves of the functions below, for these alone to call. */
 TSL_MUST_CHECK enum tsl_status tsl_trace_start(struct tsl_trace_entry *ring, size_t entries);
 void tsl_trace_record(const char *event, tsl_word a, tsl_word b);
 void tsl_trace_print(const struct tsl_sink *sink);

@@ -4,8 +4,8 @@
  *
  * Owns:    the layout of a descriptor and every change of its counts.
  * Needs:   an allocator made with config.descriptors; TSL_FRAME_DESCRIPTORS.
- * Callers: vallocator, ondemand_paging, compression: whoever shares frames or evicts them. Who
- *          allocates a frame for itself alone and frees it needs none of this.
+ * Callers: vallocator, and whoever else shares frames or evicts them. Who allocates a frame for
+ *          itself alone and frees it needs none of this.
  *
  * 32 bytes a frame; with TSL_FRAME_DESCRIPTORS_SMALL 16 (24 where pointers have 64 bits), 16-bit
  * counts and no queue links. All changes here are atomic, none waits; usable in interrupts. Counts

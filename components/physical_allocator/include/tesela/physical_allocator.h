@@ -4,7 +4,7 @@
  *
  * Owns:    struct tsl_frames: which frame is free, in which zone, and the counters about it.
  * Needs:   base, kernel_layout (the memory map it is made of).
- * Callers: page_table, vallocator, compression, the facade; anybody who wants a whole frame.
+ * Callers: page_table, vallocator, the facade; anybody who wants a whole frame.
  *
  * Words: a *frame* is 4 KiB of RAM named by its number (address / 4096); a *block* of order n is
  * 2^n frames that start at a multiple of 2^n; a *run* is any number of neighbouring frames; an

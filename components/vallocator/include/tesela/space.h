@@ -248,6 +248,7 @@ bool tsl_space_next(struct tsl_space *self, tsl_vaddr from, struct tsl_region_in
 TSL_MUST_CHECK enum tsl_status tsl_space_query(struct tsl_space *self, tsl_vaddr address,
                                                struct tsl_page_info *out);
 
+/* Fills *out; refusals at a moment of their own. Cost: O(1). */
 void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
 
 /* Checks the rules V1 to V8 of the README. Reads only. Before: nobody changes the space, its

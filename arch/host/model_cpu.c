@@ -89,8 +89,10 @@ bool model_reset(const struct model_config *config)
     model.config = *config;
     memset(&model.counters, 0, sizeof(model.counters));
     memset(model.cpu, 0, sizeof(model.cpu));
-    for (unsigned i = 0; i < MODEL_CPUS; i++)
+    for (unsigned i = 0; i < MODEL_CPUS; i++) {
         tlb_reset(&model.cpu[i].tlb, model.mode == WALKER_32BIT ? 10 : 9);
+        model.cpu[i].tlb.splinters = config->splinters;
+    }
     return true;
 }
 
@@ -196,11 +198,24 @@ unsigned model_pcid(unsigned cpu)
     return model.cpu[cpu].pcid;
 }
 
+/* Is the address in a larger page, or where one could be? */
+static bool is_above_tables(const struct cpu *self, uint64_t address)
+{
+    static const unsigned levels[] = {
+        [WALKER_32BIT] = 2, [WALKER_PAE] = 3, [WALKER_4LEVEL] = 4, [WALKER_5LEVEL] = 5};
+    struct walker_machine machine = machine_of(self, read_quietly);
+    struct walker_page page;
+    enum walker_result result = walker_translate(&machine, self->root, self->pdpte, address, &page);
+    return result != WALKER_NOT_CANONICAL && page.depth < levels[model.mode];
+}
+
 void model_flush_page(unsigned cpu, uint64_t address)
 {
     struct cpu *self = &model.cpu[cpu];
     bool global_too = !(model.config.invlpg_spares_globals && self->pcide);
     tlb_flush_page(&self->tlb, address, self->pcid, global_too);
+    if (model.config.splinters && is_above_tables(self, address))
+        tlb_flush_splinters(&self->tlb, address, self->pcid, global_too);
 }
 
 void model_flush_all(unsigned cpu, bool global_too)

@@ -82,17 +82,25 @@ void tlb_insert_ways(struct tlb *self, uint64_t linear, const struct walker_page
 
 void tlb_insert(struct tlb *self, uint64_t linear, const struct walker_page *page, unsigned pcid)
 {
-    unsigned number = slot_number(page->start, page->bytes, page->global ? 0 : pcid);
-    struct tlb_page *slot = page->bytes == 4096 ? &self->small[number] : &self->large[number];
+    uint64_t start = page->start, bytes = page->bytes;
+    bool is_splinter = self->splinters && bytes > 4096;
+    if (is_splinter) {
+        start = linear & ~UINT64_C(4095);
+        bytes = 4096;
+    }
+    unsigned number = slot_number(start, bytes, page->global ? 0 : pcid);
+    struct tlb_page *slot = bytes == 4096 ? &self->small[number] : &self->large[number];
     *slot = (struct tlb_page){
         .valid = true,
         .global = page->global,
         .dirty = page->dirty,
         .pcid = pcid,
-        .start = page->start,
-        .bytes = page->bytes,
-        .target = page->target,
+        .start = start,
+        .bytes = bytes,
+        .target = page->target + (start - page->start),
         .rights = page->rights,
+        .whole_start = page->start,
+        .whole_bytes = is_splinter ? page->bytes : 0,
     };
     tlb_insert_ways(self, linear, page, pcid);
 }
@@ -115,6 +123,16 @@ void tlb_flush_page(struct tlb *self, uint64_t linear, unsigned pcid, bool globa
         }
     }
     forget_ways(self, pcid);
+}
+
+void tlb_flush_splinters(struct tlb *self, uint64_t linear, unsigned pcid, bool global_too)
+{
+    for (unsigned i = 0; i < TLB_SMALL_SLOTS; i++) {
+        struct tlb_page *slot = &self->small[i];
+        if (linear - slot->whole_start < slot->whole_bytes &&
+            (slot->global ? global_too : slot->pcid == pcid))
+            slot->valid = false;
+    }
 }
 
 static void flush_slots(struct tlb_page *slot, unsigned count, unsigned pcid, bool global_too)

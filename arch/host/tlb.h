@@ -29,6 +29,8 @@ struct tlb_page {
     uint64_t bytes;
     uint64_t target;
     struct walker_rights rights;
+    uint64_t whole_start; /* of a splinter: the page that the tables had; */
+    uint64_t whole_bytes; /* else 0 */
 };
 
 struct tlb_way {
@@ -43,6 +45,7 @@ struct tlb {
     struct tlb_page large[TLB_LARGE_SLOTS];
     struct tlb_way way[TLB_WAY_LEVELS][TLB_WAY_SLOTS]; /* tables of 4 KiB pages first */
     unsigned index_bits;                               /* of a table */
+    bool splinters; /* larger pages are remembered by pieces of 4 KiB, each on its own */
 };
 
 void tlb_reset(struct tlb *self, unsigned index_bits);
@@ -60,6 +63,9 @@ void tlb_insert_ways(struct tlb *self, uint64_t linear, const struct walker_page
 
 /* The page, a global one only if asked, and all ways of the PCID. */
 void tlb_flush_page(struct tlb *self, uint64_t linear, unsigned pcid, bool global_too);
+
+/* All pieces of a larger page that holds the address. */
+void tlb_flush_splinters(struct tlb *self, uint64_t linear, unsigned pcid, bool global_too);
 
 /* All of one PCID, or (TLB_EVERY_PCID) of all of them. */
 #define TLB_EVERY_PCID 0x1000u

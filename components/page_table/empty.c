@@ -44,6 +44,12 @@ static void remove_kept(struct tsl_table *self, unsigned index)
         self->kept[i] = self->kept[i + 1u];
 }
 
+void tsl_table_forget_kept(struct tsl_table *self, tsl_vaddr va)
+{
+    if (tsl_table_is_kept(self, va))
+        remove_kept(self, kept_index(self, va));
+}
+
 /*
  * Word by word, eight at a time. Below the root a table fills a frame in every format; the lock
  * keeps all writers but the CPU's history bits away, and those are set in present entries only.
@@ -64,7 +70,7 @@ static bool table_is_empty(const void *memory)
 
 /* Tables directly under a root that never changes stay, and those of the fixed range, empty or not.
  * `at`: an address that the table of `level` leads to. */
-static bool table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at)
+bool tsl_table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at)
 {
     unsigned top = tsl_table_top(self);
     if (level >= top || (self->format->fixed_top && level == top - 1u))
@@ -83,8 +89,8 @@ static void unhook(struct tsl_table *self, struct tsl_walk *walk, struct tsl_gat
     uint64_t raw = tsl_entry_take(format, walk->memory[above], index);
     struct tsl_table_entry old;
     format->decode(above, raw, &self->features, &old);
-    if (walk->level == 0 && tsl_table_is_kept(self, walk->at))
-        remove_kept(self, kept_index(self, walk->at));
+    if (walk->level == 0)
+        tsl_table_forget_kept(self, walk->at);
     self->counters.tables--;
     tsl_root_changed(self, above, walk->at, 1);
     walk->level = above; /* what is below is no longer on any path */
@@ -100,7 +106,7 @@ static void unhook_empty(struct tsl_table *self, struct tsl_walk *walk, const st
                          struct tsl_gather *gather)
 {
     bool known = step->emptied;
-    while (table_may_go(self, walk->level, walk->at)) {
+    while (tsl_table_may_go(self, walk->level, walk->at)) {
         unsigned above = walk->level + 1u;
         if (!step->done && (step->next ^ walk->at) >> self->format->shift[above] == 0)
             return;
@@ -158,7 +164,7 @@ TSL_NOINLINE static void leave_alone(struct tsl_table *self, const struct tsl_st
                                      struct tsl_gather *gather)
 {
     bool ends_here = self->path.level > 0 || step->emptied;
-    if (!ends_here && !table_may_go(self, 0, self->path.at))
+    if (!ends_here && !tsl_table_may_go(self, 0, self->path.at))
         return;
     if (ends_here || self->kept_count == most_kept(self)) {
         if (gather->lazy)

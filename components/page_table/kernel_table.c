@@ -82,11 +82,12 @@ static enum tsl_status map_direct_run(const struct build *self, tsl_paddr start,
 }
 
 /* Neighbouring ranges become one run, so that a border between two kinds of RAM costs no large
- * page. The first MiB gets small pages: its cache types differ from page to page. */
+ * page. The first MiB gets small pages, since its cache types differ from page to page: it comes last, and
+ * without a wish, so that nothing makes a large page of it. */
 static enum tsl_status map_direct(const struct build *self)
 {
     const struct tsl_memory_map *map = self->config->map;
-    enum tsl_status status = map_direct_run(self, 0, LOW_END, 0);
+    enum tsl_status status = TSL_OK;
     tsl_paddr start = LOW_END;
     tsl_paddr end = LOW_END;
     for (size_t i = 0; i < map->count && status == TSL_OK; i++) {
@@ -94,14 +95,14 @@ static enum tsl_status map_direct(const struct build *self)
         if (!tsl_memory_is_ram(range->type) || range->end <= LOW_END)
             continue;
         if (range->start > end) {
-            status = map_direct_run(self, start, end, TSL_MAP_LARGE);
+            status = map_direct_run(self, start, end, TSL_MAP_LARGE | TSL_MAP_PROMOTE);
             start = range->start;
         }
         end = range->end;
     }
     if (status == TSL_OK)
-        status = map_direct_run(self, start, end, TSL_MAP_LARGE);
-    return status;
+        status = map_direct_run(self, start, end, TSL_MAP_LARGE | TSL_MAP_PROMOTE);
+    return status == TSL_OK ? map_direct_run(self, 0, LOW_END, 0) : status;
 }
 
 /* The image's alias in the direct map must not be a way around its protection. */

@@ -89,7 +89,7 @@ static enum tsl_status prepare(struct tsl_table *self, const struct job *job,
 static void install(struct tsl_table *self, struct job job, struct tsl_spare *spare)
 {
     const struct tsl_table_format *format = self->format;
-    unsigned attributes = job.attributes & ~TSL_MAP_LARGE;
+    unsigned attributes = job.attributes & ~TABLE_WISHES;
     struct tsl_walk *walk = &self->path;
     unsigned level, count;
     do {
@@ -119,7 +119,7 @@ static bool map_in_table(struct tsl_table *self, const struct job *job, enum tsl
     const struct tsl_table_format *format = self->format;
     struct tsl_walk *walk = &self->path;
     tsl_vaddr pages = (job->last - job->first) >> TSL_PAGE_SHIFT; /* less 1 */
-    if (job->attributes & TSL_MAP_LARGE || (job->first ^ job->last) >> format->shift[1] != 0)
+    if (job->attributes & TABLE_WISHES || (job->first ^ job->last) >> format->shift[1] != 0)
         return false;
     tsl_walk_to(walk, job->first);
     if (walk->level > 0)
@@ -149,8 +149,10 @@ static enum tsl_status map_locked(struct tsl_table *self, const struct job *job)
     /* An empty table that is kept may be in the way of a large page, or be the frame we lack. */
     if (status != TSL_OK && tsl_table_drop_kept(self))
         status = prepare(self, job, &spare);
-    if (status == TSL_OK)
+    if (status == TSL_OK) {
         install(self, *job, &spare);
+        tsl_table_promote_ends(self, job->first, job->last, job->attributes);
+    }
     return status;
 }
 
@@ -171,7 +173,7 @@ static enum tsl_status check_target(struct tsl_table *self, tsl_paddr target, si
 static enum tsl_status map_checked(struct tsl_table *self, struct job *job, size_t bytes)
 {
     enum tsl_status status = tsl_table_check_attributes(self, "map", job->first, job->last,
-                                                        job->attributes & ~TSL_MAP_LARGE);
+                                                        job->attributes & ~TABLE_WISHES);
     if (status != TSL_OK)
         return status;
     job->attributes = tsl_tagged_attributes(self, job->first, job->attributes);

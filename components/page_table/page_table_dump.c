@@ -69,10 +69,12 @@ static void print_run(const struct tsl_sink *sink, const struct run *run)
 static void print_head(struct tsl_table *self, const struct tsl_sink *sink)
 {
     bool enforced = self->format->has_nx && self->features.nx;
-    tsl_print(sink, "table %s, root 0x%llx, %lu table frames, %lu splits, %lu flushes%s\n",
-              self->format->name, (unsigned long long)self->root, self->counters.tables,
-              self->counters.splits, self->counters.flushes,
-              enforced ? "" : "; this CPU cannot forbid execution");
+    tsl_print(
+        sink,
+        "table %s, root 0x%llx, %lu table frames, %lu splits, %lu promotions, %lu flushes%s\n",
+        self->format->name, (unsigned long long)self->root, self->counters.tables,
+        self->counters.splits, self->counters.promotions, self->counters.flushes,
+        enforced ? "" : "; this CPU cannot forbid execution");
 }
 
 void tsl_table_dump(struct tsl_table *self, const struct tsl_sink *sink)

@@ -21,6 +21,9 @@
 #define TABLE_ATTRIBUTES                                                                           \
     (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER | TSL_GLOBAL | TSL_ALLOW_WX | TSL_CACHE_MASK)
 
+/* What a caller of map may wish for beside them: attributes of no entry. */
+#define TABLE_WISHES (TSL_MAP_LARGE | TSL_MAP_PROMOTE)
+
 /* --- entries: the only accesses to table memory; what takes more than a line is in entry.c -- */
 
 /* Nobody but the CPU (history bits, in the low half) and the windows (their own entries) changes an
@@ -181,6 +184,15 @@ TSL_MUST_CHECK enum tsl_status tsl_table_split(struct tsl_table *self, tsl_vaddr
                                                tsl_vaddr last, unsigned flags,
                                                struct tsl_gather *gather);
 
+/* --- promote.c ------------------------------------------------------------------------------ */
+
+/* After [first, last] of a kernel table's half was mapped or protected with `attributes`, for callers who
+ * wished for TSL_MAP_PROMOTE: the tables at its ends, lock held; or all of them, lock not held. */
+void tsl_table_promote_ends(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                            unsigned attributes);
+void tsl_table_promote_wished(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                              unsigned attributes);
+
 /* --- unmap.c ------------------------------------------------------------------------------- */
 
 /* Remove what is there, whole pages only, and the tables that become empty. */
@@ -208,8 +220,12 @@ void tsl_table_leave(struct tsl_table *self, const struct tsl_step *step,
 /* Free the kept tables that are still empty, flush included; returns whether a frame came free. */
 bool tsl_table_drop_kept(struct tsl_table *self);
 
-/* Whether the table of 4 KiB pages that `va` lies in is one of those kept. */
+/* Whether the table of 4 KiB pages that `va` lies in is one of those kept; from now on it is not. */
 bool tsl_table_is_kept(const struct tsl_table *self, tsl_vaddr va);
+void tsl_table_forget_kept(struct tsl_table *self, tsl_vaddr va);
+
+/* Whether the table of `level` that leads to `at` may be unhooked: it is neither fixed nor the root. */
+bool tsl_table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at);
 
 /* --- gather.c ------------------------------------------------------------------------------ */
 

@@ -305,14 +305,15 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
 {
     tsl_vaddr last;
     tsl_vaddr missing = 0;
+    unsigned wish = attributes & TSL_MAP_PROMOTE;
     struct tsl_gather own;
     struct tsl_gather *used = gather != NULL ? gather : &own;
     enum tsl_status status = tsl_table_check_range(self, "protect", start, bytes, &last);
     if (status == TSL_OK)
-        status = tsl_table_check_attributes(self, "protect", start, last, attributes);
+        status = tsl_table_check_attributes(self, "protect", start, last, attributes & ~wish);
     if (status != TSL_OK)
         return status;
-    attributes = tsl_tagged_attributes(self, start, attributes);
+    attributes = tsl_tagged_attributes(self, start, attributes & ~wish);
     if (gather == NULL)
         tsl_gather_init(&own, self);
 
@@ -334,5 +335,7 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
     if (status == TSL_NOT_FOUND)
         return tsl_refuse(&self->refusals, status, "tables: protect: no page at %zx",
                           (size_t)missing);
+    if (status == TSL_OK && wish != 0)
+        tsl_table_promote_wished(self, start, last, wish);
     return status;
 }

@@ -133,6 +133,7 @@ static void table(struct writer *to, const struct tsl_table *table)
     tsl_print(to->sink, "\"%s\"", table->format->name);
     number(to, "tables", table->counters.tables);
     number(to, "splits", table->counters.splits);
+    number(to, "promotions", table->counters.promotions);
     number(to, "flushes", table->counters.flushes);
     refusals(to, &table->refusals);
     close(to);

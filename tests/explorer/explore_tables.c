@@ -227,6 +227,68 @@ static void no_cpu_walks_a_table_that_is_gone(void)
     with_each_format(&table_case, EXPLORER_LATE_FLUSH);
 }
 
+/* ---- Pages become one while others use them: in place, or absent for a moment. ---- */
+
+static enum tsl_layout_use place;
+static tsl_vaddr large;
+
+static void promote_setup(void)
+{
+    struct machine_config config = {.cpus = CPUS, .ram = {{0, 16 * MIB}}};
+    if (!world_open(&world, format, &config))
+        explorer_require(false, "a world");
+    tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
+    large = (world_start(place) + bytes) & ~(bytes - 1);
+    va = large - PAGES * 4096; /* nothing there */
+    tsl_paddr block = world_frame(&world, format->shift[1] - TSL_PAGE_SHIFT);
+    EXPLORER_REQUIRE(tsl_table_map(&world.table, large, block, bytes, RW) == TSL_OK);
+}
+
+static void promote_body(unsigned cpu)
+{
+    tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
+    if (cpu == 0) {
+        EXPLORER_REQUIRE(tsl_table_promote(&world.table, large, bytes) == TSL_OK);
+    } else if (cpu == 1) {
+        enum model_result result = store(cpu, large + 3 * 4096);
+        while (result == MODEL_NOT_PRESENT && place == TSL_LAYOUT_USER)
+            result = store(cpu, large + 3 * 4096);
+        EXPLORER_REQUIRE(result == MODEL_OK);
+    } else {
+        for (unsigned i = 0; i < 3; i++)
+            speculate(cpu, large);
+    }
+}
+
+static void promote_check(void)
+{
+    struct tsl_mapping page;
+    tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
+    EXPLORER_REQUIRE(tsl_table_query(&world.table, large, &page) == TSL_OK);
+    EXPLORER_REQUIRE(page.bytes == bytes);
+    EXPLORER_REQUIRE(page.accessed && page.dirty);
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        speculate(cpu, large);
+        EXPLORER_REQUIRE(store(cpu, large + 3 * 4096) == MODEL_OK);
+    }
+    EXPLORER_REQUIRE(tsl_table_unmap(&world.table, large, bytes, TSL_UNMAP_FREE, NULL) == TSL_OK);
+    close_world();
+}
+
+static const struct explorer_case promote_case = {"promote",     CPUS,          1,
+                                                  promote_setup, promote_check, promote_body};
+
+static void a_promotion_loses_no_mark_and_no_page(void)
+{
+    place = TSL_LAYOUT_VALLOC;
+    if (TSL_LARGE_PAGES)
+        with_each_format(&promote_case, EXPLORER_LATE_FLUSH);
+    place = TSL_LAYOUT_USER;
+    if (TSL_LARGE_PAGES)
+        with_each_format(&promote_case, EXPLORER_LATE_FLUSH);
+}
+
 TAP_SUITE(explore_tables, TAP_TEST(no_cpu_uses_what_was_taken_away),
           TAP_TEST(a_second_protect_waits_for_the_first), TAP_TEST(no_mark_is_lost),
-          TAP_TEST(no_cpu_walks_a_table_that_is_gone));
+          TAP_TEST(no_cpu_walks_a_table_that_is_gone),
+          TAP_TEST(a_promotion_loses_no_mark_and_no_page));

@@ -149,6 +149,7 @@ bool machine_create(const struct machine_config *config)
         .features = machine.features,
         .frame_is_free = frame_is_free,
         .invlpg_spares_globals = config->invlpg_spares_globals,
+        .splinters = config->splinters,
     };
     if (machine.layout == NULL || !make_ram(ram, count, direct_end) || !model_reset(&model) ||
         !machine_map_of(&machine.map, machine.storage, MAP_RANGES, ram, count)) {

@@ -40,6 +40,7 @@ struct machine_config {
     bool descriptors;       /* machine_frames has frame descriptors [no] */
     const struct tsl_cpu_features *features; /* exactly these [all that the format can use] */
     bool invlpg_spares_globals;              /* the CPUs have this erratum (model_cpu.h) */
+    bool splinters;                          /* they remember large pages by pieces */
 };
 
 /*

@@ -43,6 +43,9 @@ struct model_config {
     bool (*frame_is_free)(tsl_paddr address);
     /* An erratum: with PCIDs on, INVLPG leaves global translations alone. */
     bool invlpg_spares_globals;
+    /* Larger pages are remembered by pieces of 4 KiB, as CPUs and hypervisors may do (SDM volume 3,
+     * 4.10.2.3). INVLPG drops all pieces of a page, unless the tables show smaller pages by now. */
+    bool splinters;
 };
 
 /* The bits of a page fault's error code. */

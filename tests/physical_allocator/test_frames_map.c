@@ -277,6 +277,8 @@ static void maps_without_room_are_refused(void)
     world_map(&world, wide, TSL_COUNT_OF(wide));
     world.config.reach_end = 0;
     CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_INVALID);
+    world.config.reach_end = TSL_PAGE_BYTES - 1;
+    CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_NO_MEMORY);
     world.config = (struct tsl_frames_config){.reach_end = WORLD_REACH};
     CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_INVALID);
     world_map(&world, wide, TSL_COUNT_OF(wide));

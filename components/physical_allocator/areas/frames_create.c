@@ -212,13 +212,13 @@ static bool place_metadata(struct plan *plan, size_t bytes)
     tsl_early_init(&taken, config->map);
     if (config->early != NULL)
         taken = *config->early;
-    tsl_paddr at;
-    do {
+    tsl_paddr at = 0;
+    while (limit != 0) { /* which would be no limit */
         at = tsl_early_place(&taken, bytes, TSL_PAGE_BYTES,
                              limit < plan->ram_end ? limit : plan->ram_end);
-        if (!moves_below_absent(config, &limit, at, bytes))
+        if (at == 0 || !moves_below_absent(config, &limit, at, bytes))
             break;
-    } while (at != 0);
+    }
     plan->hole_start = at;
     plan->hole_end = at == 0 ? 0 : at + bytes;
     return at != 0;

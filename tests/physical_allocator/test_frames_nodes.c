@@ -15,6 +15,7 @@ static struct world world;
 static struct tsl_memory_nodes nodes;
 
 #define FRAMES_OF(bytes) ((bytes) / TSL_PAGE_BYTES)
+#define MOST_TAKEN       FRAMES_OF(32 * MIB)
 
 /* Domains 0, 1 and 2 with 64 MiB each, the second below the first, and RAM above 4 GiB of each. */
 static enum tsl_status make(void)
@@ -282,6 +283,32 @@ static void rule_12_nodes(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
+/* Where two nodes meet inside an area, its frames are one piece: blocks across that place come back. */
+static void blocks_across_two_nodes_come_back(void)
+{
+    const struct world_range range = {2 * MIB, 30 * MIB, TSL_MEMORY_USABLE};
+    static struct tsl_frame taken[MOST_TAKEN];
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++) {
+        unsigned count = 0;
+        world_map(&world, &range, 1);
+        tsl_nodes_init(&nodes);
+        CHECK_STATUS(tsl_nodes_add(&nodes, 0, 9 * MIB + 20 * KIB, 0), TSL_OK);
+        CHECK_STATUS(tsl_nodes_add(&nodes, 9 * MIB + 20 * KIB, 32 * MIB, 1), TSL_OK);
+        world.config.nodes = &nodes;
+        REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+        while (count < MOST_TAKEN &&
+               tsl_frames_alloc(world.frames, order, 0, &taken[count]) == TSL_OK)
+            count++;
+        while (count > 0)
+            CHECK_STATUS(tsl_frames_free(world.frames, taken[--count], order), TSL_OK);
+        const struct tsl_frames_run run = {.count = 4 * MIB / TSL_PAGE_BYTES + 1};
+        CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &taken[0]), TSL_OK);
+        CHECK_STATUS(tsl_frames_free_run(world.frames, taken[0], run.count), TSL_OK);
+        CHECK_SOUND(tsl_frames_verify(world.frames));
+        CHECK_EQ(world_free(&world), node_stats(0).total + node_stats(1).total);
+    }
+}
+
 TAP_SUITE(frames_nodes, TAP_TEST(each_node_is_one_stretch),
           TAP_TEST(a_cpu_is_served_from_its_own_node),
           TAP_TEST(the_nearest_comes_next_and_the_lowest_16_mib_last),
@@ -289,5 +316,6 @@ TAP_SUITE(frames_nodes, TAP_TEST(each_node_is_one_stretch),
           TAP_TEST(the_policy_of_the_allocator_is_for_who_says_nothing),
           TAP_TEST(limits_hold_on_every_node), TAP_TEST(runs_stay_on_one_node),
           TAP_TEST(an_area_of_two_nodes_is_the_lower_ones),
+          TAP_TEST(blocks_across_two_nodes_come_back),
           TAP_TEST(a_node_without_memory_is_served_by_the_nearest),
           TAP_TEST(broken_nodes_are_refused), TAP_TEST(rule_12_nodes));

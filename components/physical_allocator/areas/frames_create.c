@@ -224,6 +224,19 @@ static bool place_metadata(struct plan *plan, size_t bytes)
     return at != 0;
 }
 
+/* Adds a piece to a node's spans: to the last one, if the two are neighbours, as where an area has parts
+ * of two nodes and is the lower one's. */
+static void add_span(struct tsl_frames *self, unsigned node, const struct frames_span *piece)
+{
+    struct frames_span *last = &self->spans[self->span_count];
+    if (self->span_count > self->node[node].first_span && last[-1].end == piece->first)
+        (--last)->end = piece->end;
+    else
+        self->spans[self->span_count++] = *piece;
+    if (last->end - last->first > self->main.end - self->main.first)
+        self->main = *last;
+}
+
 /* Writes a node's spans and bits, and gives each of its areas that has frames its place in the row.
  */
 static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigned node)
@@ -243,10 +256,7 @@ static void fill_spans(struct tsl_frames *self, const struct plan *plan, unsigne
         self->area_count = row + (end_area - first_area);
         last_area = end_area - 1;
         tsl_bits_set_range(self->words, piece.first - piece.shift, piece.end - piece.first);
-        self->spans[self->span_count] = piece;
-        self->span_count++;
-        if (piece.end - piece.first > self->main.end - self->main.first)
-            self->main = piece;
+        add_span(self, node, &piece);
     }
     self->node[node].end_area = self->area_count;
     self->node[node].end_span = self->span_count;

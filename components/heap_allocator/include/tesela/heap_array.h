@@ -2,8 +2,8 @@
  *
  * heap_array.h: memory that joins a heap when it runs, and leaves it again.
  *
- * Owns:    nothing. Needs HEAP_ARRAYS.
- * Needs:   heap_allocator.h.
+ * Owns:    nothing.
+ * Needs:   heap_allocator.h; HEAP_ARRAYS, without which these functions are not in the library.
  * Callers: anyone who may call the heap's page source.
  */
 #ifndef TESELA_HEAP_ARRAY_H

@@ -3,8 +3,8 @@
  * heap_cache.h: typed caches: objects of one size and alignment that keep their constructed state
  * from one use to the next.
  *
- * Owns:    nothing; the pages are the heap's. Needs HEAP_CORE_SLABS.
- * Needs:   heap_allocator.h.
+ * Owns:    nothing; the pages are the heap's.
+ * Needs:   heap_allocator.h; HEAP_CORE_SLABS, without which these functions are not in the library.
  * Callers: anyone who may call the heap.
  */
 #ifndef TESELA_HEAP_CACHE_H

@@ -3,8 +3,10 @@
  * heap_leaks.h: who holds the heap's memory: live blocks by call site, since when, and which of
  * them nothing points to.
  *
- * Owns:    nothing. Needs HEAP_SITES, the scan HEAP_LEAK_SCAN; without, everything here is empty.
- * Needs:   heap_allocator.h.
+ * Owns:    nothing.
+ * Needs:   heap_allocator.h; HEAP_SITES, and HEAP_LEAK_SCAN for the scan. Without, these functions
+ *          are not in the library: call them within `if (TSL_HEAP_SITES)` or `if
+ *          (TSL_HEAP_LEAK_SCAN)`.
  * Callers: anyone who may call the heap; the scan while nobody else runs.
  */
 #ifndef TESELA_HEAP_LEAKS_H

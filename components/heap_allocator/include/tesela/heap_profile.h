@@ -2,8 +2,10 @@
  *
  * heap_profile.h: how long a heap takes, and how well it uses its memory.
  *
- * Owns:    nothing. Needs HEAP_PROFILE and a clock (tsl_heap_harden); without, the times are 0.
- * Needs:   heap_allocator.h, heap_report.h.
+ * Owns:    nothing.
+ * Needs:   heap_allocator.h, heap_report.h; HEAP_PROFILE, without which these functions are not in
+ *          the library (call them within `if (TSL_HEAP_PROFILE)`), and for times a clock
+ *          (tsl_heap_harden).
  * Callers: anyone who may call the heap.
  */
 #ifndef TESELA_HEAP_PROFILE_H

@@ -3,7 +3,8 @@
  * report.h: a snapshot of the whole subsystem, as text for people and as JSON for programs.
  *
  * Owns:    the form of both.
- * Needs:   the read-only queries of every component it shows.
+ * Needs:   the read-only queries of every component it shows; TSL_REPORT, without which the library
+ *          is not there.
  * Callers: the kernel's monitor, a system call that shows memory, tests. Nothing needs it.
  */
 #ifndef TESELA_REPORT_H

@@ -3,7 +3,7 @@
  * object.h: pages that regions of several spaces can show: shared memory, devices, pagers.
  *
  * Owns:    struct tsl_object, struct tsl_page_request.
- * Needs:   vm.h.
+ * Needs:   vm.h; TSL_SPACES, without which these functions are not in the library.
  * Callers: the kernel makes them; tsl_space_map shows them. A pointer is a handle: it holds one
  *          reference, and so does every region.
  */

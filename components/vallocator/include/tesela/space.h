@@ -3,7 +3,7 @@
  * space.h: address spaces: what is where for a process, and with which rights.
  *
  * Owns:    struct tsl_space: regions, the private layer, one page table.
- * Needs:   vm.h, object.h.
+ * Needs:   vm.h, object.h; TSL_SPACES, without which these functions are not in the library.
  * Callers: the kernel's process and fault code.
  *
  * Every call is atomic unless it says otherwise: on any status but TSL_OK the space is as before,

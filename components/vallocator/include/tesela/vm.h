@@ -3,7 +3,8 @@
  * vm.h: what all address spaces of a kernel share: frames and their counts, commitments, stores.
  *
  * Owns:    struct tsl_vm.
- * Needs:   page_table, physical_allocator, heap_allocator.
+ * Needs:   page_table, physical_allocator, heap_allocator; TSL_SPACES, without which these
+ *          functions are not in the library.
  * Callers: the kernel, once at start; whoever keeps evicted pages registers as a store.
  */
 #ifndef TESELA_VM_H

@@ -29,7 +29,7 @@ static enum tsl_status read_map(uint32_t information)
 {
     struct tsl_boot_info boot;
     enum tsl_status status = tsl_map_init(&map, ranges, sizeof(ranges) / sizeof(ranges[0]));
-    if (status == TSL_OK)
+    if (status == TSL_OK) /* the loader's information has 116 bytes */
         status = tsl_boot_read_multiboot1(tsl_port_phys_to_virt(information), 116, &boot);
     if (status == TSL_OK)
         status = tsl_map_import_multiboot1(&map, tsl_port_phys_to_virt(boot.map), boot.map_bytes);

@@ -58,12 +58,17 @@ void free_physical_page(uintptr_t physical)
         (void)!free_page(physical); /* counted and logged where it was found */
 }
 
+/* A function of its own, so that kmalloc ends with each of its calls and needs no stack frame. */
+static TSL_NOINLINE void *no_heap_yet(void)
+{
+    (void)!tsl_facade_too_early("kmalloc");
+    return NULL;
+}
+
 void *kmalloc(size_t bytes)
 {
-    if (tsl_facade.system.stage < TSL_STAGE_HEAP) {
-        (void)!tsl_facade_too_early("kmalloc");
-        return NULL;
-    }
+    if (TSL_UNLIKELY(tsl_facade.system.stage < TSL_STAGE_HEAP))
+        return no_heap_yet();
     if (TSL_HEAP_SITES)
         return tsl_heap_alloc_tagged(tsl_facade.system.heap, bytes, 0, CALLER);
     return tsl_heap_alloc(tsl_facade.system.heap, bytes);

@@ -205,19 +205,20 @@ inline own()
 /* As if the first word of the area, which is owned now, had been claimed and used up. */
 inline begin()
 {
-    turn[me] = true;
-    word_of[me] = a * EACH;
-    has_claim[me] = true;
-    turn[me] = false
+    d_step { word_of[me] = a * EACH; has_claim[me] = true } /* one step: copy[me] is 0, whichever word */
 }
 
 /* An area `a` of any choice, which may be another CPU's. */
 inline choose()
 {
+#if AREAS > 1
     if
     :: a = 0
-    :: a = AREAS - 1
+    :: a = 1
     fi
+#else
+    skip
+#endif
 }
 
 inline enter()

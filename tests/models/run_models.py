@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 400
+SECONDS = 600
 
 # Model, what it is, definitions, whether spin must find an error. First those of ./check quick.
 QUICK = [

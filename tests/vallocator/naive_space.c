@@ -468,13 +468,24 @@ void naive_remap(unsigned which, size_t first, size_t end, size_t pages, unsigne
 
 /* ---- Copies and bytes. ---- */
 
+/* Charged pages but for those that are left out of copies. */
+static size_t charged_in_copy(unsigned from)
+{
+    size_t charged = sum_of(from).charged;
+    for (size_t i = 0; i < NAIVE_PAGES; i++) {
+        const struct naive_page *page = &naive.page[from][i];
+        charged -= page->charged && page->flags & TSL_SPACE_NO_COPY;
+    }
+    return charged;
+}
+
 void naive_copy(unsigned from, unsigned to)
 {
     struct tsl_space *copy = NULL;
     if (naive.space[to])
         world_destroy(naive.space[to]);
     naive.space[to] = NULL;
-    bool has_none = exceeds(naive.commit_limit, world_usage().committed + sum_of(from).charged);
+    bool has_none = exceeds(naive.commit_limit, world_usage().committed + charged_in_copy(from));
     bool done = agree(tsl_space_copy(naive.space[from], &copy), has_none ? TSL_LIMIT : TSL_OK);
     CHECK(done == (copy != NULL));
     memset(naive.page[to], 0, sizeof(naive.page[to]));

@@ -198,6 +198,31 @@ static void what_can_be_written_is_charged(void)
     finish();
 }
 
+/* What is left out of a copy needs no promise in it, also while it is made. */
+static void what_is_not_copied_is_not_charged(void)
+{
+    begin();
+    tsl_vaddr at = 0;
+    struct tsl_space *child = NULL;
+    CHECK_STATUS(map(10, &at), TSL_OK);
+    for (size_t page = 0; page < 10; page++)
+        CHECK_STATUS(tsl_space_fault(space, at + page * PAGE, TSL_WRITE, NULL), TSL_OK);
+    CHECK_STATUS(tsl_space_advise(space, at + 2 * PAGE, 6 * PAGE, TSL_ADVISE_NO_COPY), TSL_OK);
+    CHECK_STATUS(set(TSL_COMMIT_STRICT, 13, 0), TSL_OK);
+    CHECK_STATUS(tsl_space_copy(space, &child), TSL_LIMIT);
+    CHECK(child == NULL);
+    CHECK_EQ(world_usage().committed, 10);
+    CHECK_STATUS(set(TSL_COMMIT_STRICT, 14, 0), TSL_OK);
+    CHECK_STATUS(tsl_space_copy(space, &child), TSL_OK);
+    CHECK_EQ(world_usage().committed, 14);
+    CHECK_EQ(child->committed, 4);
+    CHECK_SOUND(tsl_space_verify(child));
+    CHECK_STATUS(tsl_space_fault(child, at + 3 * PAGE, TSL_READ, NULL), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_space_destroy(child), TSL_OK);
+    finish();
+}
+
 TAP_SUITE(commit, TAP_TEST(strict_promises_what_there_is), TAP_TEST(ratio_promises_a_share),
           TAP_TEST(none_promises_anything), TAP_TEST(a_new_policy_keeps_old_promises),
-          TAP_TEST(bad_policies_change_nothing), TAP_TEST(what_can_be_written_is_charged));
+          TAP_TEST(bad_policies_change_nothing), TAP_TEST(what_can_be_written_is_charged),
+          TAP_TEST(what_is_not_copied_is_not_charged));

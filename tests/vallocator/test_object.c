@@ -313,6 +313,10 @@ static void grants_stay_within_the_object(void)
     CHECK_STATUS(tsl_object_publish(object, &writes, &handle), TSL_DENIED);
     CHECK_STATUS(tsl_object_publish(object, &blind, &handle), TSL_INVALID);
     CHECK_STATUS(tsl_object_publish(object, &unknown, &handle), TSL_INVALID);
+    /* The rights of each by themselves: what one may read does not make the other's sensible. */
+    const struct tsl_object_grant apart[] = {{1, TSL_WRITE, TSL_READ}, {1, TSL_READ, TSL_EXEC}};
+    for (size_t i = 0; i < TSL_COUNT_OF(apart); i++)
+        CHECK_STATUS(tsl_object_publish(object, &apart[i], &handle), TSL_INVALID);
     tsl_word last = world.vm->last_handle;
     world.vm->last_handle = ~(tsl_word)0;
     CHECK_STATUS(tsl_object_publish(object, &good, &handle), TSL_LIMIT);
@@ -326,6 +330,44 @@ static void grants_stay_within_the_object(void)
 }
 
 /* ---- Each rule of tsl_space_verify, broken by hand. ---- */
+
+/* An object of another vm has frames that this one knows nothing of. */
+static void an_object_stays_in_its_vm(void)
+{
+    begin();
+    struct tsl_vm_config config = world.vm->config;
+    struct tsl_vm *second = NULL;
+    struct tsl_object *foreign = NULL;
+    struct tsl_object_config memory = {.kind = TSL_OBJECT_MEMORY, .bytes = PAGE};
+    CHECK_STATUS(tsl_vm_create(&config, &second), TSL_OK);
+    CHECK_STATUS(tsl_object_create(second, &memory, &foreign), TSL_OK);
+    tsl_vaddr out = 1;
+    struct tsl_map_request request = {
+        .bytes = PAGE, .rights = TSL_READ, .flags = TSL_SPACE_SHARED, .object = foreign};
+    uint64_t image = world_image(space);
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_INVALID);
+    CHECK_EQ(out, 1);
+    CHECK(world_image(space) == image);
+    tsl_object_put(foreign);
+    CHECK_STATUS(tsl_vm_destroy(second), TSL_OK);
+    finish();
+}
+
+/* "Wait" is no end: whoever waits for the request would wait for ever. */
+static void a_request_has_an_end(void)
+{
+    begin();
+    map(world.base, TSL_SPACE_SHARED);
+    struct tsl_page_request request = {.object = NULL};
+    pager.answer = TSL_SHOULD_WAIT;
+    CHECK_STATUS(tsl_space_fault(space, world.base, TSL_READ, &request), TSL_SHOULD_WAIT);
+    tsl_page_request_complete(&request, TSL_SHOULD_WAIT);
+    CHECK_STATUS(tsl_space_fault(space, world.base, TSL_READ, &request), TSL_INVALID);
+    CHECK(request.object == NULL);
+    pager.answer = TSL_OK;
+    CHECK_STATUS(tsl_space_fault(space, world.base, TSL_READ, &request), TSL_OK);
+    finish();
+}
 
 static void rules_are_checked(void)
 {
@@ -382,4 +424,5 @@ static void rules_are_checked(void)
 TAP_SUITE(object, TAP_TEST(a_pager_is_asked_once_a_page), TAP_TEST(a_fault_can_wait_and_come_again),
           TAP_TEST(what_comes_late_is_dropped), TAP_TEST(a_pager_that_fails_ends_the_fault),
           TAP_TEST(pages_come_back_from_a_store), TAP_TEST(objects_are_found_by_number),
-          TAP_TEST(grants_stay_within_the_object), TAP_TEST(rules_are_checked));
+          TAP_TEST(grants_stay_within_the_object), TAP_TEST(an_object_stays_in_its_vm),
+          TAP_TEST(a_request_has_an_end), TAP_TEST(rules_are_checked));

@@ -598,6 +598,15 @@ static void places_follow_the_request(void)
     request.limit += PAGE;
     CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
     CHECK_EQ(out, world.base + 3 * PAGE);
+    /* The limit holds for a place that is given, too. */
+    request.flags = TSL_SPACE_FIXED;
+    request.limit = world.base + 2 * PAGE;
+    out = 1;
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_LIMIT);
+    CHECK_EQ(out, 1);
+    request.limit += PAGE;
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
+    CHECK_EQ(out, world.base);
     finish();
 }
 

@@ -108,7 +108,7 @@ void tsl_object_info(struct tsl_object *self, struct tsl_object_info *out)
 void tsl_page_request_complete(struct tsl_page_request *self, enum tsl_status status)
 {
     void (*wake)(struct tsl_page_request *) = self->wake;
-    self->status = status;
+    self->status = status == TSL_SHOULD_WAIT ? TSL_INVALID : status;
     tsl_atomic_store_release_u32(&self->done, 1);
     if (wake)
         wake(self);

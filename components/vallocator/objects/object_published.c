@@ -35,11 +35,16 @@ void tsl_vm_init_published(struct tsl_vm *vm)
     tsl_tree_init(&vm->published, &by_handle);
 }
 
+static bool are_rights(unsigned rights)
+{
+    return !(rights & ~SPACE_RIGHTS) && (rights == 0 || rights & TSL_READ);
+}
+
 static enum tsl_status check(const struct tsl_object *self, const struct tsl_object_grant *grant)
 {
-    unsigned rights = grant->owner_rights | grant->others_rights;
-    if (rights & ~SPACE_RIGHTS || (rights & (TSL_WRITE | TSL_EXEC) && !(rights & TSL_READ)))
+    if (!are_rights(grant->owner_rights) || !are_rights(grant->others_rights))
         return TSL_INVALID;
+    unsigned rights = grant->owner_rights | grant->others_rights;
     return rights & ~self->config.maximum ? TSL_DENIED : TSL_OK;
 }
 

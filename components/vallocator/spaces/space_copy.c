@@ -25,8 +25,21 @@ static void join_all(struct space_operation *op, struct tsl_space *copy)
     }
 }
 
+/* The pages that the copy promises: those of regions that stay in it. Lock held. */
+static size_t promised(const struct tsl_space *self)
+{
+    size_t pages = self->committed;
+    for (struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node && pages > 0;
+         node = tsl_tree_next(node)) {
+        const struct tsl_region *region = tsl_region_of(node);
+        if (region->flags & TSL_SPACE_NO_COPY && region->flags & REGION_CHARGED)
+            pages -= region->pages;
+    }
+    return pages;
+}
+
 /* Under the lock of the space that is copied. The copy is nobody else's yet. */
-static void copy_regions(struct space_operation *op, struct tsl_space *copy)
+static void copy_regions(struct space_operation *op, struct tsl_space *copy, size_t charged)
 {
     struct tsl_space *self = op->space;
     struct tsl_gather gather;
@@ -39,6 +52,8 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy)
         struct tsl_region *twin = tsl_space_take_region(op);
         *twin = *region;
         twin->flags &= ~TSL_SPACE_LOCKED; /* nobody has asked for that in the copy */
+        if (twin->flags & TSL_SPACE_NO_COPY)
+            twin->flags &= ~REGION_CHARGED; /* leave_out takes it away again */
         if (twin->object)
             tsl_object_get(twin->object);
         tsl_regions_insert(&copy->regions, twin);
@@ -47,7 +62,7 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy)
     if (self->locked > 0)
         join_all(op, copy);
     tsl_slots_clone(&self->layer, &copy->layer);
-    copy->committed = self->committed;
+    copy->committed = charged;
     copy->limits = self->limits;
 }
 
@@ -137,9 +152,10 @@ enum tsl_status tsl_space_copy(struct tsl_space *self, struct tsl_space **out)
         return status;
     status = begin(&op, self, &pinned);
     if (status == TSL_OK) {
-        status = tsl_vm_charge(self->vm, NULL, self->committed, 0);
+        size_t charged = promised(self);
+        status = tsl_vm_charge(self->vm, NULL, charged, 0);
         if (status == TSL_OK) {
-            copy_regions(&op, copy);
+            copy_regions(&op, copy, charged);
             tsl_space_copy_pinned(&op, copy, pinned.fresh);
         }
         tsl_space_unlock(&op);

@@ -21,12 +21,14 @@ static unsigned maximum_of(const struct tsl_map_request *request)
 
 /* Rights through an object: what is shared may do what the object allows; a private region only
  * has to be able to read it. */
-static enum tsl_status check_object(const struct tsl_map_request *request)
+static enum tsl_status check_object(const struct tsl_vm *vm, const struct tsl_map_request *request)
 {
     const struct tsl_object *object = request->object;
     bool shared = request->flags & TSL_SPACE_SHARED;
     if (!object)
         return shared || request->object_page ? TSL_INVALID : TSL_OK;
+    if (object->vm != vm)
+        return TSL_INVALID;
     size_t pages = request->bytes >> TSL_PAGE_SHIFT;
     if (request->object_page >= object->pages || pages > object->pages - request->object_page)
         return TSL_OUT_OF_RANGE;
@@ -36,7 +38,7 @@ static enum tsl_status check_object(const struct tsl_map_request *request)
     return request->rights & ~(allowed | TSL_ALLOW_WX) ? TSL_DENIED : TSL_OK;
 }
 
-static enum tsl_status check_request(const struct tsl_map_request *request)
+static enum tsl_status check_request(const struct tsl_vm *vm, const struct tsl_map_request *request)
 {
     unsigned flags = request->flags;
     bool grows = flags & TSL_SPACE_GROWS_DOWN;
@@ -47,8 +49,13 @@ static enum tsl_status check_request(const struct tsl_map_request *request)
     if (grows &&
         (request->object || flags & TSL_SPACE_GUARDED || request->stack_bytes < request->bytes))
         return TSL_INVALID;
-    enum tsl_status status = check_object(request);
-    return status == TSL_OK ? tsl_space_check_rights(request->rights, maximum_of(request)) : status;
+    enum tsl_status status = check_object(vm, request);
+    if (status == TSL_OK)
+        status = tsl_space_check_rights(request->rights, maximum_of(request));
+    bool is_above =
+        flags & TSL_SPACE_FIXED && request->limit &&
+        (request->limit < request->address || request->limit - request->address < request->bytes);
+    return status == TSL_OK && is_above ? TSL_LIMIT : status;
 }
 
 static void describe(const struct tsl_map_request *request, struct tsl_region *region)
@@ -227,7 +234,7 @@ enum tsl_status tsl_space_map(struct tsl_space *self, const struct tsl_map_reque
     enum tsl_status status = check_addresses(self, request, &first);
     if (status != TSL_OK)
         return status;
-    status = check_request(request);
+    status = check_request(self->vm, request);
     if (status == TSL_OK)
         status = map_region(self, request, first, &start);
     if (status == TSL_NO_MEMORY)

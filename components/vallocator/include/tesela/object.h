@@ -114,8 +114,8 @@ TSL_MUST_CHECK enum tsl_status tsl_object_withdraw(struct tsl_vm *vm, tsl_word h
 /* Fills *out. Cost: O(resident pages). */
 void tsl_object_info(struct tsl_object *self, struct tsl_object_info *out);
 
-/* The page has come, or not: called once by whoever answered TSL_SHOULD_WAIT. Context: any but NMI;
- * `wake` is called last. */
+/* The page has come, or not: called once by whoever answered TSL_SHOULD_WAIT. TSL_SHOULD_WAIT is no
+ * end and taken for TSL_INVALID. Context: any but NMI; `wake` is called last. */
 void tsl_page_request_complete(struct tsl_page_request *self, enum tsl_status status);
 
 /* Gives up a request that is done (or idle); it is idle then. Before: not being filled any more. */

@@ -143,7 +143,7 @@ struct tsl_table *tsl_space_table(struct tsl_space *self);
  * Adds a region; *out is its start. Without FIXED the lowest place that fits.
  * Owns:    the region takes a reference to the object.
  * Errors:  TSL_INVALID (0 bytes, unknown flags or rights, write or execute without read, shared
- *          without object, a stack with an object, alignment), TSL_MISALIGNED, TSL_OUT_OF_RANGE
+ *          without object, a stack with an object, an object of another vm, alignment), TSL_MISALIGNED, TSL_OUT_OF_RANGE
  *          (wraps, outside the user half, behind the object's end), TSL_NOT_CANONICAL, TSL_DENIED
  *          (writable and executable, more than the maximum or than the object allows), TSL_EXISTS
  *          (NO_REPLACE), TSL_OVERLAP (would lie in the guard of another region), TSL_LIMIT (no

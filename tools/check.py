@@ -187,14 +187,15 @@ class Worker:
         self.say(f"boot/{boot.name}")
         options = run.parse_arguments(boot.words())
         try:
-            status, output = run.boot_quietly(self.group.build, options)
+            status, output = run.boot_quietly(self.group.build, options, self.group.patience)
         except Problem as problem:
             again = "./run " + shlex.join(boot.words())
             self.found(Result("boot", boot.name, "", FAILED, str(problem).splitlines()), again)
             return
         said = [] if status == 0 else [f"exit status {status}", *output.splitlines()[-40:]]
         outcome = FAILED if status else PASSED
-        command = run.qemu_command(options, self.group.build.file_of("monitor.multiboot"))
+        command = run.qemu_command(options, self.group.build.file_of("monitor.multiboot"),
+                                   patience=self.group.patience)
         self.found(Result("boot", boot.name, "", outcome, said), relative_command(command))
 
 

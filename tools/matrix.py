@@ -50,7 +50,7 @@ class Group:
     env: dict = field(default_factory=dict)
     fuzz_seconds: int = 0  # how long each program named fuzz-... is fed
     wrapper: tuple = ()  # words before the command that runs the programs
-    patience: int = 1
+    patience: int = 1  # how many times as long as usual programs and boots may take
 
 
 def host_build(name, compiler, bits, sanitizers="", profile="desktop", options=()):

@@ -109,22 +109,23 @@ def prepare(build, options, say):
         return kernel
 
 
-def qemu_command(options, kernel, interactive=False):
-    """The call of qemu_run.py; the words after --append reach the kernel."""
+def qemu_command(options, kernel, interactive=False, patience=1):
+    """The call of qemu_run.py; the words after --append reach the kernel. patience: how many times as
+    long as usual the tour may take."""
     words = [f"paging={options.paging}"] if options.paging else []
     words += [] if interactive else ["mode=once"]
     return ["/usr/bin/python3", "-B", ROOT / "tools" / "qemu_run.py", "--arch", options.arch,
-            "--timeout", TOUR_SECONDS, "--smp", options.smp, "--mem", options.mem,
+            "--timeout", TOUR_SECONDS * patience, "--smp", options.smp, "--mem", options.mem,
             "--cpu", options.cpu, *(["--interactive"] if interactive else []),
             "--append", " ".join(words), kernel]
 
 
-def boot_quietly(build, options):
+def boot_quietly(build, options, patience=1):
     """Boots a built monitor once: exit status and everything it wrote. Used by check.py."""
     require_format(build, options)
-    child = builds.start(qemu_command(options, build.file_of("monitor.multiboot")), stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         errors="replace")
+    command = qemu_command(options, build.file_of("monitor.multiboot"), patience=patience)
+    child = builds.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, errors="replace")
     output = child.stdout.read()
     status = builds.finish(child)
     if status == 0 and not re.search(r"^tour: PASS (\d+)/\1$", output, re.MULTILINE):

@@ -27,6 +27,12 @@ void tsl_arch_enable(const struct tsl_cpu_features *features)
     model_enable(tsl_port_cpu_id(), features);
 }
 
+bool tsl_arch_runs(const struct tsl_table_format *format, const struct tsl_cpu_features *features)
+{
+    (void)format, (void)features;
+    return true; /* a model CPU reads the tables of any format */
+}
+
 tsl_paddr tsl_arch_root(void)
 {
     return model_root(tsl_port_cpu_id());

@@ -2,7 +2,7 @@
  *
  * features.c: what the CPU offers, by CPUID, and switching it on.
  *
- * Owns:    tsl_arch_features(), tsl_arch_enable().
+ * Owns:    tsl_arch_features(), tsl_arch_runs(), tsl_arch_enable().
  * Needs:   x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a
  *          486 has none of them.
  * Callers: through <tesela/arch.h>.
@@ -103,6 +103,15 @@ void tsl_arch_features(struct tsl_cpu_features *out)
         out->virtual_bits = out->la57 ? 57 : 48;
     /* NX is a bit of 8-byte entries. */
     out->nx = out->nx && out->pae;
+}
+
+bool tsl_arch_runs(const struct tsl_table_format *format, const struct tsl_cpu_features *features)
+{
+    uintptr_t cr4 = features->pae ? x86_read_cr4() : 0;
+
+    if (sizeof(void *) == 8)
+        return format->va_bits == ((cr4 & X86_CR4_LA57) ? 57 : 48);
+    return format->va_bits == 32 && format->entry_bytes == ((cr4 & X86_CR4_PAE) ? 8 : 4);
 }
 
 void tsl_arch_enable(const struct tsl_cpu_features *features)

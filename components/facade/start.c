@@ -279,12 +279,45 @@ static bool image_holds_us(const struct tsl_kernel_image *image, tsl_vaddr offse
             is_between(constants, offset, image->data_start, image->data_end));
 }
 
+/* A part of the image that frames would be made of: whoever gets them first overwrites it. */
+static const struct tsl_memory_range *usable_within(const struct tsl_memory_map *map,
+                                                    tsl_paddr start, tsl_paddr end)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const struct tsl_memory_range *range = &map->ranges[i];
+        if (range->type == TSL_MEMORY_USABLE && range->start < end && start < range->end)
+            return range;
+    }
+    return NULL;
+}
+
+static enum tsl_status check_image(const struct tsl_start_options *options)
+{
+    const struct tsl_kernel_image *image = &options->image;
+    const struct tsl_memory_range *range =
+        usable_within(options->map, image->text_start, image->text_end);
+    if (!range)
+        range = usable_within(options->map, image->rodata_start, image->rodata_end);
+    if (!range)
+        range = usable_within(options->map, image->data_start, image->data_end);
+    if (range)
+        return tsl_refuse(
+            &tsl_facade.refusals, TSL_INVALID,
+            "start: usable memory at %#llx holds a part of the image: tsl_map_reserve() it",
+            (unsigned long long)range->start);
+    return TSL_OK;
+}
+
 /* Takes the options over and chooses a layout; nothing of the machine is touched. */
 static enum tsl_status prepare(const struct tsl_start_options *options)
 {
     tsl_facade.options = *options;
     tsl_facade.system = (struct tsl_system){.stage = TSL_STAGE_NONE};
     tsl_arch_features(&tsl_facade.system.features);
+    if (!tsl_arch_runs(options->format, &tsl_facade.system.features))
+        return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
+                          "start: the boot code's tables are not of the format %s",
+                          options->format->name);
     const struct tsl_layout *layout = options->layout;
     if (!layout)
         layout = tsl_layout_named(options->format->name);
@@ -304,8 +337,10 @@ static enum tsl_status prepare(const struct tsl_start_options *options)
     if (!image_holds_us(&options->image, layout->image_offset))
         return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
                           "start: the image's parts do not hold the code that runs");
-    tsl_facade.system.layout = layout;
-    return TSL_OK;
+    status = check_image(options);
+    if (status == TSL_OK)
+        tsl_facade.system.layout = layout;
+    return status;
 }
 
 enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum tsl_stage stage)

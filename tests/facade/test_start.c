@@ -312,6 +312,46 @@ static void an_image_without_us_is_refused(void)
     }
 }
 
+/* Who forgets to reserve the image would see it handed out, frame by frame. */
+static void an_image_in_usable_memory_is_refused(void)
+{
+    struct tsl_start_options options = fresh_options();
+    const tsl_paddr starts[] = {options.image.text_start, options.image.rodata_start,
+                                options.image.data_start};
+    const tsl_paddr ends[] = {options.image.text_end, options.image.rodata_end,
+                              options.image.data_end};
+    for (size_t left_out = 0; left_out < TSL_COUNT_OF(starts); left_out++) {
+        struct tsl_memory_range ranges[16];
+        struct tsl_memory_map map;
+        CHECK_STATUS(tsl_map_init(&map, ranges, TSL_COUNT_OF(ranges)), TSL_OK);
+        CHECK_STATUS(tsl_map_add(&map, 1 << 20, 30 << 20, TSL_MEMORY_USABLE), TSL_OK);
+        for (size_t i = 0; i < TSL_COUNT_OF(starts); i++)
+            if (i != left_out)
+                CHECK_STATUS(
+                    tsl_map_reserve(&map, starts[i], ends[i] - starts[i], TSL_MEMORY_KERNEL),
+                    TSL_OK);
+        options = fresh_options();
+        options.map = &map;
+        CHECK_STATUS(try_start(&options), TSL_INVALID);
+    }
+}
+
+/* The format of other tables than those in force: to go over to it would be the end. */
+static void another_format_is_refused(void)
+{
+    unsigned refused = 0;
+    for (unsigned i = 0; tsl_arch_formats[i] != NULL; i++) {
+        struct tsl_start_options options = fresh_options();
+        if (options.format == tsl_arch_formats[i])
+            continue;
+        options.format = tsl_arch_formats[i];
+        CHECK_STATUS(try_start(&options), TSL_INVALID);
+        refused++;
+    }
+    if (refused == 0)
+        SKIP("one format is compiled in");
+}
+
 /* A map by a madman: the limit of what the CPU can name is ours to know. */
 static void phantom_memory_is_left_alone(void)
 {
@@ -333,7 +373,8 @@ TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_opti
           TAP_TEST(promises_follow_the_configuration),
           TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(places_are_no_ram),
           TAP_TEST(memory_may_begin_anywhere), TAP_TEST(absurd_options_end_as_a_status),
-          TAP_TEST(an_image_without_us_is_refused), TAP_TEST(every_shortage_is_told_and_undone),
+          TAP_TEST(an_image_without_us_is_refused), TAP_TEST(an_image_in_usable_memory_is_refused),
+          TAP_TEST(another_format_is_refused), TAP_TEST(every_shortage_is_told_and_undone),
           TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)

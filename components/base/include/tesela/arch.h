@@ -45,6 +45,12 @@ void tsl_arch_features(struct tsl_cpu_features *out);
  */
 void tsl_arch_enable(const struct tsl_cpu_features *features);
 
+/*
+ * Whether the tables in use are of this format. features: of this CPU; one without PAE may have no
+ * register that tells. Context: any.
+ */
+bool tsl_arch_runs(const struct tsl_table_format *format, const struct tsl_cpu_features *features);
+
 /* The physical address of the root table in use, without flag bits. Context: any. */
 tsl_paddr tsl_arch_root(void);
 

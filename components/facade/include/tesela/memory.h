@@ -107,8 +107,9 @@ struct tsl_system {
  * From TSL_STAGE_TABLES on the kernel runs on a table that is made here. It shows the first MiB at
  * its own address, the image, the direct map, and options->devices: whatever else the boot tables
  * showed is gone, so the stack and the CPU's descriptor tables lie in the image or the direct map.
- * Errors:  TSL_INVALID (no map, format or image; a layout that does not fit: the log says which
- *          rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
+ * Errors:  TSL_INVALID (no map, format or image; a format that the boot tables do not have; an
+ *          image that the map does not keep for itself; a layout that does not fit: the log says
+ *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
  *          TSL_NO_MEMORY (the log says at which stage and what was there). The machine is then as
  *          before: stages that had come up are undone, the boot tables are in force.
  * Context: one CPU, once.

@@ -104,7 +104,8 @@ struct heap_run {
     uint16_t blocks;     /* slab */
     uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT, HEAP_CACHE */
     uint8_t place;       /* owner: enum heap_place */
-    uint8_t align_shift; /* strictest alignment asked for; a slab forgets it when it is empty */
+    uint8_t align_shift; /* owner, atomic: strictest alignment asked for; a slab forgets it when it
+                          * is empty */
     uint8_t is_busy : 1; /* a large block that a resize works on while the lock is open */
     uint8_t is_lent : 1; /* a slab that served a request of a smaller class, until it is empty */
     /* What is needed less often, or by other CPUs. */

@@ -158,9 +158,9 @@ void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entr
 
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && entry != NULL && entry->pages != 0) {
         /* Out of the ledger first: the pages may be another CPU's block at once. */
-        struct heap_entry pages = *entry;
+        uintptr_t base = entry->base;
         tsl_heap_ledger_remove(self, entry);
-        tsl_heap_pages_free(self, &pages);
+        tsl_heap_pages_free(self, base);
         return;
     }
     if (TSL_HEAP_SITES && entry != NULL)
@@ -251,7 +251,7 @@ static enum tsl_status claim_for(struct tsl_heap *self, void *block, const char 
     }
     status = claim_block(self, block, verb, claim);
     if (TSL_HEAP_SITES && status != TSL_OK)
-        tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_LIVE);
+        tsl_heap_ledger_revive(self, claim->entry, claim->bytes);
     return status;
 }
 
@@ -264,10 +264,8 @@ static void unclaim(struct tsl_heap *self, void *block, const struct claim *clai
             self, block, tsl_heap_room(self, claim->spot.is_large, claim->spot.granted), bytes);
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && claim->has_pages)
         tsl_heap_fill(self, (uintptr_t)block + bytes, claim->bytes - bytes);
-    if (!TSL_HEAP_SITES)
-        return;
-    claim->entry->bytes = bytes;
-    tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_LIVE);
+    if (TSL_HEAP_SITES)
+        tsl_heap_ledger_revive(self, claim->entry, bytes);
 }
 
 /* An object of size 0 has nothing that could be damaged, and need not wait: any use is a fault. */
@@ -288,7 +286,7 @@ static enum tsl_status end_claimed(struct tsl_heap *self, void *block, const str
     if (has_tails(self) && !claim->has_pages && !claim->spot.is_large)
         tsl_heap_canary_clear(self, block, claim->spot.granted);
     if (TSL_HEAP_SITES)
-        tsl_heap_ledger_set(self, claim->entry, HEAP_ENTRY_FREED);
+        tsl_heap_ledger_freed(self, claim->entry);
     if (heap_has_quarantine(self))
         tsl_heap_quarantine_enter(self, block, claim->entry, &claim->spot, flags);
     else

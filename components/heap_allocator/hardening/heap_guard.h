@@ -171,7 +171,7 @@ bool tsl_heap_pages_are_sound(struct tsl_heap *self, const struct heap_entry *en
 /* Nobody can read or write the block any more. */
 void tsl_heap_pages_close(struct tsl_heap *self, const struct heap_entry *entry);
 /* Gives the pages of a closed block to the core. */
-void tsl_heap_pages_free(struct tsl_heap *self, const struct heap_entry *entry);
+void tsl_heap_pages_free(struct tsl_heap *self, uintptr_t base);
 
 /* heap_ledger.c */
 
@@ -198,9 +198,9 @@ struct heap_entry *tsl_heap_ledger_around(const struct tsl_heap *self, uintptr_t
  * knows it. *seen as above, to speak of: the entry may be gone. */
 enum tsl_status tsl_heap_ledger_end(struct tsl_heap *self, uintptr_t address, uintptr_t site,
                                     struct heap_entry **out, struct heap_entry *seen);
-/* How the end of a block went on: it lives, or it is freed. */
-void tsl_heap_ledger_set(struct tsl_heap *self, struct heap_entry *entry,
-                         enum heap_entry_state state);
+/* How the end of a block went on: it lives, with so many bytes, or it is freed. */
+void tsl_heap_ledger_revive(struct tsl_heap *self, struct heap_entry *entry, size_t bytes);
+void tsl_heap_ledger_freed(struct tsl_heap *self, struct heap_entry *entry);
 
 /* heap_guard_verify.c */
 

@@ -168,14 +168,21 @@ enum tsl_status tsl_heap_ledger_end(struct tsl_heap *self, uintptr_t address, ui
     return status;
 }
 
-void tsl_heap_ledger_set(struct tsl_heap *self, struct heap_entry *entry,
-                         enum heap_entry_state state)
+void tsl_heap_ledger_revive(struct tsl_heap *self, struct heap_entry *entry, size_t bytes)
 {
     tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
 
-    entry->state = (uint8_t)state;
-    if (state == HEAP_ENTRY_LIVE)
-        memset(entry->freed_by, 0, sizeof entry->freed_by);
+    entry->state = HEAP_ENTRY_LIVE;
+    entry->bytes = bytes;
+    memset(entry->freed_by, 0, sizeof entry->freed_by);
+    tsl_lock_release(&self->guard->lock, pin);
+}
+
+void tsl_heap_ledger_freed(struct tsl_heap *self, struct heap_entry *entry)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    entry->state = HEAP_ENTRY_FREED;
     tsl_lock_release(&self->guard->lock, pin);
 }
 

@@ -45,7 +45,7 @@ void *tsl_heap_pages_alloc(struct tsl_heap *self, struct heap_entry *entry, size
     entry->base = (uintptr_t)base;
     entry->pages = pages;
     if (!close_pages(self, entry->base, 1) || !close_pages(self, inner_end(entry), 1)) {
-        tsl_heap_pages_free(self, entry);
+        tsl_heap_pages_free(self, entry->base);
         entry->pages = 0;
         return NULL;
     }
@@ -81,8 +81,8 @@ void tsl_heap_pages_close(struct tsl_heap *self, const struct heap_entry *entry)
         (void)close_pages(self, entry->base + TSL_PAGE_BYTES, entry->pages - 2);
 }
 
-void tsl_heap_pages_free(struct tsl_heap *self, const struct heap_entry *entry)
+void tsl_heap_pages_free(struct tsl_heap *self, uintptr_t base)
 {
-    enum tsl_status status = tsl_heap_core_free(self, (void *)entry->base, false);
+    enum tsl_status status = tsl_heap_core_free(self, (void *)base, false);
     TSL_ASSERT(status == TSL_OK);
 }

@@ -162,7 +162,7 @@ static void defer(struct tsl_heap *self, void *block)
     tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
 
     *(tsl_word *)block = self->guard->deferred;
-    self->guard->deferred = (tsl_word)block;
+    tsl_atomic_store(&self->guard->deferred, (tsl_word)block);
     tsl_lock_release(&self->guard->lock, pin);
 }
 
@@ -185,7 +185,7 @@ void tsl_heap_quarantine_resume(struct tsl_heap *self)
         tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
         uintptr_t block = self->guard->deferred;
         if (block != 0)
-            self->guard->deferred = *(tsl_word *)block;
+            tsl_atomic_store(&self->guard->deferred, *(tsl_word *)block);
         tsl_lock_release(&self->guard->lock, pin);
         if (block == 0)
             return;
@@ -205,7 +205,8 @@ static void drop_if_empty(struct tsl_heap *self, struct heap_ring *ring)
 
     if (ring->count == 0) {
         blocks = ring->blocks;
-        *ring = (struct heap_ring){0};
+        ring->first = 0;
+        TSL_ATOMIC_STORE_POINTER(&ring->blocks, NULL);
     }
     tsl_lock_release(&self->guard->lock, pin);
     if (blocks != NULL)

@@ -349,7 +349,7 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
     if (status == TSL_OK) {
         out->is_large = !heap_is_slab(place.run);
         out->class_index = place.run->class_index;
-        out->align_shift = place.run->align_shift;
+        out->align_shift = tsl_atomic_load_u8(&place.run->align_shift);
     }
     tsl_cpu_unpin(pin);
     return status;
@@ -378,7 +378,7 @@ enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block, unsigned
 /* Whether a live block may have been asked for with this size, alignment or none. */
 static bool is_size_of(const struct tsl_heap *self, const struct heap_run *run, size_t bytes)
 {
-    unsigned shift = run->align_shift;
+    unsigned shift = tsl_atomic_load_u8(&run->align_shift);
 
     if (!heap_is_slab(run))
         return tsl_heap_class_for(self, bytes, (size_t)1 << shift) == HEAP_LARGE &&

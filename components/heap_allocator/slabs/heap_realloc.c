@@ -92,7 +92,7 @@ static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
     plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == HEAP_LARGE && is_aligned &&
                     pages <= plan->run->pages;
     if (is_aligned && plan->is_stricter)
-        plan->run->align_shift = (uint8_t)__builtin_ctzl(plan->align);
+        tsl_atomic_store_release_u8(&plan->run->align_shift, (uint8_t)__builtin_ctzl(plan->align));
     if (!plan->is_done)
         plan->run->is_busy = 1;
     else if (pages < plan->run->pages)
@@ -132,7 +132,7 @@ static enum tsl_status plan_resize(struct tsl_heap *self, const void *block, siz
     plan->old_bytes = place.block_bytes;
     if (status == TSL_OK) {
         plan->run = place.run;
-        size_t kept = (size_t)1 << place.run->align_shift;
+        size_t kept = (size_t)1 << tsl_atomic_load_u8(&place.run->align_shift);
         plan->is_stricter = plan->align > kept && plan->align > TSL_HEAP_ALIGN;
         plan->align = plan->align > kept ? plan->align : kept;
         if (heap_is_slab(place.run))

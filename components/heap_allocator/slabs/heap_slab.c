@@ -231,7 +231,7 @@ void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift)
     if (block == 0 && pool->next == 0)
         return NULL;
     if (align_shift > pool->current->align_shift)
-        pool->current->align_shift = (uint8_t)align_shift;
+        tsl_atomic_store_release_u8(&pool->current->align_shift, (uint8_t)align_shift);
     if (block != 0) {
         tsl_atomic_store(&pool->spare, 0);
     } else {
@@ -266,7 +266,7 @@ static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned use
     }
     run->place = HEAP_PLACE_EMPTY;
     run->slack = INT16_MAX;
-    run->align_shift = 0;
+    tsl_atomic_store_release_u8(&run->align_shift, 0);
     run->is_lent = 0;
     tsl_list_push_back(&pool->slabs, &run->link);
     pool->empty_count++;

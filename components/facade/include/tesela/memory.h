@@ -107,6 +107,11 @@ struct tsl_system {
  * From TSL_STAGE_TABLES on the kernel runs on a table that is made here. It shows the first MiB at
  * its own address, the image, the direct map, and options->devices: whatever else the boot tables
  * showed is gone, so the stack and the CPU's descriptor tables lie in the image or the direct map.
+ * What the CPU has of these is switched on: read-only pages for the kernel (CR0.WP), NX, global
+ * pages, PAT, SMEP, SMAP (the kernel reaches pages of user mode only while EFLAGS.AC is set), UMIP,
+ * PCIDs. Each other CPU switches on the same (tsl_arch_enable(&tsl_system()->features)), takes the
+ * first one's root (tsl_arch_root() there, tsl_arch_switch_root() here) and calls tsl_cpu_join(),
+ * before it touches anything that Tesela maps.
  * Errors:  TSL_INVALID (no map, format or image; a format that the boot tables do not have; an
  *          image that the map does not keep for itself; a layout that does not fit: the log says
  *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),

@@ -166,6 +166,18 @@ static bool unmap_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr la
     return true;
 }
 
+/* The whole range, in batches; what is done already is not looked at. Lock not held. */
+static bool are_all_present(struct tsl_table *self, tsl_vaddr last, struct look *look)
+{
+    bool present = true;
+    while (present && !look->done) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        present = are_present(self, last, BATCH, look);
+        tsl_lock_release(&self->lock, pin);
+    }
+    return present;
+}
+
 /* In batches; the range is the caller's meanwhile. First all is looked at, for a range that is refused
  * has changed nothing. `finishes`: the gather is finished with each batch. Lock not held. */
 TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr first,
@@ -173,14 +185,9 @@ TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr
                                                struct tsl_gather *gather, bool finishes,
                                                tsl_vaddr *missing)
 {
-    bool is_sparse = flags & TSL_UNMAP_SPARSE, present = true;
+    bool is_sparse = flags & TSL_UNMAP_SPARSE;
     struct look look = {.at = first, .large = is_sparse, .done = is_sparse};
-    while (present && !look.done) {
-        tsl_pin pin = tsl_lock_acquire(&self->lock);
-        present = are_present(self, last, BATCH, &look);
-        tsl_lock_release(&self->lock, pin);
-    }
-    if (!present) {
+    if (!are_all_present(self, last, &look)) {
         *missing = look.missing;
         return TSL_NOT_FOUND;
     }
@@ -264,6 +271,8 @@ static bool change_entry(const struct tsl_table *self, void *memory, unsigned in
     uint64_t seen = tsl_entry_load(format, memory, index);
     uint64_t wanted;
     do {
+        if (seen == 0)
+            return false; /* gone since it was looked at: its owner's mistake */
         wanted = changed(self, change, seen & ~format->history);
         wanted |= seen & format->history;
         if (wanted == seen)
@@ -272,32 +281,81 @@ static bool change_entry(const struct tsl_table *self, void *memory, unsigned in
     return true;
 }
 
-static void protect_pages(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
-                          unsigned attributes, struct tsl_gather *gather)
+/* From *at on, about `most` entries; *at: where it goes on. Returns whether that was all. */
+static bool protect_some(struct tsl_table *self, tsl_vaddr *at, tsl_vaddr last, unsigned most,
+                         unsigned attributes, struct tsl_gather *gather)
 {
     const struct tsl_table_format *format = self->format;
     struct change change = {.attributes = attributes};
     struct tsl_walk *walk = &self->path;
-    for (tsl_vaddr at = first;;) {
-        tsl_walk_to(walk, at);
+    for (unsigned looked = 0; looked < most;) {
+        tsl_walk_to(walk, *at);
         unsigned level = walk->level;
-        unsigned count = tsl_pages_in_table(format, level, at, last);
-        unsigned index = tsl_walk_index(walk);
         /* Of a larger level one at a time: behind it may lie a table. */
-        if (level > 0)
-            count = 1;
+        unsigned count = level > 0 ? 1 : tsl_pages_in_table(format, level, *at, last);
+        unsigned index = tsl_walk_index(walk);
         if (level != change.level)
             change = (struct change){.attributes = attributes, .level = level};
+        tsl_vaddr next = tsl_walk_last(walk) + (count - 1u) * TSL_PAGE_BYTES + 1u;
         for (unsigned i = 0; i < count; i++) {
+            tsl_vaddr page = *at + i * TSL_PAGE_BYTES;
             if (change_entry(self, walk->memory[level], index + i, &change)) {
-                tsl_root_changed(self, level, at, 1);
-                tsl_gather_pages(gather, at, 1, at > format->user_last ? TSL_GLOBAL : 0);
+                tsl_root_changed(self, level, page, 1);
+                tsl_gather_pages(gather, page, 1, page > format->user_last ? TSL_GLOBAL : 0);
             }
-            at += tsl_table_format_page_bytes(format, level);
         }
-        if (at - 1u >= last)
-            return;
+        *at = next;
+        if (next - 1u >= last)
+            return true;
+        looked += count;
     }
+    return false;
+}
+
+/* A range within one table of 4 KiB pages, in one go. Returns false if it is another one. */
+static bool protect_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                             unsigned attributes, struct tsl_gather *gather, tsl_vaddr *missing)
+{
+    const struct tsl_table_format *format = self->format;
+    struct tsl_walk *walk = &self->path;
+    tsl_walk_to(walk, first);
+    if (walk->level > 0 || (first ^ last) >> format->shift[1] != 0)
+        return false;
+    unsigned count = (unsigned)((last - first) >> TSL_PAGE_SHIFT) + 1u;
+    unsigned present = tsl_entries_present(format, walk->memory[0], tsl_walk_index(walk), count);
+    if (present == count) {
+        tsl_gather_open(gather);
+        (void)protect_some(self, &first, last, count, attributes, gather);
+    } else {
+        *missing = first + present * TSL_PAGE_BYTES;
+    }
+    return true;
+}
+
+/* As unmap_long. */
+TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vaddr first,
+                                                 tsl_vaddr last, unsigned attributes,
+                                                 struct tsl_gather *gather, bool finishes,
+                                                 tsl_vaddr *missing)
+{
+    struct look look = {.at = first};
+    if (!are_all_present(self, last, &look)) {
+        *missing = look.missing;
+        return TSL_NOT_FOUND;
+    }
+    enum tsl_status status = TSL_OK;
+    for (bool begins = true, done = false; !done; begins = false) {
+        tsl_pin pin = tsl_lock_acquire(&self->lock);
+        if (begins && look.large)
+            status = tsl_table_split(self, first, last, 0, gather);
+        if (status == TSL_OK)
+            tsl_gather_open(gather);
+        done = status != TSL_OK || protect_some(self, &first, last, BATCH, attributes, gather);
+        if (finishes)
+            tsl_gather_finish(gather);
+        tsl_lock_release(&self->lock, pin);
+    }
+    return status;
 }
 
 enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_t bytes,
@@ -318,20 +376,14 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
         tsl_gather_init(&own, self);
 
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    struct look look = {.at = start};
-    if (!are_present(self, last, ~0u, &look)) {
-        missing = look.missing;
-        status = TSL_NOT_FOUND;
-    } else if (look.large) {
-        status = tsl_table_split(self, start, last, 0, used);
-    }
-    if (status == TSL_OK) {
-        tsl_gather_open(used);
-        protect_pages(self, start, last, attributes, used);
-    }
+    bool is_done = protect_in_table(self, start, last, attributes, used, &missing);
     if (gather == NULL)
         tsl_gather_finish(&own);
     tsl_lock_release(&self->lock, pin);
+    if (!is_done)
+        status = protect_long(self, start, last, attributes, used, gather == NULL, &missing);
+    else if (missing != 0)
+        status = TSL_NOT_FOUND;
     if (status == TSL_NOT_FOUND)
         return tsl_refuse(&self->refusals, status, "tables: protect: no page at %zx",
                           (size_t)missing);

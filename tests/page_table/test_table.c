@@ -374,11 +374,19 @@ static void one_long_range(const struct tsl_table_format *format)
     CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes + 4096, 0, NULL), TSL_NOT_FOUND);
     CHECK(world_agrees(&world, va, true, 0x1000000, RW));
     CHECK(world_agrees(&world, va + bytes - 4096, true, 0x1000000 + bytes - 4096, RW));
+    CHECK_STATUS(tsl_table_protect(&world.table, va, bytes + 4096, TSL_READ, NULL), TSL_NOT_FOUND);
+    CHECK(world_agrees(&world, va, true, 0x1000000, RW));
+    /* Once for each 2,048 pages, to look and to change; the common case was tried first. */
+    const uint32_t times = TSL_CPUS > 1 ? 1 + 2 * LONG_PAGES / 2048 : 0;
     uint32_t before = world.table.lock.next;
+    CHECK_STATUS(tsl_table_protect(&world.table, va, bytes, TSL_READ, NULL), TSL_OK);
+    CHECK_EQ(world.table.lock.next - before, times);
+    for (tsl_vaddr at = 0; at < bytes; at += 64 * 4096)
+        CHECK(world_agrees(&world, va + at, true, 0x1000000 + at, TSL_READ));
+    CHECK(world_agrees(&world, va + bytes - 4096, true, 0x1000000 + bytes - 4096, TSL_READ));
+    before = world.table.lock.next;
     CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes, 0, NULL), TSL_OK);
-    /* Once for each 2,048 pages, to look and to remove; the common case was tried first. */
-    if (TSL_CPUS > 1)
-        CHECK_EQ(world.table.lock.next - before, 1 + 2 * LONG_PAGES / 2048);
+    CHECK_EQ(world.table.lock.next - before, times);
     CHECK(world_agrees(&world, va, false, 0, 0));
     CHECK(world_agrees(&world, va + bytes - 4096, false, 0, 0));
     CHECK_SOUND(tsl_table_verify(&world.table));

@@ -253,7 +253,45 @@ static void the_present_bit_goes_first(void)
     CHECK_EQ(tsl_entry_load_halves(pair), 0);
 }
 
+/* Whoever takes a page away while another protects the range gets no page of our making back. */
+static uint64_t *gone;
+static uint64_t was;
+
+static void take_next(uint64_t *entry)
+{
+    if (gone != NULL)
+        return;
+    gone = entry + 1;
+    was = *gone;
+    *gone = 0;
+}
+
+static void gone_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    if (format->entry_bytes != 8)
+        return;
+    REQUIRE(world_open(&world, format, NULL));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC);
+    CHECK_STATUS(tsl_table_map(&world.table, va, 0x100000, 3 * 4096, RW), TSL_OK);
+    gone = NULL;
+    model_before_exchange = take_next;
+    CHECK_STATUS(tsl_table_protect(&world.table, va, 3 * 4096, TSL_READ, NULL), TSL_OK);
+    model_before_exchange = NULL;
+    CHECK(world_agrees(&world, va, true, 0x100000, TSL_READ));
+    CHECK(world_agrees(&world, va + 4096, false, 0, 0));
+    CHECK(world_agrees(&world, va + 8192, true, 0x102000, TSL_READ));
+    *gone = was;
+    CHECK_STATUS(tsl_table_unmap(&world.table, va, 3 * 4096, 0, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void protect_brings_nothing_back(void)
+{
+    for_each_format(gone_of);
+}
+
 TAP_SUITE(table_large, TAP_TEST(large_pages_where_they_fit), TAP_TEST(a_split_keeps_attributes),
           TAP_TEST(accessed_and_dirty_are_kept), TAP_TEST(a_mark_during_the_change_survives),
           TAP_TEST(nobody_sees_half_an_entry), TAP_TEST(the_present_bit_comes_last),
-          TAP_TEST(the_present_bit_goes_first));
+          TAP_TEST(the_present_bit_goes_first), TAP_TEST(protect_brings_nothing_back));

@@ -208,8 +208,7 @@ void tsl_table_trim(struct tsl_table *self);
  * Give every page in the range the attributes (as in map, without TSL_MAP_LARGE). The accessed and
  * dirty bits that the CPU sets meanwhile are kept.
  * Errors:  as map and unmap; TSL_NOT_FOUND: a page is missing. Nothing has changed then.
- * Context: as unmap, but interrupts are off for the whole call: a caller who cannot have that cuts
- *          the range. Cost: as unmap.
+ * Context: as unmap, in batches too: a range that is long changes part by part. Cost: as unmap.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start,
                                                  size_t bytes, unsigned attributes,

@@ -253,6 +253,15 @@ static void a_node_without_memory_is_served_by_the_nearest(void)
     struct tsl_frame frame;
     CHECK_STATUS(tsl_frames_alloc(world.frames, 0, 0, &frame), TSL_OK);
     CHECK_EQ(node_of(frame), 1);
+    /* Bound to it, nothing can be had in any way. */
+    const struct tsl_frames_run run = {.count = 2};
+    CHECK_STATUS(tsl_frames_set_policy(world.frames, TSL_FRAMES_BIND | TSL_FRAMES_NODE(3)), TSL_OK);
+    for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order++)
+        CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    CHECK_EQ(tsl_frames_alloc_bulk(world.frames, 0, &frame, 1), 0);
+    CHECK_EQ(tsl_frames_alloc_word(world.frames, 0, 1, &frame), 0);
+    CHECK_STATUS(tsl_frames_set_policy(world.frames, TSL_FRAMES_LOCAL), TSL_OK);
     CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_BIND, &frame), TSL_NO_MEMORY);
     for (unsigned i = 0; i < 8; i++)
         CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_INTERLEAVE, &frame), TSL_OK);

@@ -182,6 +182,47 @@ static void a_callback_may_free(void)
     CHECK_SOUND(tsl_frames_verify(world.frames));
 }
 
+/* One that needs memory to get memory: all of it, by each way. */
+static void use_up(void *context, enum tsl_frames_level level)
+{
+    struct tsl_frame frame;
+    tsl_word count = 0;
+    crossed(context, level);
+    depth++;
+    most_depth = depth > most_depth ? depth : most_depth;
+    while (level == TSL_LEVEL_LOW && count < 150 && take(0))
+        count++;
+    if (level == TSL_LEVEL_MIN) {
+        const struct tsl_frames_run run = {.count = 3};
+        while (take(0))
+            count++;
+        CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+        CHECK_STATUS(tsl_frames_alloc(world.frames, 9, 0, &frame), TSL_NO_MEMORY);
+    }
+    depth--;
+}
+
+static void a_callback_may_allocate(void)
+{
+    struct tsl_frames_watermarks using_up = marks;
+    using_up.crossed = use_up;
+    make();
+    forget_calls();
+    most_depth = 0;
+    CHECK_STATUS(tsl_frames_set_watermarks(world.frames, &using_up), TSL_OK);
+    while (most_depth == 0)
+        REQUIRE(take(0));
+    CHECK_EQ(world_free(&world), 0);
+    CHECK_STRING(calls, "LM");
+    CHECK_EQ(most_depth, 2);
+    CHECK_EQ(depth, 0);
+    CHECK_EQ(bad_calls, 0);
+    /* It would go on so as they come back. */
+    CHECK_STATUS(tsl_frames_set_watermarks(world.frames, NULL), TSL_OK);
+    give_until(400);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
 static void marks_are_checked_and_taken_away(void)
 {
     struct tsl_frames_watermarks bad = marks;
@@ -309,7 +350,7 @@ static void blocks_are_counted_whole_against_the_reserve(void)
 
 TAP_SUITE(frames_pressure, TAP_TEST(each_crossing_is_told_once),
           TAP_TEST(below_low_nothing_is_late), TAP_TEST(every_way_of_taking_and_giving_counts),
-          TAP_TEST(a_callback_may_free), TAP_TEST(marks_are_checked_and_taken_away),
-          TAP_TEST(reserve_tiers_lie_below_the_marks),
+          TAP_TEST(a_callback_may_free), TAP_TEST(a_callback_may_allocate),
+          TAP_TEST(marks_are_checked_and_taken_away), TAP_TEST(reserve_tiers_lie_below_the_marks),
           TAP_TEST(low_zones_keep_frames_for_who_needs_them),
           TAP_TEST(blocks_are_counted_whole_against_the_reserve));

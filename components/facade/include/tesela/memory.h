@@ -114,9 +114,9 @@ struct tsl_system {
  * before it touches anything that Tesela maps.
  * Errors:  TSL_INVALID (no map, format or image; a format that the boot tables do not have; an
  *          image that the map does not keep for itself; a layout that does not fit: the log says
- *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format needs),
- *          TSL_NO_MEMORY (the log says at which stage and what was there). The machine is then as
- *          before: stages that had come up are undone, the boot tables are in force.
+ *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format
+ *          needs), TSL_NO_MEMORY (the log says at which stage and what was there). The machine is
+ *          then as before: stages that had come up are undone, the boot tables are in force.
  * Context: one CPU, once.
  * Cost:    O(RAM / 2 MiB) for the direct map, O(RAM / 128 KiB) for the frames' bits.
  */

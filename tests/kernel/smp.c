@@ -10,6 +10,7 @@
 #include "tap.h"
 
 #include <tesela/arch.h>
+#include <tesela/table_format.h>
 #include <tesela/atomic.h>
 #include <tesela/flush.h>
 #include <tesela/port.h>
@@ -68,12 +69,14 @@ struct answer {
     uint32_t id;
     uintptr_t stack;
     uintptr_t cr0, cr4;
+    uint64_t pat, efer;
     tsl_paddr root;
     bool interrupts;
     bool faults_come_back;
 };
 
 static struct answer answers[PLATFORM_CPUS];
+static struct tsl_cpu_features features;
 
 static uintptr_t control_register_4(void)
 {
@@ -90,6 +93,8 @@ static void answer(void *argument)
     mine->stack = (uintptr_t)__builtin_frame_address(0);
     mine->cr0 = x86_read_cr0();
     mine->cr4 = control_register_4();
+    mine->pat = features.pat ? x86_read_msr(X86_MSR_PAT) : 0;
+    mine->efer = features.nx ? x86_read_msr(X86_MSR_EFER) : 0;
     mine->root = tsl_arch_root();
     mine->interrupts = (x86_read_flags() & X86_FLAG_INTERRUPTS) != 0;
     mine->faults_come_back = !platform_try_read((tsl_vaddr)DEVICES_START + 0x100000, &fault) &&
@@ -98,6 +103,7 @@ static void answer(void *argument)
 
 static void each_answers_on_its_own_stack(void)
 {
+    tsl_arch_features(&features);
     CHECK(platform_run_everywhere(answer, answers, LIMIT_US));
     for (unsigned i = 0; i < PLATFORM_CPUS; i++) {
         if (i >= platform_cpu_count()) {
@@ -112,6 +118,25 @@ static void each_answers_on_its_own_stack(void)
         CHECK_EQ(answers[i].cr4, answers[0].cr4);
         CHECK_EQ(answers[i].root, answers[0].root);
         CHECK(answers[i].stack < cpu_stack_top(i) && cpu_stack_top(i) - answers[i].stack < 4096);
+    }
+}
+
+/* On each CPU, whoever started it. */
+static void what_a_cpu_has_is_switched_on(void)
+{
+    const struct {
+        bool has;
+        uintptr_t bit;
+    } switches[] = {{features.pse, X86_CR4_PSE},   {features.pge, X86_CR4_PGE},
+                    {features.smep, X86_CR4_SMEP}, {features.smap, X86_CR4_SMAP},
+                    {features.umip, X86_CR4_UMIP}, {features.pcid, X86_CR4_PCIDE}};
+    for (unsigned i = 0; i < platform_cpu_count(); i++) {
+        const struct answer *its = &answers[i];
+        for (unsigned j = 0; j < sizeof(switches) / sizeof(switches[0]); j++)
+            CHECK_EQ((its->cr4 & switches[j].bit) != 0, switches[j].has);
+        CHECK_EQ((its->cr0 & X86_CR0_WP) != 0, features.wp);
+        CHECK_EQ((its->efer & X86_EFER_NXE) != 0, features.nx);
+        CHECK_EQ(its->pat, features.pat ? TSL_X86_PAT : 0);
     }
 }
 
@@ -262,9 +287,10 @@ static void the_clock_runs(void)
 }
 
 TAP_SUITE(smp, TAP_TEST(all_cpus_start), TAP_TEST(each_answers_on_its_own_stack),
-          TAP_TEST(work_is_refused_where_it_must_be), TAP_TEST(a_busy_cpu_takes_no_second_job),
-          TAP_TEST(kicks_reach_busy_cpus), TAP_TEST(all_flush_all_at_once),
-          TAP_TEST(no_cpu_keeps_an_old_translation), TAP_TEST(the_clock_runs));
+          TAP_TEST(what_a_cpu_has_is_switched_on), TAP_TEST(work_is_refused_where_it_must_be),
+          TAP_TEST(a_busy_cpu_takes_no_second_job), TAP_TEST(kicks_reach_busy_cpus),
+          TAP_TEST(all_flush_all_at_once), TAP_TEST(no_cpu_keeps_an_old_translation),
+          TAP_TEST(the_clock_runs));
 
 bool kernel_main(const struct platform_boot *boot)
 {

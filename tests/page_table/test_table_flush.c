@@ -376,6 +376,42 @@ static void only_cpus_that_run_the_table_are_asked(void)
     world_close(&world);
 }
 
+/* Up to the threshold pages are dropped by name and others stay; beyond it everything goes. */
+static void threshold_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    REQUIRE(open_cpus(&world, format));
+    tsl_vaddr va = world_start(TSL_LAYOUT_VALLOC), other = va + 64 * 4096;
+    tsl_paddr frame = world_frame(&world, 0);
+    CHECK_STATUS(tsl_table_map(&world.table, other, frame, 4096, RW), TSL_OK);
+    for (unsigned above = 0; above < 2; above++) {
+        struct tsl_flush_counters before, after;
+        struct model_counters known, then;
+        size_t bytes = (TSL_FLUSH_PAGES + above) * TSL_PAGE_BYTES;
+        char byte;
+        CHECK_STATUS(tsl_table_map(&world.table, va, 0x100000, bytes, RW), TSL_OK);
+        CHECK_EQ(model_load(CPU(1), other, &byte, 1), MODEL_OK);
+        tsl_flush_counters(&before);
+        CHECK_STATUS(tsl_table_unmap(&world.table, va, bytes, 0, NULL), TSL_OK);
+        tsl_flush_counters(&after);
+        CHECK_EQ(after.flushes - before.flushes, 1);
+        CHECK_EQ(after.alls - before.alls, above);
+        CHECK_EQ(after.pages - before.pages, above ? 0 : TSL_FLUSH_PAGES);
+        model_counters(&known);
+        CHECK_EQ(model_load(CPU(1), other, &byte, 1), MODEL_OK);
+        model_counters(&then);
+        CHECK_EQ(then.hits - known.hits, !above);
+    }
+    CHECK_STATUS(tsl_table_unmap(&world.table, other, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
+    nothing_stale();
+    world_close(&world);
+}
+
+static void many_pages_are_flushed_as_everything(void)
+{
+    for_each_format(threshold_of);
+}
+
 /* Random accesses from all CPUs between random changes. */
 static void random_of(const struct tsl_table_format *format)
 {
@@ -423,4 +459,5 @@ TAP_SUITE(table_flush, TAP_TEST(every_cpu_sees_each_change), TAP_TEST(global_pag
           TAP_TEST(no_walk_through_a_freed_table), TAP_TEST(a_split_leaves_no_large_translation),
           TAP_TEST(a_table_behind_a_full_gather_is_flushed),
           TAP_TEST(only_cpus_that_run_the_table_are_asked),
+          TAP_TEST(many_pages_are_flushed_as_everything),
           TAP_TEST(random_accesses_find_nothing_stale));

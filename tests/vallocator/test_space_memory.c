@@ -47,6 +47,7 @@ enum operation {
     LOCK,
     PIN,
     OBJECT,
+    MAP_POPULATE,
     OPERATIONS
 };
 
@@ -127,6 +128,12 @@ static enum tsl_status perform(enum operation operation, struct tsl_space **copy
         return tsl_space_lock_pages(space, world.base + PAGE, PAGE);
     case PIN:
         return pin_once();
+    case MAP_POPULATE: /* becomes one with its neighbour, and has to be taken out of it again */
+        request = (struct tsl_map_request){.address = world.base + 4 * PAGE,
+                                           .bytes = 3 * PAGE,
+                                           .rights = RW,
+                                           .flags = TSL_SPACE_FIXED | TSL_SPACE_POPULATE};
+        return tsl_space_map(space, &request, &out);
     default:
         request.flags = 0;
         request.address = 0;

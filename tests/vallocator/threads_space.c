@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads_space.c: CPUs that fault on one space, and on copies that share pages, at the same time.
+ * threads_space.c: CPUs that fault on one space, and on copies that share pages, at the same time;
+ * and that do all there is to do to one space, in each other's way.
  *
  * Owns:    suite threads_space.
  * Needs:   space_world.h, host_port.h; threads of the C library.
@@ -9,6 +10,7 @@
 #include "space_world.h"
 
 #include "host_port.h"
+#include "rng.h"
 
 #include <tesela/cpu.h>
 #include <tesela/port.h>
@@ -16,7 +18,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES, PAGES = 80, THREADS = 2 };
+enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES, PAGES = 80, THREADS = WORLD_CPUS };
 
 #define ROUNDS tap_rounds(40)
 
@@ -89,6 +91,133 @@ static void share_a_space(unsigned cpu)
         CHECK_SOUND(tsl_slots_verify(&twin->layer));
         CHECK_STATUS(tsl_space_destroy(twin), TSL_OK);
     }
+}
+
+/* ---- Everything at once: nobody knows what he finds, so only the rules are checked. ---- */
+
+enum { MESS_PAGES = 40 };
+
+static tsl_word handle[THREADS]; /* of each CPU's published object, 0: none */
+
+static enum tsl_status map_something(struct rng *rng, struct tsl_object *object, tsl_vaddr at,
+                                     size_t bytes)
+{
+    static const unsigned flags[] = {0, TSL_SPACE_FIXED, TSL_SPACE_FIXED | TSL_SPACE_NO_REPLACE,
+                                     TSL_SPACE_FIXED | TSL_SPACE_POPULATE,
+                                     TSL_SPACE_FIXED | TSL_SPACE_GUARDED};
+    struct tsl_map_request request = {.address = at,
+                                      .bytes = bytes,
+                                      .rights = rng_below(rng, 2) ? RW : TSL_READ,
+                                      .flags = flags[rng_below(rng, TSL_COUNT_OF(flags))]};
+    if (object && bytes <= 8 * PAGE && rng_below(rng, 2)) {
+        request.object = object;
+        request.flags |= rng_below(rng, 2) ? TSL_SPACE_SHARED : 0;
+    }
+    return tsl_space_map(space, &request, &at);
+}
+
+static enum tsl_status pin_something(tsl_vaddr at, unsigned access)
+{
+    struct tsl_frame frame;
+    enum tsl_status status = tsl_space_pin(space, at, access, NULL, &frame);
+    return status == TSL_OK ? tsl_space_unpin(space, frame) : status;
+}
+
+static enum tsl_status move_something(struct rng *rng, tsl_vaddr at, size_t bytes)
+{
+    struct tsl_remap_request request = {.start = at,
+                                        .bytes = bytes,
+                                        .new_bytes = (1 + rng_below(rng, 8)) * PAGE,
+                                        .address = world.base + (256 + rng_below(rng, 48)) * PAGE,
+                                        .flags = rng_below(rng, 2) ? TSL_SPACE_FIXED
+                                                                   : TSL_SPACE_MAY_MOVE};
+    return tsl_space_remap(space, &request, &at);
+}
+
+static enum tsl_status copy_and_write(tsl_vaddr at)
+{
+    struct tsl_space *twin = NULL;
+    enum tsl_status status = tsl_space_copy(space, &twin);
+    if (status != TSL_OK)
+        return status;
+    (void)!tsl_space_fault(twin, at, TSL_WRITE, NULL);
+    return tsl_space_destroy(twin);
+}
+
+/* Finds another CPU's object by its number, if it still has one, and shows it. */
+static enum tsl_status share_something(struct rng *rng, unsigned cpu, struct tsl_object *own,
+                                       tsl_vaddr at)
+{
+    struct tsl_object *found = NULL;
+    const struct tsl_object_grant grant = {cpu, RW, RW};
+    tsl_word number = 0;
+    enum tsl_status status = tsl_object_publish(own, &grant, &number);
+    tsl_atomic_store(&handle[cpu], number);
+    if (status == TSL_OK)
+        status = tsl_object_find(world.vm, tsl_atomic_load(&handle[rng_below(rng, THREADS)]), cpu,
+                                 RW, &found);
+    if (found) {
+        status = map_something(rng, found, at, PAGE);
+        tsl_object_put(found);
+    }
+    CHECK_STATUS(tsl_object_withdraw(world.vm, number, cpu), TSL_OK);
+    return status;
+}
+
+static enum tsl_status do_something(struct rng *rng, unsigned cpu, struct tsl_object *object)
+{
+    tsl_vaddr at = world.base + (256 + rng_below(rng, MESS_PAGES)) * PAGE;
+    size_t bytes = (1 + rng_below(rng, 8)) * PAGE;
+    struct tsl_page_info info;
+    switch (rng_below(rng, 12)) {
+    case 0:
+        return map_something(rng, object, at, bytes);
+    case 1:
+        return tsl_space_unmap(space, at, bytes);
+    case 2:
+        return tsl_space_protect(space, at, bytes, rng_below(rng, 2) ? RW : TSL_READ);
+    case 3:
+        return tsl_space_advise(space, at, bytes, (enum tsl_advice)rng_below(rng, 4));
+    case 4:
+        return tsl_space_lock_pages(space, at, PAGE);
+    case 5:
+        return tsl_space_unlock_pages(space, at, bytes);
+    case 6:
+        return pin_something(at, rng_below(rng, 2) ? TSL_READ : TSL_WRITE);
+    case 7:
+        return move_something(rng, at, bytes);
+    case 8:
+        return copy_and_write(at);
+    case 9:
+        return share_something(rng, cpu, object, at);
+    case 10:
+        return tsl_space_query(space, at, &info);
+    default:
+        return tsl_space_fault(space, at, rng_below(rng, 2) ? TSL_READ : TSL_WRITE, NULL);
+    }
+}
+
+/* What the calls above may say where others change everything meanwhile. */
+static bool is_expected(enum tsl_status status)
+{
+    return status == TSL_OK || status == TSL_NOT_FOUND || status == TSL_DENIED ||
+           status == TSL_EXISTS || status == TSL_OVERLAP || status == TSL_LIMIT ||
+           status == TSL_OUT_OF_RANGE || status == TSL_NO_MEMORY;
+}
+
+static void make_a_mess(unsigned cpu)
+{
+    struct rng rng = rng_start(20 + cpu);
+    struct tsl_object *object = NULL;
+    struct tsl_object_config config = {.kind = TSL_OBJECT_MEMORY, .bytes = 8 * PAGE};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    meet(cpu, 1);
+    for (uint32_t round = 0; round < 20 * ROUNDS; round++) {
+        enum tsl_status status = do_something(&rng, cpu, object);
+        if (!is_expected(status))
+            CHECK_STATUS(status, TSL_OK);
+    }
+    tsl_object_put(object);
 }
 
 struct job {
@@ -165,5 +294,20 @@ static void one_space_is_changed_at_once(void)
     finish();
 }
 
+static void everything_is_done_at_once(void)
+{
+    begin();
+    run_on_all(make_a_mess);
+    CHECK_SOUND(tsl_space_verify(space));
+    const size_t from = 256 * PAGE, bytes = 256 * PAGE; /* whatever is left there */
+    tsl_vaddr out;
+    struct tsl_map_request any = {
+        .address = world.base + from, .bytes = bytes, .flags = TSL_SPACE_FIXED};
+    CHECK_STATUS(tsl_space_map(space, &any, &out), TSL_OK);
+    CHECK_SOUND(tsl_space_verify(space));
+    CHECK_EQ(space->pins, 0);
+    finish();
+}
+
 TAP_SUITE(threads_space, TAP_TEST(copies_are_written_at_once),
-          TAP_TEST(one_space_is_changed_at_once));
+          TAP_TEST(one_space_is_changed_at_once), TAP_TEST(everything_is_done_at_once));

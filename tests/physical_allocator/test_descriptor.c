@@ -108,6 +108,40 @@ static void counts_are_apart(void)
 }
 
 /* Writes the fields as if that many had come. */
+/* What a fresh frame gets and a last reference takes is what the single steps come to. */
+static void pages_begin_and_end(void)
+{
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    struct tsl_frame_descriptor *frame = one(self);
+    tsl_descriptor_set_heat(frame, 0xcd);
+    for (unsigned maps = 0; maps < 2; maps++) {
+        tsl_descriptor_begin_page(frame, maps);
+        CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_PAGE);
+        CHECK_EQ(tsl_descriptor_references(frame), 1);
+        CHECK_EQ(tsl_descriptor_maps(frame), maps);
+        CHECK_EQ(tsl_descriptor_pins(frame), 0);
+        CHECK_EQ(tsl_descriptor_heat(frame), 0xcd);
+        tsl_descriptor_get(frame);
+        CHECK(!tsl_descriptor_end_page(frame));
+        CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_PAGE);
+        CHECK(maps == 0 || tsl_descriptor_unmap(frame));
+        frame->as.page.owner = self;
+        CHECK(tsl_descriptor_end_page(frame));
+        CHECK(frame->as.page.owner == NULL);
+        CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_FREE);
+        CHECK(tsl_descriptor_is_idle(frame));
+    }
+    /* Maps that were full once: nobody knows whether there are any. */
+    tsl_descriptor_begin_page(frame, 1);
+    frame->counts[TSL_FRAME_COUNT_WORDS - 1] = TSL_FRAME_DESCRIPTORS_SMALL
+                                                   ? (TSL_FRAME_COUNT_MAX - 1u) << 16 | 1u
+                                                   : TSL_FRAME_COUNT_MAX - 1u;
+    CHECK_EQ(tsl_descriptor_references(frame), 1);
+    CHECK(!tsl_descriptor_end_page(frame));
+    CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_PAGE);
+}
+
 static void set_counts(struct tsl_frame_descriptor *frame, uint32_t count)
 {
     for (unsigned i = 0; i < TSL_FRAME_COUNT_WORDS; i++)
@@ -279,6 +313,6 @@ static void rule_14_descriptors(void)
 
 TAP_SUITE(descriptor, TAP_TEST(every_frame_has_its_own),
           TAP_TEST(states_change_only_from_what_they_are), TAP_TEST(counts_are_apart),
-          TAP_TEST(counts_saturate), TAP_TEST(taking_from_nothing_is_our_mistake),
-          TAP_TEST(what_is_frozen_is_left_alone), TAP_TEST(freezing_excludes_pins_and_maps),
-          TAP_TEST(rule_14_descriptors));
+          TAP_TEST(pages_begin_and_end), TAP_TEST(counts_saturate),
+          TAP_TEST(taking_from_nothing_is_our_mistake), TAP_TEST(what_is_frozen_is_left_alone),
+          TAP_TEST(freezing_excludes_pins_and_maps), TAP_TEST(rule_14_descriptors));

@@ -16,46 +16,46 @@
 
 #define FROZEN TSL_FRAME_COUNT_MAX
 
-/* Which bits of which word. */
+/* Which bits of which word. All that takes a field is inlined: shifts and masks are constants then. */
 struct field {
     uint32_t *word;
     unsigned shift;
     uint32_t max;
 };
 
-static struct field references_of(const struct tsl_frame_descriptor *self)
+TSL_ALWAYS_INLINE static inline struct field references_of(const struct tsl_frame_descriptor *self)
 {
     return (struct field){(uint32_t *)&self->counts[0], 0, TSL_FRAME_COUNT_MAX};
 }
 
-static struct field maps_of(const struct tsl_frame_descriptor *self)
+TSL_ALWAYS_INLINE static inline struct field maps_of(const struct tsl_frame_descriptor *self)
 {
     unsigned shift = TSL_FRAME_DESCRIPTORS_SMALL ? 16 : 0;
     return (struct field){(uint32_t *)&self->counts[TSL_FRAME_COUNT_WORDS - 1], shift, FROZEN};
 }
 
-static struct field state_of(const struct tsl_frame_descriptor *self)
+TSL_ALWAYS_INLINE static inline struct field state_of(const struct tsl_frame_descriptor *self)
 {
     return (struct field){(uint32_t *)&self->tag, 0, 0xff};
 }
 
-static struct field heat_of(const struct tsl_frame_descriptor *self)
+TSL_ALWAYS_INLINE static inline struct field heat_of(const struct tsl_frame_descriptor *self)
 {
     return (struct field){(uint32_t *)&self->tag, 8, 0xff};
 }
 
-static struct field pins_of(const struct tsl_frame_descriptor *self)
+TSL_ALWAYS_INLINE static inline struct field pins_of(const struct tsl_frame_descriptor *self)
 {
     return (struct field){(uint32_t *)&self->tag, 16, 0xffff};
 }
 
-static uint32_t load(struct field field)
+TSL_ALWAYS_INLINE static inline uint32_t load(struct field field)
 {
     return tsl_atomic_load_u32(field.word) >> field.shift & field.max;
 }
 
 /* Replaces `from` by `to`; *from is what was there. */
-static bool swap(struct field field, uint32_t *from, uint32_t to)
+TSL_ALWAYS_INLINE static inline bool swap(struct field field, uint32_t *from, uint32_t to)
 {
     uint32_t word = tsl_atomic_load_u32(field.word);
     uint32_t mask = field.max << field.shift;
@@ -70,33 +70,41 @@ static bool swap(struct field field, uint32_t *from, uint32_t to)
     }
 }
 
-/* One more, unless it has reached `most`. */
-static bool increase(struct field field, uint32_t most)
+/* One more, unless it has reached `most`, so that it never runs into the next field. */
+TSL_ALWAYS_INLINE static inline bool increase(struct field field, uint32_t most)
 {
-    uint32_t count = load(field);
-    while (count < most)
-        if (swap(field, &count, count + 1))
-            return true;
-    return false;
+    uint32_t word = tsl_atomic_load_u32(field.word);
+    do {
+        if ((word >> field.shift & field.max) >= most)
+            return false;
+    } while (!tsl_atomic_compare_exchange_u32(field.word, &word, word + (1u << field.shift)));
+    return true;
 }
 
 /* One less, unless it stays at `most` for good. True for the last one. */
-static bool decrease(struct field field, uint32_t most)
+TSL_ALWAYS_INLINE static inline bool decrease(struct field field, uint32_t most)
 {
-    uint32_t count = load(field);
-    for (;;) {
+    uint32_t word = tsl_atomic_load_u32(field.word), count;
+    do {
+        count = word >> field.shift & field.max;
         TSL_ASSERT(count != 0);
         if (count >= most)
             return false;
-        if (swap(field, &count, count - 1))
-            return count == 1;
-    }
+    } while (!tsl_atomic_compare_exchange_u32(field.word, &word, word - (1u << field.shift)));
+    return count == 1;
+}
+
+static inline bool is_idle(const struct tsl_frame_descriptor *self)
+{
+    return load(references_of(self)) == 0 && load(maps_of(self)) == 0 && load(pins_of(self)) == 0;
 }
 
 struct tsl_frame_descriptor *tsl_descriptor_of(const struct tsl_frames *self,
                                                struct tsl_frame frame)
 {
-    const struct frames_span *span = tsl_frames_span_of(self, frame.number);
+    const struct frames_span *span = &self->main;
+    if (TSL_UNLIKELY(frame.number < span->first || frame.number >= span->end))
+        span = tsl_frames_span_of(self, frame.number);
     if (span == NULL || self->descriptors == NULL)
         return NULL;
     return &self->descriptors[frame.number - span->shift];
@@ -121,10 +129,17 @@ struct tsl_frame tsl_descriptor_frame(const struct tsl_frames *self,
     return (struct tsl_frame){index + tsl_frames_shift_of(self, index / AREA_FRAMES)};
 }
 
+bool tsl_descriptor_is_idle(const struct tsl_frame_descriptor *self)
+{
+    return is_idle(self);
+}
+
 enum tsl_frame_state tsl_descriptor_state(const struct tsl_frame_descriptor *self)
 {
     return (enum tsl_frame_state)load(state_of(self));
 }
+
+_Static_assert(TSL_FRAME_FREE == 0, "a free frame's tag becomes a page's by a sum");
 
 bool tsl_descriptor_change(struct tsl_frame_descriptor *self, enum tsl_frame_state from,
                            enum tsl_frame_state to)
@@ -134,9 +149,28 @@ bool tsl_descriptor_change(struct tsl_frame_descriptor *self, enum tsl_frame_sta
     return swap(state_of(self), &expected, to);
 }
 
-bool tsl_descriptor_is_idle(const struct tsl_frame_descriptor *self)
+void tsl_descriptor_begin_page(struct tsl_frame_descriptor *self, unsigned maps)
 {
-    return load(references_of(self)) == 0 && load(maps_of(self)) == 0 && load(pins_of(self)) == 0;
+    uint32_t tag = tsl_atomic_load_u32(&self->tag);
+    TSL_ASSERT(load(state_of(self)) == TSL_FRAME_FREE && is_idle(self));
+    tsl_atomic_store_u32(&self->tag, tag + TSL_FRAME_PAGE); /* FREE is 0 */
+    uint32_t counts[TSL_FRAME_COUNT_WORDS] = {1};
+    counts[TSL_FRAME_COUNT_WORDS - 1] |= maps << maps_of(self).shift;
+    for (unsigned i = 0; i < TSL_FRAME_COUNT_WORDS; i++)
+        tsl_atomic_store_u32(&self->counts[i], counts[i]);
+}
+
+bool tsl_descriptor_end_page(struct tsl_frame_descriptor *self)
+{
+    if (!decrease(references_of(self), TSL_FRAME_COUNT_MAX))
+        return false;
+    if (load(maps_of(self)) == FROZEN - 1)
+        return false;
+    uint32_t from = TSL_FRAME_PAGE;
+    self->as.page.owner = NULL;
+    bool was_page = swap(state_of(self), &from, TSL_FRAME_FREE);
+    TSL_ASSERT(was_page && is_idle(self));
+    return true;
 }
 
 void tsl_descriptor_get(struct tsl_frame_descriptor *self)

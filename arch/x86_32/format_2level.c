@@ -54,6 +54,7 @@ const struct tsl_table_format tsl_table_format_2level = {
     .has_nx = false,
     .fixed_top = false,
     .history = X86_ACCESSED | X86_DIRTY,
+    .writable = X86_WRITABLE,
     .target = X86_ADDRESS_4,
     .physical_bits = 32,
     .user_first = 0x00100000,

@@ -54,6 +54,7 @@ const struct tsl_table_format tsl_table_format_pae = {
     .has_nx = true,
     .fixed_top = true,
     .history = X86_ACCESSED | X86_DIRTY,
+    .writable = X86_WRITABLE,
     .target = X86_ADDRESS_8,
     .physical_bits = 52,
     .user_first = 0x00100000,

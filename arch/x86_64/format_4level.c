@@ -35,6 +35,7 @@ const struct tsl_table_format tsl_table_format_4level = {
     .has_nx = true,
     .fixed_top = false,
     .history = X86_ACCESSED | X86_DIRTY,
+    .writable = X86_WRITABLE,
     .target = X86_ADDRESS_8,
     .physical_bits = 52,
     .user_first = 0x0000000000100000,

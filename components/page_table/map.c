@@ -156,6 +156,17 @@ static enum tsl_status map_locked(struct tsl_table *self, const struct job *job)
     return status;
 }
 
+enum tsl_status tsl_table_map_page(struct tsl_table *self, tsl_vaddr va, tsl_paddr target,
+                                   unsigned attributes)
+{
+    struct job job = {.first = va,
+                      .at = va,
+                      .last = va + (TSL_PAGE_BYTES - 1u),
+                      .target = target,
+                      .attributes = attributes};
+    return map_locked(self, &job);
+}
+
 static enum tsl_status check_target(struct tsl_table *self, tsl_paddr target, size_t bytes)
 {
     tsl_paddr last;

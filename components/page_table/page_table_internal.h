@@ -153,6 +153,12 @@ static inline unsigned tsl_pages_in_table(const struct tsl_table_format *format,
     return in_range < in_table ? (unsigned)in_range : in_table;
 }
 
+/* --- map.c --------------------------------------------------------------------------------- */
+
+/* tsl_table_map of one page, with arguments that are known to be good. */
+TSL_MUST_CHECK enum tsl_status tsl_table_map_page(struct tsl_table *self, tsl_vaddr va,
+                                                  tsl_paddr target, unsigned attributes);
+
 /* --- spare.c: table frames taken before anything is changed -------------------------------- */
 
 struct tsl_spare {

@@ -358,6 +358,71 @@ TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vad
     return status;
 }
 
+/* What is there of `count` pages of 4 KiB from the walk's entry on keeps its target and its history. */
+static void protect_there(struct tsl_table *self, unsigned count, uint64_t bits,
+                          struct tsl_gather *gather)
+{
+    const struct tsl_table_format *format = self->format;
+    const struct tsl_walk *walk = &self->path;
+    void *memory = walk->memory[0];
+    unsigned index = tsl_walk_index(walk);
+    unsigned attributes = walk->at > format->user_last ? TSL_GLOBAL : 0;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t seen = tsl_entry_load(format, memory, index + i);
+        for (bool done = seen == 0; !done;) {
+            uint64_t wanted = (seen & (format->target | format->history)) | bits;
+            if (wanted == seen)
+                break;
+            done = tsl_entry_change(format, memory, index + i, &seen, wanted);
+            if (done)
+                tsl_gather_pages(gather, walk->at + i * TSL_PAGE_BYTES, 1, attributes);
+        }
+    }
+}
+
+/* What is there of [first, last], whose large pages lie in it as a whole, gets the attributes. */
+static void protect_present(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                            unsigned attributes, struct tsl_gather *gather)
+{
+    uint64_t bits = self->format->encode_leaf(0, 0, attributes, &self->features);
+    struct tsl_walk *walk = &self->path;
+    for (tsl_vaddr at = first;;) {
+        tsl_walk_to(walk, at);
+        unsigned count = walk->level == 0 ? tsl_pages_in_table(self->format, 0, at, last) : 1;
+        tsl_vaddr end = tsl_walk_last(walk) + (count - 1u) * TSL_PAGE_BYTES;
+        if (walk->level == 0)
+            protect_there(self, count, bits, gather);
+        else if (walk->raw != 0)
+            (void)protect_some(self, &at, end, 1, attributes, gather);
+        if (end >= last)
+            return;
+        at = end + 1u;
+    }
+}
+
+enum tsl_status tsl_table_protect_sparse(struct tsl_table *self, tsl_vaddr start, size_t bytes,
+                                         unsigned attributes, struct tsl_gather *gather)
+{
+    tsl_vaddr last;
+    enum tsl_status status = tsl_table_check_range(self, "protect", start, bytes, &last);
+    if (status == TSL_OK)
+        status = tsl_table_check_attributes(self, "protect", start, last, attributes);
+    if (status != TSL_OK)
+        return status;
+    attributes = tsl_tagged_attributes(self, start, attributes);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    tsl_walk_to(&self->path, start);
+    bool may_split = self->path.level > 0 || (start ^ last) >> self->format->shift[1] != 0;
+    if (may_split)
+        status = tsl_table_split(self, start, last, 0, gather);
+    if (status == TSL_OK) {
+        tsl_gather_open(gather);
+        protect_present(self, start, last, attributes, gather);
+    }
+    tsl_lock_release(&self->lock, pin);
+    return status;
+}
+
 enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_t bytes,
                                   unsigned attributes, struct tsl_gather *gather)
 {

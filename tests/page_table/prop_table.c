@@ -97,12 +97,21 @@ static void step_unmap(unsigned first, unsigned count)
 static void step_protect(unsigned first, unsigned count)
 {
     unsigned attributes = some_attributes();
-    enum tsl_status expected = all_present(first, count) ? TSL_OK : TSL_NOT_FOUND;
-    enum tsl_status status =
-        tsl_table_protect(&world.table, address(first), (size_t)count * 4096, attributes, NULL);
+    bool sparse = rng_below(&rng, 2);
+    size_t bytes = (size_t)count * 4096;
+    enum tsl_status expected = sparse || all_present(first, count) ? TSL_OK : TSL_NOT_FOUND;
+    enum tsl_status status;
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, &world.table);
+    if (sparse)
+        status = tsl_table_protect_sparse(&world.table, address(first), bytes, attributes, &gather);
+    else
+        status = tsl_table_protect(&world.table, address(first), bytes, attributes, NULL);
+    tsl_gather_finish(&gather);
     CHECK_STATUS(status, expected);
     for (unsigned i = first; status == TSL_OK && i < first + count; i++)
-        slot[i].attributes = attributes;
+        if (slot[i].present)
+            slot[i].attributes = attributes;
 }
 
 static bool whole_universe_agrees(void)

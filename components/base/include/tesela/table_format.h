@@ -52,6 +52,7 @@ struct tsl_table_format {
     bool has_nx;            /* there is a no-execute bit (whether the CPU has it: features.nx) */
     bool fixed_top;         /* root entries are loaded into the CPU together: they never change */
     uint64_t history;       /* the bits in which the CPU marks accessed and dirty leaves */
+    uint64_t writable;      /* the bit that a leaf has more if it may also be written */
     uint64_t target;        /* the bits of a 4 KiB leaf in which its target is, as it is */
     unsigned physical_bits; /* widest physical address an entry can hold */
     tsl_vaddr user_first;   /* the only addresses that may carry TSL_USER; */

@@ -99,6 +99,8 @@ struct tsl_table {
     tsl_word flushes_begun;  /* requests that concern what CPUs remember under tags not in use; */
     tsl_word flushes_ended;  /* of them, those that every CPU asked has run */
     struct tsl_walk path;    /* of the last operation: the next one is often near */
+    unsigned set_as;         /* attributes of the page that was set last, */
+    uint64_t set_bits;       /* and what they come to in an entry; 0: none yet */
     tsl_vaddr kept[TSL_TABLE_KEPT]; /* where they begin, those noted first in front */
     unsigned kept_count;
     tsl_word open_gathers; /* gathers with changes that are not flushed yet */
@@ -178,6 +180,45 @@ TSL_MUST_CHECK enum tsl_status tsl_table_map_word(struct tsl_table *self, tsl_va
                                                   struct tsl_frame first, tsl_word frames,
                                                   unsigned attributes);
 
+/* What tsl_table_set_page found. */
+enum tsl_page_kind {
+    TSL_PAGE_NEW,     /* nothing */
+    TSL_PAGE_SAME,    /* the target already; its rights may have been others */
+    TSL_PAGE_REPLACED /* another page, which no CPU reaches any more */
+};
+
+struct tsl_page_change {
+    enum tsl_page_kind kind;
+    tsl_paddr old; /* with TSL_PAGE_REPLACED: where the entry led */
+};
+
+/*
+ * Make the page of 4 KiB at `va` lead to `target` with these attributes (as in map), whatever is
+ * there. For page faults: on a CPU that knows the page as read-only, and may write from now on, the
+ * write faults once more; nothing else of the old entry is left on any CPU.
+ * Errors:  as map for a page of the user half, others TSL_OUT_OF_RANGE; TSL_EXISTS: `va` lies in a
+ *          larger page. In each case nothing has changed.
+ * Context: as map; flushes with the lock held unless there was nothing, or write is all that is new.
+ * Cost:    one walk.
+ */
+TSL_MUST_CHECK enum tsl_status tsl_table_set_page(struct tsl_table *self, tsl_vaddr va,
+                                                  tsl_paddr target, unsigned attributes,
+                                                  struct tsl_page_change *out);
+
+/*
+ * The short way of tsl_table_set_page for a page that leads to `target` already and gains nothing but
+ * the right to write, near the last operation and with the attributes of the last page set. False, and
+ * nothing has changed: it is another case. Context: as map; never flushes others. Cost: constant.
+ */
+TSL_MUST_CHECK bool tsl_table_widen_page(struct tsl_table *self, tsl_vaddr va, tsl_paddr target,
+                                         unsigned attributes);
+
+/*
+ * How many of `pages` pages of 4 KiB from `va` on, which is aligned, are not there: up to the first
+ * that is, or to where a table ends. Context: as map. Cost: a walk, and a load a page.
+ */
+unsigned tsl_table_count_absent(struct tsl_table *self, tsl_vaddr va, unsigned pages);
+
 /*
  * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
  * Tables left empty are freed, but for a few (tsl_table_trim).
@@ -213,6 +254,11 @@ void tsl_table_trim(struct tsl_table *self);
 TSL_MUST_CHECK enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start,
                                                  size_t bytes, unsigned attributes,
                                                  struct tsl_gather *gather);
+
+/* The same for what is there: pages that are missing are no mistake. `gather` is not NULL. */
+TSL_MUST_CHECK enum tsl_status tsl_table_protect_sparse(struct tsl_table *self, tsl_vaddr start,
+                                                        size_t bytes, unsigned attributes,
+                                                        struct tsl_gather *gather);
 
 /*
  * Make larger pages (2 or 4 MiB, then 1 GiB where the CPU has them) of what lies whole in the range and

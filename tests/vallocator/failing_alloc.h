@@ -32,8 +32,16 @@ static inline enum tsl_status failing_frames_alloc(struct tsl_frames *frames, un
     return failing_alloc() ? TSL_NO_MEMORY : tsl_frames_alloc(frames, order, flags, out);
 }
 
+static inline tsl_word failing_frames_alloc_word(struct tsl_frames *frames, unsigned flags,
+                                                 tsl_word count, struct tsl_frame *out)
+{
+    return failing_alloc() ? 0 : tsl_frames_alloc_word(frames, flags, count, out);
+}
+
 #define tsl_heap_alloc(heap, bytes)                 failing_heap_alloc(heap, bytes)
 #define tsl_heap_alloc_array(heap, count, bytes)    failing_heap_alloc_array(heap, count, bytes)
 #define tsl_frames_alloc(frames, order, flags, out) failing_frames_alloc(frames, order, flags, out)
+#define tsl_frames_alloc_word(frames, flags, count, out)                                           \
+    failing_frames_alloc_word(frames, flags, count, out)
 
 #endif

@@ -211,7 +211,7 @@ static void store_free(void *context, tsl_slot slot)
     CHECK(kept[tsl_slot_payload(slot)]-- > 0);
 }
 
-static const struct tsl_store store = {store_load, store_dup, store_free, NULL};
+static const struct tsl_store store = {.load = store_load, .dup = store_dup, .free = store_free};
 
 /* What eviction will do: the page's contents are in the store, its frame is free. */
 static void evict(tsl_vaddr address, uint32_t place)

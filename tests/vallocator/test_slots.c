@@ -50,8 +50,16 @@ static void drop(void *context, tsl_slot slot)
     CHECK(references[tsl_slot_payload(slot)]-- > 0);
 }
 
+static void drop_some(void *context, const tsl_slot *slot, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (tsl_slot_type_of(slot[i]) == TSL_SLOT_FRAME)
+            drop(context, slot[i]);
+}
+
 static const struct tsl_store stores[TSL_SLOT_TYPES] = {
-    [TSL_SLOT_FRAME] = {load, dup, drop, NULL}, [TSL_SLOT_SWAP] = {load, dup, drop, NULL}};
+    [TSL_SLOT_FRAME] = {.load = load, .dup = dup, .free = drop, .free_some = drop_some},
+    [TSL_SLOT_SWAP] = {.load = load, .dup = dup, .free = drop}};
 
 static tsl_slot make_slot(void)
 {
@@ -113,6 +121,15 @@ static void clear(unsigned which, size_t first, size_t last)
     for (unsigned page = 0; page < PAGES; page++)
         if (place_of(page) >= first && place_of(page) <= last)
             plain[which][page] = 0;
+}
+
+/* Reading that remembers the leaf says the same as reading that does not. */
+static void visit(unsigned which, unsigned page)
+{
+    bool exclusive;
+    bool expected = tsl_slots_is_exclusive(&tree[which], place_of(page));
+    CHECK_EQ(tsl_slots_visit(&tree[which], place_of(page), &exclusive), plain[which][page]);
+    CHECK_EQ(exclusive, expected);
 }
 
 /* Every slot, both ways of reading, and that "exclusive" is never said of what others name too. */
@@ -194,6 +211,9 @@ static void random_operations_agree(void)
                 plain[which][page] = 0;
             }
             break;
+        case 5:
+            visit(which, page);
+            break;
         default:
             set(which, page, make_slot());
         }
@@ -261,6 +281,14 @@ static void without_memory_nothing_is_promised(void)
     finish();
 }
 
+static struct tsl_slot_node *leaf_of_place(unsigned page)
+{
+    struct tsl_slot_node *node = tree[0].root;
+    for (unsigned level = tree[0].height; level-- > 1;)
+        node = node->child[tsl_slot_index(place_of(page), level)];
+    return node;
+}
+
 static void rules_are_checked(void)
 {
     begin();
@@ -285,6 +313,20 @@ static void rules_are_checked(void)
     tree[0].root = NULL;
     CHECK_BROKEN(tsl_slots_verify(&tree[0]), 4);
     tree[0].root = root;
+    CHECK(tree[0].leaf == leaf_of_place(11));
+    tree[0].leaf = leaf;
+    CHECK_BROKEN(tsl_slots_verify(&tree[0]), 5);
+    tree[0].leaf = leaf_of_place(11);
+    tree[0].leaf_number += 1000; /* nothing is there */
+    CHECK_BROKEN(tsl_slots_verify(&tree[0]), 5);
+    tree[0].leaf = NULL; /* as it says */
+    CHECK_SOUND(tsl_slots_verify(&tree[0]));
+    tree[0].leaf_number -= 1000;
+    CHECK_BROKEN(tsl_slots_verify(&tree[0]), 5);
+    tree[0].leaf = leaf_of_place(11);
+    tree[0].leaf->refs++; /* another tree has it too */
+    CHECK_BROKEN(tsl_slots_verify(&tree[0]), 5);
+    tree[0].leaf->refs--;
     CHECK_SOUND(tsl_slots_verify(&tree[0]));
     finish();
 }

@@ -18,11 +18,6 @@
 
 #include <tesela/atomic.h>
 
-unsigned tsl_slot_index(size_t page, unsigned level)
-{
-    return (unsigned)(page >> (TSL_SLOT_NODE_BITS * level)) & (TSL_SLOT_NODE_ENTRIES - 1u);
-}
-
 /* The last page under the node of `level` that holds `page`. */
 static size_t span_last(size_t page, unsigned level)
 {
@@ -50,13 +45,37 @@ static bool is_shared(const struct tsl_slot_node *node)
 
 void tsl_slots_init(struct tsl_slots *self, struct tsl_heap *heap, const struct tsl_store *stores)
 {
-    *self = (struct tsl_slots){.heap = heap, .stores = stores};
+    *self = (struct tsl_slots){.heap = heap, .stores = stores, .leaf_number = TSL_SLOT_NO_LEAF};
+}
+
+/* ---- The leaf that was used last. ---- */
+
+/*
+ * Its way stays this tree's alone until the tree is cloned, and it stays there until slots are taken
+ * away: both forget it. Nobody else can reach a node on it, so no count on it is raised. That a leaf
+ * is not there stays true until tsl_slots_set makes one, which remembers that.
+ */
+static inline bool is_remembered(const struct tsl_slots *self, size_t page)
+{
+    return page >> TSL_SLOT_NODE_BITS == self->leaf_number;
+}
+
+static inline void remember(struct tsl_slots *self, size_t page, struct tsl_slot_node *leaf)
+{
+    self->leaf = leaf;
+    self->leaf_number = page >> TSL_SLOT_NODE_BITS;
+}
+
+static inline void forget(struct tsl_slots *self)
+{
+    self->leaf_number = TSL_SLOT_NO_LEAF;
 }
 
 /* ---- Reading. ---- */
 
 /* The leaf for the page, or NULL; *shared: some node on the way has another owner too. */
-static struct tsl_slot_node *leaf_of(const struct tsl_slots *self, size_t page, bool *shared)
+TSL_NOINLINE static struct tsl_slot_node *walk_to_leaf(const struct tsl_slots *self, size_t page,
+                                                       bool *shared)
 {
     struct tsl_slot_node *node = self->root;
     *shared = false;
@@ -71,6 +90,14 @@ static struct tsl_slot_node *leaf_of(const struct tsl_slots *self, size_t page, 
     return node;
 }
 
+static inline struct tsl_slot_node *leaf_of(const struct tsl_slots *self, size_t page, bool *shared)
+{
+    if (TSL_UNLIKELY(!is_remembered(self, page)))
+        return walk_to_leaf(self, page, shared);
+    *shared = false;
+    return self->leaf;
+}
+
 tsl_slot tsl_slots_get(const struct tsl_slots *self, size_t page)
 {
     bool shared;
@@ -78,10 +105,21 @@ tsl_slot tsl_slots_get(const struct tsl_slots *self, size_t page)
     return leaf ? tsl_atomic_load_u32(&leaf->slot[tsl_slot_index(page, 0)]) : 0;
 }
 
+tsl_slot tsl_slots_visit(struct tsl_slots *self, size_t page, bool *exclusive)
+{
+    bool shared;
+    struct tsl_slot_node *leaf = leaf_of(self, page, &shared);
+    *exclusive = leaf && !shared;
+    if (!leaf || !shared)
+        remember(self, page, leaf);
+    return leaf ? tsl_atomic_load_u32(&leaf->slot[tsl_slot_index(page, 0)]) : 0;
+}
+
 bool tsl_slots_is_exclusive(const struct tsl_slots *self, size_t page)
 {
     bool shared;
-    return leaf_of(self, page, &shared) && !shared;
+    const struct tsl_slot_node *leaf = leaf_of(self, page, &shared);
+    return leaf && !shared;
 }
 
 /* The slot of `page`, or how far there is none: *next is the first page not known to be empty. */
@@ -140,9 +178,20 @@ static bool was_last_reference(struct tsl_slot_node *node)
 
 static void free_leaf(const struct tsl_slots *self, struct tsl_slot_node *leaf)
 {
+    unsigned types = 0; /* a bit for each store that has been asked for all of its slots */
     for (unsigned i = 0; leaf->used > 0 && i < TSL_SLOT_NODE_ENTRIES; i++) {
-        leaf->used = (uint16_t)(leaf->used - (leaf->slot[i] != 0));
-        tsl_slot_free_contents(self, leaf->slot[i]);
+        tsl_slot slot = leaf->slot[i];
+        unsigned type = tsl_slot_type_of(slot);
+        leaf->used = (uint16_t)(leaf->used - (slot != 0));
+        if (types >> type & 1u)
+            continue;
+        const struct tsl_store *store = &self->stores[type];
+        if (store->free_some) {
+            store->free_some(store->context, &leaf->slot[i], TSL_SLOT_NODE_ENTRIES - i);
+            types |= 1u << type;
+        } else {
+            tsl_slot_free_contents(self, slot);
+        }
     }
     free_node(self, leaf);
 }
@@ -182,6 +231,7 @@ static void put_node(const struct tsl_slots *self, struct tsl_slot_node *node, u
 
 void tsl_slots_destroy(struct tsl_slots *self)
 {
+    forget(self);
     if (self->root)
         put_node(self, self->root, self->height - 1u);
     self->root = NULL;
@@ -190,10 +240,11 @@ void tsl_slots_destroy(struct tsl_slots *self)
 
 /* ---- Writing. ---- */
 
-void tsl_slots_need(const struct tsl_slots *self, size_t page, struct tsl_slot_need *need)
+TSL_NOINLINE static void need_nodes(const struct tsl_slots *self, size_t page,
+                                    struct tsl_slot_need *need)
 {
     bool shared;
-    if (leaf_of(self, page, &shared) && !shared)
+    if (walk_to_leaf(self, page, &shared) && !shared)
         return;
     unsigned height = tsl_slot_height_for(page);
     if (self->height < height) {
@@ -211,6 +262,12 @@ void tsl_slots_need(const struct tsl_slots *self, size_t page, struct tsl_slot_n
         if (level > 0 && node)
             node = node->child[tsl_slot_index(page, level)];
     }
+}
+
+void tsl_slots_need(const struct tsl_slots *self, size_t page, struct tsl_slot_need *need)
+{
+    if (!is_remembered(self, page) || !self->leaf)
+        need_nodes(self, page, need);
 }
 
 /* A copy of a shared node, for this tree alone. */
@@ -278,6 +335,7 @@ tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_reserve *reserve,
     struct tsl_slot_node *leaf = leaf_of(self, page, &shared);
     if (!leaf || shared)
         leaf = make_way(self, reserve, page);
+    remember(self, page, leaf);
     tsl_slot old = tsl_atomic_exchange_u32(&leaf->slot[tsl_slot_index(page, 0)], slot);
     if (!old)
         leaf->used++;
@@ -297,8 +355,10 @@ bool tsl_slots_exchange(struct tsl_slots *self, size_t page, tsl_slot expected, 
 void tsl_slots_clone(struct tsl_slots *self, struct tsl_slots *out)
 {
     TSL_ASSERT(!out->root);
+    forget(self);
     if (self->root)
         (void)tsl_atomic_add_u32(&self->root->refs, 1);
+    forget(out);
     out->root = self->root;
     out->height = self->height;
 }
@@ -319,12 +379,23 @@ static void need_way(const struct tsl_slots *self, size_t page, struct tsl_slot_
     }
 }
 
-void tsl_slots_clear_need(const struct tsl_slots *self, size_t first, size_t last,
+/* Whether a run is known to be empty since it lies in a leaf that is not there; remembered. */
+static bool has_no_leaf(struct tsl_slots *self, size_t first, size_t last)
+{
+    bool exclusive;
+    if ((first ^ last) >> TSL_SLOT_NODE_BITS != 0)
+        return false;
+    if (!is_remembered(self, first))
+        (void)tsl_slots_visit(self, first, &exclusive);
+    return is_remembered(self, first) && !self->leaf;
+}
+
+void tsl_slots_clear_need(struct tsl_slots *self, size_t first, size_t last,
                           struct tsl_slot_need *need)
 {
     size_t page;
     tsl_slot slot;
-    if (!tsl_slots_next(self, first, last, &page, &slot))
+    if (has_no_leaf(self, first, last) || !tsl_slots_next(self, first, last, &page, &slot))
         return;
     size_t end = span_last(0, self->height - 1u);
     if (first == 0 && last >= end)
@@ -387,6 +458,9 @@ void tsl_slots_clear(struct tsl_slots *self, struct tsl_slot_reserve *reserve, s
 {
     size_t page;
     tsl_slot slot;
+    if (has_no_leaf(self, first, last))
+        return;
+    forget(self);
     for (size_t at = first; at <= last && tsl_slots_next(self, at, last, &page, &slot);) {
         at = clear_piece(self, reserve, page, first, last);
         if (at++ == last)
@@ -398,6 +472,7 @@ tsl_slot tsl_slots_take(struct tsl_slots *self, size_t page)
 {
     struct tsl_slot_node *way[TSL_SLOT_LEVELS];
     struct tsl_slot_node *node = self->root;
+    forget(self);
     for (unsigned level = self->height; level-- > 0;) {
         TSL_ASSERT(node && !is_shared(node));
         way[level] = node;

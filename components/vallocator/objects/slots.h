@@ -23,6 +23,9 @@
 /* Enough levels for every page number: 52 bits, or 20. */
 #define TSL_SLOT_LEVELS (sizeof(tsl_word) == 8 ? 9u : 4u)
 
+/* No page is in a leaf of this number. */
+#define TSL_SLOT_NO_LEAF (~(size_t)0)
+
 struct tsl_slot_node;
 struct tsl_slot_spare;
 
@@ -31,6 +34,9 @@ struct tsl_slots {
     unsigned height;            /* levels of nodes; 0 with no root */
     struct tsl_heap *heap;
     const struct tsl_store *stores; /* one a type; .free NULL: contents that need no care */
+    struct tsl_slot_node *leaf;     /* used last, on a way that is this tree's alone; NULL: there is
+                                       no leaf of this number */
+    size_t leaf_number;             /* page >> TSL_SLOT_NODE_BITS; TSL_SLOT_NO_LEAF: not known */
 };
 
 /* Nodes that a change will take. */
@@ -62,8 +68,12 @@ void tsl_slots_init(struct tsl_slots *self, struct tsl_heap *heap, const struct 
  * Cost: O(nodes that are not shared). */
 void tsl_slots_destroy(struct tsl_slots *self);
 
-/* The slot of a page; empty where there is no node. Cost: one load a level. */
+/* The slot of a page; empty where there is no node. Cost: one load a level, and O(1) in the leaf that
+ * was used last. */
 tsl_slot tsl_slots_get(const struct tsl_slots *self, size_t page);
+
+/* As get; *exclusive as below. If it is, or there is no leaf, the next one here is O(1). */
+tsl_slot tsl_slots_visit(struct tsl_slots *self, size_t page, bool *exclusive);
 
 /* Whether no other tree shares the node that holds the page's slot. */
 bool tsl_slots_is_exclusive(const struct tsl_slots *self, size_t page);
@@ -86,7 +96,7 @@ TSL_MUST_CHECK tsl_slot tsl_slots_set(struct tsl_slots *self, struct tsl_slot_re
                                       size_t page, tsl_slot slot);
 
 /* Adds to `need` the nodes that tsl_slots_clear may take: shared nodes at both borders. */
-void tsl_slots_clear_need(const struct tsl_slots *self, size_t first, size_t last,
+void tsl_slots_clear_need(struct tsl_slots *self, size_t first, size_t last,
                           struct tsl_slot_need *need);
 
 /* Empties the slots first .. last and frees what they named. Before: as set.
@@ -117,7 +127,7 @@ TSL_MUST_CHECK bool tsl_slots_exchange(struct tsl_slots *self, size_t page, tsl_
 /* Makes `out`, which is empty, equal to this tree; all nodes are shared. Cost: O(1). */
 void tsl_slots_clone(struct tsl_slots *self, struct tsl_slots *out);
 
-/* Checks the rules S1 to S4 of the README. Reads only. Cost: O(nodes). */
+/* Checks the rules S1 to S5 of the README. Reads only. Cost: O(nodes). */
 struct tsl_defect tsl_slots_verify(const struct tsl_slots *self);
 
 #endif

@@ -4,10 +4,12 @@
  *
  * Owns:    struct tsl_slot_node.
  * Needs:   slots.h.
- * Callers: slots.c, slots_move.c, slots_reserve.c, slots_verify.c, tests/vallocator.
+ * Callers: space_fault.c (the short ways), slots.c, slots_move.c, slots_reserve.c, slots_verify.c, tests/vallocator.
  */
 #ifndef TESELA_SLOTS_INTERNAL_H
 #define TESELA_SLOTS_INTERNAL_H
+
+#include <tesela/atomic.h>
 
 #include "slots.h"
 
@@ -23,7 +25,49 @@ struct tsl_slot_node {
 };
 
 /* The index of the page's entry in its node of `level`. */
-unsigned tsl_slot_index(size_t page, unsigned level);
+static inline unsigned tsl_slot_index(size_t page, unsigned level)
+{
+    return (unsigned)(page >> (TSL_SLOT_NODE_BITS * level)) & (TSL_SLOT_NODE_ENTRIES - 1u);
+}
+
+/* The slot of the page, if its leaf was used last; else NULL. */
+static inline tsl_slot *tsl_slots_near(const struct tsl_slots *self, size_t page)
+{
+    if (TSL_UNLIKELY(page >> TSL_SLOT_NODE_BITS != self->leaf_number || !self->leaf))
+        return NULL;
+    return &self->leaf->slot[tsl_slot_index(page, 0)];
+}
+
+/* The same, also where it is known that there is no leaf: *out is NULL then. False: not known. */
+static inline bool tsl_slots_reach(const struct tsl_slots *self, size_t page, tsl_slot **out)
+{
+    if (TSL_UNLIKELY(page >> TSL_SLOT_NODE_BITS != self->leaf_number))
+        return false;
+    *out = self->leaf ? &self->leaf->slot[tsl_slot_index(page, 0)] : NULL;
+    return true;
+}
+
+/* tsl_slots_visit and tsl_slots_set, in a few instructions where the leaf was used last. */
+static inline tsl_slot tsl_slots_look(struct tsl_slots *self, size_t page, bool *exclusive)
+{
+    const tsl_slot *near = tsl_slots_near(self, page);
+    if (!near)
+        return tsl_slots_visit(self, page, exclusive);
+    *exclusive = true;
+    return tsl_atomic_load_u32(near);
+}
+
+TSL_MUST_CHECK static inline tsl_slot
+tsl_slots_put(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t page, tsl_slot slot)
+{
+    tsl_slot *near = tsl_slots_near(self, page);
+    if (!near)
+        return tsl_slots_set(self, reserve, page, slot);
+    tsl_slot old = tsl_atomic_exchange_u32(near, slot);
+    if (!old)
+        self->leaf->used++;
+    return old;
+}
 
 /* The levels that a tree with this page has. */
 unsigned tsl_slot_height_for(size_t page);

@@ -6,7 +6,7 @@
  * Needs:   slots_internal.h.
  * Callers: the verifiers of spaces and objects, tests.
  *
- * Numbers S1 to S4 are in README.md.
+ * Numbers S1 to S5 are in README.md.
  */
 #include "slots_internal.h"
 
@@ -33,6 +33,27 @@ static struct tsl_defect verify_node(const struct tsl_slots *self, const struct 
     return TSL_NO_DEFECT;
 }
 
+/* Reads the way from the root: what is remembered may be anything. */
+static struct tsl_defect verify_remembered(const struct tsl_slots *self)
+{
+    if (self->leaf_number == TSL_SLOT_NO_LEAF)
+        return TSL_NO_DEFECT;
+    size_t page = self->leaf_number << TSL_SLOT_NODE_BITS;
+    unsigned above = self->height * TSL_SLOT_NODE_BITS;
+    bool is_below = self->height > 0 && (above >= TSL_WORD_BITS || page >> above == 0);
+    const struct tsl_slot_node *node = is_below ? self->root : NULL;
+    bool shared = false;
+    for (unsigned level = self->height; node && level-- > 0;) {
+        shared = shared || tsl_atomic_load_u32(&node->refs) != 1;
+        if (level > 0)
+            node = node->child[tsl_slot_index(page, level)];
+    }
+    if (node != self->leaf || (node && shared))
+        return tsl_defect_at(COMPONENT, 5, page,
+                             "the leaf used last is in the tree, on a way that is its alone");
+    return TSL_NO_DEFECT;
+}
+
 struct tsl_defect tsl_slots_verify(const struct tsl_slots *self)
 {
     const struct tsl_slot_node *way[TSL_SLOT_LEVELS];
@@ -40,7 +61,7 @@ struct tsl_defect tsl_slots_verify(const struct tsl_slots *self)
     if ((self->root == NULL) != (self->height == 0) || self->height > TSL_SLOT_LEVELS)
         return tsl_defect_at(COMPONENT, 4, self->height, "a tree has levels just if it has a root");
     if (!self->root)
-        return TSL_NO_DEFECT;
+        return verify_remembered(self);
     unsigned level = self->height - 1u, top = level;
     way[level] = self->root;
     next[level] = 0;
@@ -48,7 +69,7 @@ struct tsl_defect tsl_slots_verify(const struct tsl_slots *self)
     while (!defect.rule) {
         if (level == 0 || next[level] == TSL_SLOT_NODE_ENTRIES) {
             if (level == top)
-                return TSL_NO_DEFECT;
+                return verify_remembered(self);
             level++;
             continue;
         }

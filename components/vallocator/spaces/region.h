@@ -83,6 +83,13 @@ void tsl_regions_init(struct tsl_regions *self, size_t first, size_t end);
 /* The region that shows `page`, or NULL. Cost: O(1) where the last search ended, else O(log n). */
 struct tsl_region *tsl_regions_find(struct tsl_regions *self, size_t page);
 
+/* The same, but only where the last search ended. */
+static inline struct tsl_region *tsl_regions_near(const struct tsl_regions *self, size_t page)
+{
+    struct tsl_region *hit = self->last_hit;
+    return hit && page - hit->start < hit->pages ? hit : NULL;
+}
+
 /* The first region that ends behind `page`: the one that shows it, or the next. NULL: none. */
 struct tsl_region *tsl_regions_from(const struct tsl_regions *self, size_t page);
 

@@ -168,7 +168,7 @@ void tsl_space_take_out(struct space_operation *op, struct tsl_region *region)
     tsl_space_bury(op, region);
 }
 
-void tsl_space_end(struct space_operation *op)
+void tsl_space_end_slowly(struct space_operation *op)
 {
     while (op->dead) {
         struct tsl_region *region = pop(&op->dead);
@@ -184,18 +184,8 @@ void tsl_space_end(struct space_operation *op)
         tsl_slot_reserve_drop(&op->reserve, op->space->vm->config.heap);
 }
 
-void tsl_space_lock(struct space_operation *op)
-{
-    op->pin = tsl_lock_acquire(&op->space->lock);
-}
-
-void tsl_space_unlock(struct space_operation *op)
-{
-    tsl_lock_release(&op->space->lock, op->pin);
-}
-
-enum tsl_status tsl_space_reserve(struct space_operation *op, const struct tsl_slot_need *need,
-                                  bool *again)
+enum tsl_status tsl_space_reserve_slowly(struct space_operation *op,
+                                         const struct tsl_slot_need *need, bool *again)
 {
     *again = false;
     if (tsl_slot_reserve_has(&op->reserve, need))
@@ -231,8 +221,8 @@ struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size
 
 void tsl_space_cut(struct space_operation *op, size_t page)
 {
-    struct tsl_region *region = tsl_regions_find(&op->space->regions, page);
-    if (!region || region->start == page)
+    struct tsl_region *region = tsl_regions_from(&op->space->regions, page);
+    if (!region || region->start >= page)
         return;
     struct tsl_region *fresh = tsl_space_take_region(op);
     if (region->object)

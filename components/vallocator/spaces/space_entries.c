@@ -21,13 +21,28 @@ static struct tsl_frame_descriptor *counted(const struct tsl_vm *vm, struct tsl_
     return descriptor && tsl_descriptor_state(descriptor) == TSL_FRAME_PAGE ? descriptor : NULL;
 }
 
+static void release_map(const struct tsl_vm *vm, struct tsl_frame frame)
+{
+    struct tsl_frame_descriptor *descriptor = counted(vm, frame);
+    if (descriptor)
+        (void)!tsl_descriptor_unmap(descriptor);
+}
+
 static void release_maps(void *context, struct tsl_frame first, tsl_word pages)
 {
-    for (; pages > 0; pages--, first.number++) {
-        struct tsl_frame_descriptor *descriptor = counted(context, first);
-        if (descriptor)
-            (void)!tsl_descriptor_unmap(descriptor);
+    const struct tsl_vm *vm = context;
+    struct tsl_frame last = {first.number + pages - 1u};
+    struct tsl_frame_descriptor *begin = tsl_descriptor_of(vm->config.frames, first);
+    struct tsl_frame_descriptor *end = tsl_descriptor_of(vm->config.frames, last);
+    bool has_zero = vm->zero.number - first.number < pages;
+    if (has_zero || !begin || !end || (tsl_word)(end - begin) != pages - 1u) {
+        for (; pages > 0; pages--, first.number++)
+            release_map(vm, first);
+        return;
     }
+    for (; begin <= end; begin++)
+        if (tsl_descriptor_state(begin) == TSL_FRAME_PAGE)
+            (void)!tsl_descriptor_unmap(begin);
 }
 
 static bool is_device(const struct tsl_region *region)
@@ -59,49 +74,62 @@ void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end)
     tsl_gather_finish(&gather);
 }
 
-/* Makes the table show `target` with these attributes, whatever it shows now. */
-static enum tsl_status show(struct tsl_space *space, size_t page, tsl_paddr target,
-                            unsigned attributes, struct tsl_frame_descriptor *descriptor)
+/* What came of setting an entry whose frame was counted for it before. */
+TSL_NOINLINE static void settle(struct tsl_space *space, const struct tsl_region *region,
+                                struct tsl_frame_descriptor *descriptor,
+                                const struct tsl_page_change *change)
 {
-    tsl_vaddr address = tsl_space_address(page);
-    struct tsl_mapping old;
-    if (tsl_table_query(&space->table, address, &old) == TSL_OK) {
-        if (old.target == target)
-            return tsl_table_protect(&space->table, address, TSL_PAGE_BYTES, attributes, NULL);
-        tsl_space_unhook(space, page, page + 1u);
-    }
+    if (change->kind == TSL_PAGE_REPLACED && !is_device(region))
+        release_map(space->vm, tsl_frame_of(change->old));
+    if (change->kind == TSL_PAGE_SAME && descriptor) /* it has been counted already */
+        (void)!tsl_descriptor_unmap(descriptor);
+}
+
+/* Makes the table show `target` with these attributes, whatever it shows now. */
+static inline enum tsl_status show(struct tsl_space *space, const struct tsl_region *region,
+                                   size_t page, tsl_paddr target, unsigned attributes,
+                                   struct tsl_frame_descriptor *descriptor)
+{
+    struct tsl_page_change change;
     if (descriptor && !tsl_descriptor_map(descriptor))
         return TSL_BUSY;
     enum tsl_status status =
-        tsl_table_map(&space->table, address, target, TSL_PAGE_BYTES, attributes);
-    if (status != TSL_OK && descriptor)
-        (void)!tsl_descriptor_unmap(descriptor);
+        tsl_table_set_page(&space->table, tsl_space_address(page), target, attributes, &change);
+    if (TSL_UNLIKELY(status != TSL_OK)) {
+        if (descriptor)
+            (void)!tsl_descriptor_unmap(descriptor);
+    } else if (change.kind != TSL_PAGE_NEW) {
+        settle(space, region, descriptor, &change);
+    }
     return status;
 }
 
 enum tsl_status tsl_space_show(struct tsl_space *space, const struct tsl_region *region,
-                               size_t page, struct tsl_frame frame, bool may_write)
+                               size_t page, struct tsl_vm_page shown, bool may_write)
 {
-    unsigned attributes = tsl_space_attributes(region);
+    unsigned attributes = region->rights | TSL_USER;
     if (!may_write)
         attributes &= ~(TSL_WRITE | TSL_ALLOW_WX);
-    return show(space, page, tsl_frame_address(frame), attributes, counted(space->vm, frame));
+    return show(space, region, page, tsl_frame_address(shown.frame), attributes, shown.descriptor);
 }
 
 enum tsl_status tsl_space_show_private(struct tsl_space *space, const struct tsl_region *region,
                                        size_t page, struct tsl_frame frame)
 {
-    bool alone = tsl_slots_is_exclusive(&space->layer, page) && tsl_vm_is_alone(space->vm, frame);
+    struct tsl_vm_page shown = {frame, tsl_vm_descriptor(space->vm, frame)};
+    bool alone =
+        tsl_slots_is_exclusive(&space->layer, page) && tsl_vm_has_one_slot(shown.descriptor);
     if (alone) /* it may have come from another page, or from a space that has shared it */
-        tsl_vm_set_owner(space->vm, frame, &space->layer, page);
-    return tsl_space_show(space, region, page, frame, alone);
+        tsl_vm_set_owner(shown.descriptor, &space->layer, page);
+    return tsl_space_show(space, region, page, shown, alone);
 }
 
 enum tsl_status tsl_space_show_device(struct tsl_space *space, const struct tsl_region *region,
                                       size_t page)
 {
     size_t index = region->object_page + (page - region->start);
-    return show(space, page, region->object->config.target + ((tsl_paddr)index << TSL_PAGE_SHIFT),
+    return show(space, region, page,
+                region->object->config.target + ((tsl_paddr)index << TSL_PAGE_SHIFT),
                 tsl_space_attributes(region), NULL);
 }
 
@@ -109,17 +137,12 @@ void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region
                         size_t end, struct tsl_gather *gather)
 {
     unsigned attributes = tsl_space_attributes(region) & ~(TSL_WRITE | TSL_ALLOW_WX);
-    tsl_vaddr last = tsl_space_address(end) - 1u;
-    struct tsl_mapping page;
     if (!(region->rights & TSL_READ)) {
         tsl_space_unhook_gathered(space, start, end, gather);
         return;
     }
-    for (tsl_vaddr at = tsl_space_address(start);
-         at <= last && tsl_table_next(&space->table, at, last, &page);
-         at = page.start + page.bytes) {
-        enum tsl_status status =
-            tsl_table_protect(&space->table, page.start, page.bytes, attributes, gather);
-        TSL_ASSERT(status == TSL_OK);
-    }
+    enum tsl_status status =
+        tsl_table_protect_sparse(&space->table, tsl_space_address(start),
+                                 (end - start) << TSL_PAGE_SHIFT, attributes, gather);
+    TSL_ASSERT(status == TSL_OK); /* a region, and no large pages that had to be split */
 }

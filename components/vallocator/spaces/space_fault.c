@@ -5,13 +5,14 @@
  *
  * Owns:    the decision what an access to a page comes to.
  * Needs:   space.c, object.c, page_table.
- * Callers: the kernel's page-fault handler (tsl_space_fault), tsl_space_populate.
+ * Callers: tsl_space_fault (space_fault_short.c), for what is not decided there.
  *
  * The fault is looked at under the lock. If it needs a frame, nodes or a pager, the lock is let go,
  * they are got, and it is looked at afresh: what has changed meanwhile then simply counts. A page
  * is filled before anything maps it, and mapped before its slot says so, since only mapping can
  * fail.
  */
+#include "../objects/slots_internal.h"
 #include "space_internal.h"
 
 #include <tesela/arch.h>
@@ -21,9 +22,9 @@ struct fault {
     struct tsl_region *region;
     size_t page;
     unsigned access;
-    struct tsl_frame fresh; /* in hand, count 1; none: not got yet */
-    bool fresh_is_low;      /* phys_to_virt reaches it, as pagers want it */
-    bool is_ahead;          /* it was got before anybody asked for it */
+    struct tsl_vm_page fresh; /* in hand, count 1; none: not got yet */
+    bool fresh_is_low;        /* phys_to_virt reaches it, as pagers want it */
+    bool is_ahead;            /* it was got before anybody asked for it */
     bool wants_frame;
     bool wants_low;
     struct tsl_slot_need need;
@@ -36,9 +37,15 @@ struct fault {
 
 /* ---- Tables. ---- */
 
-static enum tsl_status show_frame(struct fault *fault, struct tsl_frame frame, bool may_write)
+static enum tsl_status show_page(struct fault *fault, struct tsl_vm_page page, bool may_write)
 {
-    return tsl_space_show(fault->space, fault->region, fault->page, frame, may_write);
+    return tsl_space_show(fault->space, fault->region, fault->page, page, may_write);
+}
+
+static struct tsl_vm_page page_of(const struct fault *fault, tsl_slot slot)
+{
+    struct tsl_frame frame = tsl_vm_frame_of(slot);
+    return (struct tsl_vm_page){frame, tsl_vm_descriptor(fault->space->vm, frame)};
 }
 
 /* ---- Getting things. ---- */
@@ -46,10 +53,12 @@ static enum tsl_status show_frame(struct fault *fault, struct tsl_frame frame, b
 /* Whether frame and nodes for a slot of `slots` are in hand; if not, they are asked for. */
 static bool has_fresh(struct fault *fault, const struct tsl_slots *slots, size_t page)
 {
+    fault->wants_frame =
+        tsl_frame_is_none(fault->fresh.frame) || (fault->wants_low && !fault->fresh_is_low);
+    if (tsl_slots_near(slots, page))
+        return !fault->wants_frame;
     fault->need = (struct tsl_slot_need){0};
     tsl_slots_need(slots, page, &fault->need);
-    fault->wants_frame =
-        tsl_frame_is_none(fault->fresh) || (fault->wants_low && !fault->fresh_is_low);
     return !fault->wants_frame && tsl_slot_reserve_has(&fault->op.reserve, &fault->need);
 }
 
@@ -57,15 +66,15 @@ static bool has_fresh(struct fault *fault, const struct tsl_slots *slots, size_t
 static enum tsl_status install(struct fault *fault, struct tsl_slots *slots, size_t page,
                                bool may_write)
 {
-    tsl_vm_set_owner(fault->space->vm, fault->fresh, slots, page);
-    enum tsl_status status = show_frame(fault, fault->fresh, may_write);
+    tsl_vm_set_owner(fault->fresh.descriptor, slots, page);
+    enum tsl_status status = show_page(fault, fault->fresh, may_write);
     if (status != TSL_OK)
         return status;
-    tsl_slot old = tsl_slots_set(slots, &fault->op.reserve, page, tsl_vm_slot_of(fault->fresh));
-    const struct tsl_store *store = &slots->stores[tsl_slot_type_of(old)];
-    if (old && store->free)
-        store->free(store->context, old);
-    fault->fresh = (struct tsl_frame){0};
+    tsl_slot slot = tsl_vm_slot_of(fault->fresh.frame);
+    tsl_slot old = tsl_slots_put(slots, &fault->op.reserve, page, slot);
+    if (old)
+        tsl_slot_free_contents(slots, old);
+    fault->fresh.frame = (struct tsl_frame){0};
     fault->is_brought = false;
     return TSL_OK;
 }
@@ -76,10 +85,10 @@ static enum tsl_status private_zero(struct fault *fault)
 {
     struct tsl_space *space = fault->space;
     if (!(fault->access & TSL_WRITE))
-        return show_frame(fault, space->vm->zero, false);
+        return show_page(fault, (struct tsl_vm_page){space->vm->zero, NULL}, false);
     if (!has_fresh(fault, &space->layer, fault->page))
         return TSL_BUSY;
-    tsl_vm_clear_frame(space->vm, fault->fresh);
+    tsl_vm_clear_frame(space->vm, fault->fresh.frame);
     enum tsl_status status = install(fault, &space->layer, fault->page, true);
     space->counted.zeroed += status == TSL_OK;
     return status;
@@ -91,29 +100,30 @@ static enum tsl_status private_copy(struct fault *fault, struct tsl_frame from)
     struct tsl_space *space = fault->space;
     if (!has_fresh(fault, &space->layer, fault->page))
         return TSL_BUSY;
-    tsl_vm_copy_frame(space->vm, from, fault->fresh);
+    tsl_vm_copy_frame(space->vm, from, fault->fresh.frame);
     enum tsl_status status = install(fault, &space->layer, fault->page, true);
     space->counted.copied += status == TSL_OK;
     return status;
 }
 
-static enum tsl_status private_slot(struct fault *fault, tsl_slot slot)
+static enum tsl_status private_slot(struct fault *fault, tsl_slot slot, bool exclusive)
 {
     struct tsl_space *space = fault->space;
     if (tsl_slot_type_of(slot) == TSL_SLOT_ZERO)
         return private_zero(fault);
     if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME) {
-        struct tsl_frame frame = tsl_vm_frame_of(slot);
-        bool alone =
-            tsl_slots_is_exclusive(&space->layer, fault->page) && tsl_vm_is_alone(space->vm, frame);
+        struct tsl_vm_page shown = page_of(fault, slot);
+        bool alone = exclusive && tsl_vm_has_one_slot(shown.descriptor);
         if (!alone && fault->access & TSL_WRITE)
-            return private_copy(fault, frame);
+            return private_copy(fault, shown.frame);
         space->counted.reused += alone && fault->access & TSL_WRITE;
-        return tsl_space_show_private(space, fault->region, fault->page, frame);
+        if (alone) /* it may have come from another page, or from a space that has shared it */
+            tsl_vm_set_owner(shown.descriptor, &space->layer, fault->page);
+        return show_page(fault, shown, alone);
     }
     if (!has_fresh(fault, &space->layer, fault->page))
         return TSL_BUSY;
-    enum tsl_status status = tsl_vm_load(space->vm, slot, fault->fresh);
+    enum tsl_status status = tsl_vm_load(space->vm, slot, fault->fresh.frame);
     return status == TSL_OK ? install(fault, &space->layer, fault->page, true) : status;
 }
 
@@ -128,7 +138,7 @@ static enum tsl_status object_fill(struct fault *fault, struct tsl_object *objec
     if (!has_fresh(fault, &object->slots, page))
         return TSL_BUSY;
     if (is_memory) {
-        tsl_vm_clear_frame(fault->space->vm, fault->fresh);
+        tsl_vm_clear_frame(fault->space->vm, fault->fresh.frame);
     } else if (!fault->is_brought || fault->pager != object || fault->pager_page != page) {
         fault->wants_pager = true;
         if (fault->pager)
@@ -153,17 +163,18 @@ static enum tsl_status object_page(struct fault *fault, struct tsl_object *objec
 {
     bool shared = fault->region->flags & TSL_SPACE_SHARED;
     bool copies = !shared && fault->access & TSL_WRITE;
-    tsl_slot slot = tsl_slots_get(&object->slots, page);
+    bool exclusive;
+    tsl_slot slot = tsl_slots_look(&object->slots, page, &exclusive);
     if (!slot) {
         enum tsl_status status = object_fill(fault, object, page, shared);
         return status == TSL_OK && copies ? TSL_BUSY : status; /* now there is a page to copy */
     }
     if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME)
         return copies ? private_copy(fault, tsl_vm_frame_of(slot))
-                      : show_frame(fault, tsl_vm_frame_of(slot), shared);
+                      : show_page(fault, page_of(fault, slot), shared);
     if (!has_fresh(fault, &object->slots, page))
         return TSL_BUSY;
-    enum tsl_status status = tsl_vm_load(fault->space->vm, slot, fault->fresh);
+    enum tsl_status status = tsl_vm_load(fault->space->vm, slot, fault->fresh.frame);
     return status == TSL_OK ? install(fault, &object->slots, page, shared) : status;
 }
 
@@ -226,12 +237,13 @@ static void finish_growth(struct fault *fault, size_t more, bool success)
 static enum tsl_status look_into(struct fault *fault)
 {
     tsl_slot slot = 0;
+    bool exclusive = false;
     if (fault->access & ~fault->region->rights)
         return TSL_DENIED;
     if (tsl_region_is_private(fault->region))
-        slot = tsl_slots_get(&fault->space->layer, fault->page);
+        slot = tsl_slots_look(&fault->space->layer, fault->page, &exclusive);
     if (slot)
-        return private_slot(fault, slot);
+        return private_slot(fault, slot, exclusive);
     return fault->region->object ? object_fault(fault) : private_zero(fault);
 }
 
@@ -262,12 +274,13 @@ static enum tsl_status bring(struct fault *fault, struct tsl_page_request *reque
     if (request) {
         request->object = fault->pager;
         request->page = fault->pager_page;
-        request->frame = fault->fresh;
+        request->frame = fault->fresh.frame;
         request->done = 0;
     }
-    enum tsl_status status = pager->get(pager->context, fault->pager_page, fault->fresh, request);
+    enum tsl_status status =
+        pager->get(pager->context, fault->pager_page, fault->fresh.frame, request);
     if (status == TSL_SHOULD_WAIT && request) {
-        fault->fresh = (struct tsl_frame){0}; /* frame and reference are the request's now */
+        fault->fresh.frame = (struct tsl_frame){0}; /* frame and reference are the request's now */
         fault->pager = NULL;
         return status;
     }
@@ -293,7 +306,8 @@ static enum tsl_status resume(struct fault *fault, struct tsl_page_request *requ
     }
     fault->pager = request->object;
     fault->pager_page = request->page;
-    fault->fresh = request->frame;
+    fault->fresh.frame = request->frame;
+    fault->fresh.descriptor = tsl_vm_descriptor(fault->space->vm, request->frame);
     fault->fresh_is_low = true;
     fault->is_brought = true;
     request->object = NULL;
@@ -312,9 +326,10 @@ static void drop_pager(struct fault *fault)
 
 static void drop_frame(struct fault *fault)
 {
-    if (!tsl_frame_is_none(fault->fresh))
-        tsl_vm_put_frame(fault->space->vm, fault->fresh);
-    fault->fresh = (struct tsl_frame){0};
+    if (tsl_frame_is_none(fault->fresh.frame))
+        return;
+    tsl_vm_put_frame(fault->space->vm, fault->fresh.frame);
+    fault->fresh.frame = (struct tsl_frame){0};
     fault->is_brought = false;
 }
 
@@ -327,7 +342,7 @@ static enum tsl_status get_what_is_needed(struct fault *fault, struct tsl_page_r
     if (status == TSL_OK && fault->wants_frame) {
         drop_frame(fault);
         fault->fresh_is_low = fault->wants_low;
-        return tsl_vm_new_frame(vm, fault->wants_low, &fault->fresh);
+        return tsl_vm_new_page(vm, fault->wants_low, &fault->fresh);
     }
     if (status != TSL_OK || !fault->wants_pager)
         return status;
@@ -338,22 +353,12 @@ static enum tsl_status get_what_is_needed(struct fault *fault, struct tsl_page_r
     return bring(fault, request);
 }
 
-/* Write faults come in rows: if the last one took a frame, this one has it in hand from the start,
- * and is looked at once instead of twice. None: it will be asked for. */
-static void get_ahead(struct fault *fault)
-{
-    if (fault->access != TSL_WRITE || !tsl_frame_is_none(fault->fresh) ||
-        !tsl_atomic_load_u32(&fault->space->takes_frames))
-        return;
-    fault->is_ahead = tsl_vm_new_frame(fault->space->vm, false, &fault->fresh) == TSL_OK;
-}
-
 /* Lock held, behind look(). */
 static void learn(struct fault *fault, enum tsl_status status)
 {
     if (status == TSL_BUSY && fault->wants_frame)
         tsl_atomic_store_u32(&fault->space->takes_frames, 1);
-    else if (fault->is_ahead && !tsl_frame_is_none(fault->fresh))
+    else if (fault->is_ahead && !tsl_frame_is_none(fault->fresh.frame))
         tsl_atomic_store_u32(&fault->space->takes_frames, 0);
 }
 
@@ -367,18 +372,14 @@ static bool give_way(struct fault *fault, enum tsl_status status)
     return true;
 }
 
-enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsigned access,
-                                struct tsl_page_request *request)
+enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page, unsigned access,
+                                          struct tsl_vm_page ahead,
+                                          struct tsl_page_request *request)
 {
-    const struct tsl_table_format *format = self->vm->config.format;
-    if (access != TSL_READ && access != TSL_WRITE && access != TSL_EXEC)
-        return tsl_refuse(&self->refusals, TSL_INVALID, "space: fault for rights %#x", access);
-    if (address < format->user_first || address > format->user_last)
-        return TSL_NOT_FOUND;
-    struct fault fault = {.space = self, .page = address >> TSL_PAGE_SHIFT, .access = access};
+    struct fault fault = {.space = self, .page = page, .access = access, .fresh = ahead};
     fault.op.space = self;
+    fault.is_ahead = !tsl_frame_is_none(ahead.frame);
     enum tsl_status status = resume(&fault, request);
-    get_ahead(&fault);
     while (status == TSL_OK) {
         tsl_space_lock(&fault.op);
         status = look(&fault);
@@ -397,37 +398,5 @@ enum tsl_status tsl_space_fault(struct tsl_space *self, tsl_vaddr address, unsig
     drop_pager(&fault);
     drop_frame(&fault);
     tsl_space_end(&fault.op);
-    return status;
-}
-
-/* The access that brings a page for all that its region may do; 0: nothing may touch it. */
-static unsigned access_for(struct tsl_space *self, size_t page)
-{
-    unsigned access = 0;
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    const struct tsl_region *region = tsl_regions_find(&self->regions, page);
-    if (region)
-        access = region->rights & TSL_WRITE ? TSL_WRITE : region->rights & TSL_READ;
-    tsl_lock_release(&self->lock, pin);
-    return access;
-}
-
-enum tsl_status tsl_space_populate(struct tsl_space *self, tsl_vaddr start, size_t bytes)
-{
-    size_t first, end;
-    enum tsl_status status = tsl_space_check_range(self, "populate", start, bytes, &first, &end);
-    if (status != TSL_OK)
-        return status;
-    tsl_pin pin = tsl_lock_acquire(&self->lock);
-    bool covered = tsl_regions_cover(&self->regions, first, end);
-    tsl_lock_release(&self->lock, pin);
-    if (!covered)
-        return tsl_refuse(&self->refusals, TSL_NOT_FOUND, "space: populate of %#zx bytes at %#zx",
-                          bytes, (size_t)start);
-    for (size_t page = first; page < end && status == TSL_OK; page++) {
-        unsigned access = access_for(self, page);
-        if (access)
-            status = tsl_space_fault(self, tsl_space_address(page), access, NULL);
-    }
     return status;
 }

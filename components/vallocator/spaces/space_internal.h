@@ -97,19 +97,40 @@ void tsl_vm_uncharge(struct tsl_vm *vm, struct tsl_space *space, size_t pages);
 
 /* ---- vm.c ---- */
 
+/* A frame in a slot, or on its way there. */
+struct tsl_vm_page {
+    struct tsl_frame frame;
+    struct tsl_frame_descriptor *descriptor;
+};
+
 /* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
+TSL_MUST_CHECK enum tsl_status tsl_vm_new_page(struct tsl_vm *vm, bool is_low,
+                                               struct tsl_vm_page *out);
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
                                                 struct tsl_frame *out);
+/* Up to `count` such frames out of one word of the allocator's bitmap, as tsl_frames_alloc_word names
+ * them; 0: none. They are the pages from `page` on of the owner, and count one map each. */
+TSL_MUST_CHECK tsl_word tsl_vm_new_frames(struct tsl_vm *vm, unsigned count,
+                                          struct tsl_slots *owner, size_t page,
+                                          struct tsl_frame *out_first);
 /* One slot less names the frame. Before: no translation leads there if it was the last. */
 void tsl_vm_put_frame(struct tsl_vm *vm, struct tsl_frame frame);
 struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *vm, struct tsl_frame frame);
 /* One slot names the frame, and who else has a reference has it pinned. */
+static inline bool tsl_vm_has_one_slot(const struct tsl_frame_descriptor *descriptor)
+{
+    return tsl_descriptor_references(descriptor) == 1u + tsl_descriptor_pins(descriptor);
+}
 bool tsl_vm_is_alone(const struct tsl_vm *vm, struct tsl_frame frame);
 
 /* The slot of `page` in `slots` names the frame, and no other slot does: for whoever looks for its
  * entries. The descriptor keeps 32 bits of the page's number. */
-void tsl_vm_set_owner(const struct tsl_vm *vm, struct tsl_frame frame, struct tsl_slots *slots,
-                      size_t page);
+static inline void tsl_vm_set_owner(struct tsl_frame_descriptor *descriptor,
+                                    struct tsl_slots *slots, size_t page)
+{
+    descriptor->as.page.owner = slots;
+    descriptor->as.page.index = (uint32_t)page;
+}
 
 /* Before: pinned. */
 void tsl_vm_clear_frame(struct tsl_vm *vm, struct tsl_frame frame);
@@ -133,16 +154,37 @@ static inline struct tsl_frame tsl_vm_frame_of(tsl_slot slot)
 TSL_MUST_CHECK enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *space,
                                                size_t regions);
 /* Frees what is left in hand and what the operation left behind. No lock held. */
-void tsl_space_end(struct space_operation *op);
-void tsl_space_lock(struct space_operation *op);
-void tsl_space_unlock(struct space_operation *op);
+void tsl_space_end_slowly(struct space_operation *op);
+
+static inline void tsl_space_end(struct space_operation *op)
+{
+    if (op->dead || op->spares > 0 || op->reserve.leaves || op->reserve.inners)
+        tsl_space_end_slowly(op);
+}
+
+static inline void tsl_space_lock(struct space_operation *op)
+{
+    op->pin = tsl_lock_acquire(&op->space->lock);
+}
+
+static inline void tsl_space_unlock(struct space_operation *op)
+{
+    tsl_lock_release(&op->space->lock, op->pin);
+}
 
 /*
  * Sees to it that the reserve has `need`. *again: the lock was let go meanwhile, plan once more.
  * Errors: TSL_NO_MEMORY; the lock is held in each case.
  */
-TSL_MUST_CHECK enum tsl_status tsl_space_reserve(struct space_operation *op,
-                                                 const struct tsl_slot_need *need, bool *again);
+TSL_MUST_CHECK enum tsl_status
+tsl_space_reserve_slowly(struct space_operation *op, const struct tsl_slot_need *need, bool *again);
+
+TSL_MUST_CHECK static inline enum tsl_status
+tsl_space_reserve(struct space_operation *op, const struct tsl_slot_need *need, bool *again)
+{
+    *again = false;
+    return need->leaves + need->inners == 0 ? TSL_OK : tsl_space_reserve_slowly(op, need, again);
+}
 
 struct tsl_region *tsl_space_take_region(struct space_operation *op);
 /* The region has left the set: it is freed, with its reference, when the lock is no longer held. */
@@ -225,12 +267,12 @@ void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region
                         size_t end, struct tsl_gather *gather);
 /*
  * Makes the page's entry lead to the frame, with the region's rights, and write only if may_write.
- * Errors: TSL_NO_MEMORY (no frame for a table), TSL_BUSY (the frame is frozen). The page may have
- *         lost its entry then.
+ * The descriptor counts the entry; NULL with the page of zeros.
+ * Errors: TSL_NO_MEMORY (no frame for a table), TSL_BUSY (the frame is frozen): nothing has changed.
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_show(struct tsl_space *space,
                                               const struct tsl_region *region, size_t page,
-                                              struct tsl_frame frame, bool may_write);
+                                              struct tsl_vm_page shown, bool may_write);
 /* The same with a frame of the private layer: for writing, if the page is this space's alone. */
 TSL_MUST_CHECK enum tsl_status tsl_space_show_private(struct tsl_space *space,
                                                       const struct tsl_region *region, size_t page,
@@ -238,6 +280,14 @@ TSL_MUST_CHECK enum tsl_status tsl_space_show_private(struct tsl_space *space,
 /* The same with what a device's region shows at the page. */
 TSL_MUST_CHECK enum tsl_status tsl_space_show_device(struct tsl_space *space,
                                                      const struct tsl_region *region, size_t page);
+
+/* ---- space_fault.c ---- */
+
+/* tsl_space_fault, of which only the arguments have been looked at. Owns: `ahead`, a frame that was
+ * got before anybody asked for it, or none. */
+TSL_MUST_CHECK enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page,
+                                                         unsigned access, struct tsl_vm_page ahead,
+                                                         struct tsl_page_request *request);
 
 /* ---- space_pin.c ---- */
 

@@ -126,14 +126,21 @@ enum tsl_status tsl_space_check_place(const struct tsl_space *space,
     return TSL_OK;
 }
 
+/* Where a region goes, and what has to go for it. */
+struct plan {
+    bool replaces; /* something is there; if not, the rest is 0 */
+    size_t cuts;
+    struct space_sum gone;
+    struct tsl_slot_need need;
+};
+
 /* What the new set of regions would come to, against the limits of the space. */
-static enum tsl_status check_limits(const struct tsl_space *space, const struct tsl_region *region)
+static enum tsl_status check_limits(const struct tsl_space *space, const struct tsl_region *region,
+                                    const struct plan *plan)
 {
     const struct tsl_space_limits *limits = &space->limits;
-    size_t start = region->start, end = tsl_region_end(region);
-    struct space_sum gone = tsl_space_sum(space, start, end);
-    size_t regions =
-        space->regions.tree.count + tsl_space_cuts(space, start, end) - gone.regions + 1u;
+    const struct space_sum gone = plan->gone;
+    size_t regions = space->regions.tree.count + plan->cuts - gone.regions + 1u;
     if (limits->regions && regions > limits->regions)
         return TSL_LIMIT;
     size_t kept = space->regions.pages - gone.pages;
@@ -142,26 +149,41 @@ static enum tsl_status check_limits(const struct tsl_space *space, const struct 
     return TSL_OK;
 }
 
-static enum tsl_status plan(struct space_operation *op, const struct tsl_map_request *request,
-                            struct tsl_region *region, struct tsl_slot_need *need)
+/* What has to go, if the place is taken. Private contents are in regions: where there are none, there
+ * is nothing. */
+static void plan_replacing(struct tsl_space *space, const struct tsl_region *region,
+                           struct plan *out)
 {
-    enum tsl_status status;
-    if (request->flags & TSL_SPACE_FIXED)
-        status = tsl_space_check_place(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
-    else
-        status = find_place(op->space, request, region);
-    if (status == TSL_OK)
-        status = check_limits(op->space, region);
-    tsl_slots_clear_need(&op->space->layer, region->start, tsl_region_end(region) - 1u, need);
-    return status;
+    size_t start = region->start, end = tsl_region_end(region);
+    const struct tsl_region *old = tsl_regions_from(&space->regions, start);
+    if (!old || old->start >= end)
+        return;
+    out->replaces = true;
+    out->cuts = tsl_space_cuts(space, start, end);
+    out->gone = tsl_space_sum(space, start, end);
+    tsl_slots_clear_need(&space->layer, start, end - 1u, &out->need);
 }
 
-static void put_in(struct space_operation *op, struct tsl_region *region)
+static enum tsl_status plan(struct space_operation *op, const struct tsl_map_request *request,
+                            struct tsl_region *region, struct plan *out)
+{
+    enum tsl_status status;
+    *out = (struct plan){.replaces = false};
+    if (request->flags & TSL_SPACE_FIXED) {
+        status = tsl_space_check_place(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
+        if (status == TSL_OK)
+            plan_replacing(op->space, region, out);
+    } else {
+        status = find_place(op->space, request, region);
+    }
+    return status == TSL_OK ? check_limits(op->space, region, out) : status;
+}
+
+static void put_in(struct space_operation *op, struct tsl_region *region, bool replaces)
 {
     struct tsl_space *space = op->space;
     size_t start = region->start, end = tsl_region_end(region);
-    const struct tsl_region *old = tsl_regions_from(&space->regions, start);
-    if (old && old->start < end) {
+    if (replaces) {
         tsl_space_cut(op, start);
         tsl_space_cut(op, end);
         tsl_space_remove(op, start, end);
@@ -183,18 +205,17 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
     describe(request, region);
     region->start = first;
     tsl_space_lock(&op);
+    struct plan planned;
     for (bool again = true; status == TSL_OK && again;) {
-        struct tsl_slot_need need = {0};
-        status = plan(&op, request, region, &need);
+        status = plan(&op, request, region, &planned);
         if (status == TSL_OK)
-            status = tsl_space_reserve(&op, &need, &again);
+            status = tsl_space_reserve(&op, &planned.need, &again);
     }
     if (status == TSL_OK && region->flags & REGION_CHARGED)
-        status = tsl_vm_charge(self->vm, self, region->pages,
-                               tsl_space_sum(self, region->start, tsl_region_end(region)).charged);
+        status = tsl_vm_charge(self->vm, self, region->pages, planned.gone.charged);
     if (status == TSL_OK) {
         *out = tsl_space_address(region->start);
-        put_in(&op, region);
+        put_in(&op, region, planned.replaces);
     } else {
         region->object = NULL; /* it never had a reference */
         tsl_space_bury(&op, region);
@@ -230,7 +251,7 @@ enum tsl_status tsl_space_map(struct tsl_space *self, const struct tsl_map_reque
                               tsl_vaddr *out)
 {
     size_t first;
-    tsl_vaddr start;
+    tsl_vaddr start = 0;
     enum tsl_status status = check_addresses(self, request, &first);
     if (status != TSL_OK)
         return status;

@@ -138,7 +138,7 @@ void tsl_space_copy_pinned(struct space_operation *op, struct tsl_space *copy,
     struct tsl_frame frame;
     for (size_t page = 0; self->pins > 0 && next_pinned(self, &page, &frame); page++, fresh++) {
         tsl_vm_copy_frame(self->vm, frame, *fresh);
-        tsl_vm_set_owner(self->vm, *fresh, &copy->layer, page);
+        tsl_vm_set_owner(tsl_vm_descriptor(self->vm, *fresh), &copy->layer, page);
         tsl_slot old = tsl_slots_set(&copy->layer, &op->reserve, page, tsl_vm_slot_of(*fresh));
         TSL_ASSERT(old == tsl_vm_slot_of(frame));
         tsl_vm_put_frame(self->vm, frame);

@@ -9,32 +9,28 @@
  */
 #include "space_internal.h"
 
-/* Pages that the change would charge for the first time. */
-static size_t pages_to_charge(const struct tsl_space *space, size_t start, size_t end)
-{
-    size_t pages = 0;
-    for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
-         region && region->start < end; region = tsl_regions_next(region)) {
-        size_t first = region->start > start ? region->start : start;
-        size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
-        if (tsl_region_is_private(region) && !(region->flags & REGION_CHARGED))
-            pages += last - first;
-    }
-    return pages;
-}
-
+/* Looks at each region once. *charge: pages that the change would charge for the first time. */
 static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t end,
-                            unsigned rights)
+                            unsigned rights, size_t *charge)
 {
-    if (!tsl_regions_cover(&space->regions, start, end))
-        return TSL_NOT_FOUND;
+    size_t pages = 0, regions = space->regions.tree.count, covered = start;
+    bool denied = false;
     for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
-         region && region->start < end; region = tsl_regions_next(region))
-        if (rights & ~region->maximum)
-            return TSL_DENIED;
-    size_t regions = space->regions.tree.count + tsl_space_cuts(space, start, end);
+         region && region->start <= covered && covered < end; region = tsl_regions_next(region)) {
+        size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
+        regions += (size_t)(region->start < start) + (tsl_region_end(region) > end);
+        denied = denied || rights & ~region->maximum;
+        if (tsl_region_is_private(region) && !(region->flags & REGION_CHARGED))
+            pages += last - covered;
+        covered = last;
+    }
+    if (covered < end)
+        return TSL_NOT_FOUND;
+    if (denied)
+        return TSL_DENIED;
     if (space->limits.regions && regions > space->limits.regions)
         return TSL_LIMIT;
+    *charge = pages;
     return TSL_OK;
 }
 
@@ -70,9 +66,10 @@ enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_
         if (status != TSL_OK)
             return status;
         tsl_space_lock(&op);
-        status = plan(self, first, end, rights);
+        size_t charge;
+        status = plan(self, first, end, rights, &charge);
         if (status == TSL_OK && (rights & TSL_WRITE))
-            status = tsl_vm_charge(self->vm, self, pages_to_charge(self, first, end), 0);
+            status = tsl_vm_charge(self->vm, self, charge, 0);
         if (status == TSL_OK)
             protect_regions(&op, first, end, rights);
         tsl_space_unlock(&op);

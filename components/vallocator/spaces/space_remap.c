@@ -268,7 +268,7 @@ enum tsl_status tsl_space_remap(struct tsl_space *self, const struct tsl_remap_r
                                 tsl_vaddr *out)
 {
     struct remap remap;
-    bool is_locked;
+    bool is_locked = false;
     enum tsl_status status = check(self, request, &remap);
     if (status != TSL_OK)
         return status;

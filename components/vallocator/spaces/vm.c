@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include <tesela/bits.h>
 #include <tesela/port.h>
 
 static unsigned frame_flags(const struct tsl_vm *self, bool is_low)
@@ -17,39 +18,48 @@ static unsigned frame_flags(const struct tsl_vm *self, bool is_low)
     return is_low || !self->config.windows ? TSL_FRAMES_LOW : TSL_FRAMES_HIGH;
 }
 
-static void *open_frame(struct tsl_vm *self, enum tsl_window window, struct tsl_frame frame)
+/* A frame while it is filled: through the direct map if that reaches it, else through a window. */
+struct view {
+    void *page;
+    bool is_window;
+};
+
+static struct view open_frame(struct tsl_vm *self, enum tsl_window window, struct tsl_frame frame)
 {
-    if (!self->config.windows)
-        return tsl_port_phys_to_virt(tsl_frame_address(frame));
-    return tsl_window_open(self->config.windows, window, frame);
+    void *direct = tsl_port_phys_to_virt(tsl_frame_address(frame));
+    if (TSL_LIKELY(direct != NULL) || !self->config.windows)
+        return (struct view){direct, false};
+    return (struct view){tsl_window_open(self->config.windows, window, frame), true};
 }
 
-static void close_frame(struct tsl_vm *self, enum tsl_window window)
+static void close_frame(struct tsl_vm *self, enum tsl_window window, struct view view)
 {
-    if (self->config.windows)
+    if (view.is_window)
         tsl_window_close(self->config.windows, window);
 }
 
 void tsl_vm_clear_frame(struct tsl_vm *self, struct tsl_frame frame)
 {
-    memset(open_frame(self, TSL_WINDOW_DESTINATION, frame), 0, TSL_PAGE_BYTES);
-    close_frame(self, TSL_WINDOW_DESTINATION);
+    struct view to = open_frame(self, TSL_WINDOW_DESTINATION, frame);
+    memset(to.page, 0, TSL_PAGE_BYTES);
+    close_frame(self, TSL_WINDOW_DESTINATION, to);
 }
 
 void tsl_vm_copy_frame(struct tsl_vm *self, struct tsl_frame from, struct tsl_frame to)
 {
-    const void *source = open_frame(self, TSL_WINDOW_SOURCE, from);
-    memcpy(open_frame(self, TSL_WINDOW_DESTINATION, to), source, TSL_PAGE_BYTES);
-    close_frame(self, TSL_WINDOW_DESTINATION);
-    close_frame(self, TSL_WINDOW_SOURCE);
+    struct view source = open_frame(self, TSL_WINDOW_SOURCE, from);
+    struct view target = open_frame(self, TSL_WINDOW_DESTINATION, to);
+    memcpy(target.page, source.page, TSL_PAGE_BYTES);
+    close_frame(self, TSL_WINDOW_DESTINATION, target);
+    close_frame(self, TSL_WINDOW_SOURCE, source);
 }
 
 enum tsl_status tsl_vm_load(struct tsl_vm *self, tsl_slot slot, struct tsl_frame to)
 {
     const struct tsl_store *store = &self->stores[tsl_slot_type_of(slot)];
-    void *page = open_frame(self, TSL_WINDOW_DESTINATION, to);
-    enum tsl_status status = store->load(store->context, slot, page);
-    close_frame(self, TSL_WINDOW_DESTINATION);
+    struct view view = open_frame(self, TSL_WINDOW_DESTINATION, to);
+    enum tsl_status status = store->load(store->context, slot, view.page);
+    close_frame(self, TSL_WINDOW_DESTINATION, view);
     return status;
 }
 
@@ -60,7 +70,7 @@ struct tsl_frame_descriptor *tsl_vm_descriptor(const struct tsl_vm *self, struct
     return descriptor;
 }
 
-enum tsl_status tsl_vm_new_frame(struct tsl_vm *self, bool is_low, struct tsl_frame *out)
+enum tsl_status tsl_vm_new_page(struct tsl_vm *self, bool is_low, struct tsl_vm_page *out)
 {
     struct tsl_frame frame;
     enum tsl_status status =
@@ -73,25 +83,47 @@ enum tsl_status tsl_vm_new_frame(struct tsl_vm *self, bool is_low, struct tsl_fr
         return TSL_UNSUPPORTED;
     }
     struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
-    bool was_free = tsl_descriptor_change(descriptor, TSL_FRAME_FREE, TSL_FRAME_PAGE);
-    TSL_ASSERT(was_free && tsl_descriptor_is_idle(descriptor));
-    tsl_descriptor_get(descriptor);
+    tsl_descriptor_begin_page(descriptor, 0);
     (void)tsl_atomic_add(&self->frames, 1);
-    *out = frame;
+    *out = (struct tsl_vm_page){frame, descriptor};
     return TSL_OK;
+}
+
+tsl_word tsl_vm_new_frames(struct tsl_vm *self, unsigned count, struct tsl_slots *owner,
+                           size_t page, struct tsl_frame *out_first)
+{
+    struct tsl_frames *frames = self->config.frames;
+    tsl_word taken = tsl_frames_alloc_word(frames, frame_flags(self, false), count, out_first);
+    if (taken == 0)
+        return 0;
+    if (out_first->number + TSL_WORD_BITS > TSL_SLOT_PAYLOAD_MASK) {
+        enum tsl_status status = tsl_frames_free_word(frames, *out_first, taken);
+        TSL_ASSERT(status == TSL_OK);
+        return 0;
+    }
+    for (tsl_word rest = taken; rest != 0; rest &= rest - 1u) {
+        struct tsl_frame frame = {out_first->number + tsl_bits_lowest(rest)};
+        struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
+        tsl_descriptor_begin_page(descriptor, 1);
+        tsl_vm_set_owner(descriptor, owner, page++);
+    }
+    (void)tsl_atomic_add(&self->frames, tsl_bits_count(taken));
+    return taken;
+}
+
+enum tsl_status tsl_vm_new_frame(struct tsl_vm *self, bool is_low, struct tsl_frame *out)
+{
+    struct tsl_vm_page page;
+    enum tsl_status status = tsl_vm_new_page(self, is_low, &page);
+    if (status == TSL_OK)
+        *out = page.frame;
+    return status;
 }
 
 void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
 {
-    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
-    if (!tsl_descriptor_put(descriptor))
+    if (!tsl_descriptor_end_page(tsl_vm_descriptor(self, frame)))
         return;
-    /* A map count that was full once says nothing any more: the frame is lost rather than trusted. */
-    if (tsl_descriptor_maps(descriptor) == TSL_FRAME_COUNT_MAX - 1u)
-        return;
-    descriptor->as.page.owner = NULL;
-    bool was_page = tsl_descriptor_change(descriptor, TSL_FRAME_PAGE, TSL_FRAME_FREE);
-    TSL_ASSERT(was_page);
     (void)tsl_atomic_sub(&self->frames, 1);
     enum tsl_status status = tsl_frames_free(self->config.frames, frame, 0);
     TSL_ASSERT(status == TSL_OK);
@@ -99,16 +131,7 @@ void tsl_vm_put_frame(struct tsl_vm *self, struct tsl_frame frame)
 
 bool tsl_vm_is_alone(const struct tsl_vm *self, struct tsl_frame frame)
 {
-    const struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
-    return tsl_descriptor_references(descriptor) == 1u + tsl_descriptor_pins(descriptor);
-}
-
-void tsl_vm_set_owner(const struct tsl_vm *self, struct tsl_frame frame, struct tsl_slots *slots,
-                      size_t page)
-{
-    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(self, frame);
-    descriptor->as.page.owner = slots;
-    descriptor->as.page.index = (uint32_t)page;
+    return tsl_vm_has_one_slot(tsl_vm_descriptor(self, frame));
 }
 
 /* ---- Frames as a store of their own: slots of type frame. ---- */
@@ -124,11 +147,44 @@ static void frame_free(void *context, tsl_slot slot)
     tsl_vm_put_frame(context, tsl_vm_frame_of(slot));
 }
 
+/* Frames of one word of the allocator's bitmap go back in one step. */
+static void free_word(struct tsl_vm *self, tsl_word first, tsl_word frames)
+{
+    if (frames == 0)
+        return;
+    (void)tsl_atomic_sub(&self->frames, tsl_bits_count(frames));
+    enum tsl_status status =
+        tsl_frames_free_word(self->config.frames, (struct tsl_frame){first}, frames);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+static void frame_free_some(void *context, const tsl_slot *slot, unsigned count)
+{
+    struct tsl_vm *self = context;
+    tsl_word first = 0, frames = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (tsl_slot_type_of(slot[i]) != TSL_SLOT_FRAME)
+            continue;
+        struct tsl_frame frame = tsl_vm_frame_of(slot[i]);
+        if (!tsl_descriptor_end_page(tsl_vm_descriptor(self, frame)))
+            continue;
+        unsigned bit = (unsigned)frame.number & (TSL_WORD_BITS - 1u);
+        if (frame.number - bit != first) {
+            free_word(self, first, frames);
+            first = frame.number - bit;
+            frames = 0;
+        }
+        frames |= (tsl_word)1 << bit;
+    }
+    free_word(self, first, frames);
+}
+
 static enum tsl_status frame_load(void *context, tsl_slot slot, void *page)
 {
     struct tsl_vm *self = context;
-    memcpy(page, open_frame(self, TSL_WINDOW_SOURCE, tsl_vm_frame_of(slot)), TSL_PAGE_BYTES);
-    close_frame(self, TSL_WINDOW_SOURCE);
+    struct view source = open_frame(self, TSL_WINDOW_SOURCE, tsl_vm_frame_of(slot));
+    memcpy(page, source.page, TSL_PAGE_BYTES);
+    close_frame(self, TSL_WINDOW_SOURCE, source);
     return TSL_OK;
 }
 
@@ -179,7 +235,11 @@ enum tsl_status tsl_vm_create(const struct tsl_vm_config *config, struct tsl_vm 
         free_vm(self);
         return TSL_UNSUPPORTED;
     }
-    self->stores[TSL_SLOT_FRAME] = (struct tsl_store){frame_load, frame_dup, frame_free, self};
+    self->stores[TSL_SLOT_FRAME] = (struct tsl_store){.load = frame_load,
+                                                      .dup = frame_dup,
+                                                      .free = frame_free,
+                                                      .free_some = frame_free_some,
+                                                      .context = self};
     *out = self;
     return TSL_OK;
 }

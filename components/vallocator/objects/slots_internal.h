@@ -4,7 +4,8 @@
  *
  * Owns:    struct tsl_slot_node.
  * Needs:   slots.h.
- * Callers: space_fault.c (the short ways), slots.c, slots_move.c, slots_reserve.c, slots_verify.c, tests/vallocator.
+ * Callers: space_fault.c, space_fault_short.c, space_populate.c (the short ways), slots.c,
+ *          slots_move.c, slots_reserve.c, slots_verify.c, tests/vallocator.
  */
 #ifndef TESELA_SLOTS_INTERNAL_H
 #define TESELA_SLOTS_INTERNAL_H

@@ -108,8 +108,8 @@ TSL_MUST_CHECK enum tsl_status tsl_vm_new_page(struct tsl_vm *vm, bool is_low,
                                                struct tsl_vm_page *out);
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
                                                 struct tsl_frame *out);
-/* Up to `count` such frames out of one word of the allocator's bitmap, as tsl_frames_alloc_word names
- * them; 0: none. They are the pages from `page` on of the owner, and count one map each. */
+/* Up to `count` such frames out of one word of the allocator's bitmap, as tsl_frames_alloc_word
+ * names them; 0: none. They are the pages from `page` on of the owner, and count one map each. */
 TSL_MUST_CHECK tsl_word tsl_vm_new_frames(struct tsl_vm *vm, unsigned count,
                                           struct tsl_slots *owner, size_t page,
                                           struct tsl_frame *out_first);

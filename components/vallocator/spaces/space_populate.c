@@ -64,8 +64,8 @@ static bool is_anonymous(const struct tsl_region *region)
     return tsl_region_is_private(region) && !region->object && region->rights & TSL_WRITE;
 }
 
-/* How many pages from `page` on may come by the batch: those of its leaf of slots, as far as nobody has
- * touched them. 0: it needs a fault. Lock held. */
+/* How many pages from `page` on may come by the batch: those of its leaf of slots, as far as nobody
+ * has touched them. 0: it needs a fault. Lock held. */
 static unsigned untouched(struct tsl_space *self, size_t page, size_t end)
 {
     const struct tsl_region *region = tsl_regions_near(&self->regions, page);

@@ -198,7 +198,7 @@ struct tsl_page_change {
  * write faults once more; nothing else of the old entry is left on any CPU.
  * Errors:  as map for a page of the user half, others TSL_OUT_OF_RANGE; TSL_EXISTS: `va` lies in a
  *          larger page. In each case nothing has changed.
- * Context: as map; flushes with the lock held unless there was nothing, or write is all that is new.
+ * Context: as map; flushes with the lock held, unless there was nothing or only write is new.
  * Cost:    one walk.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_set_page(struct tsl_table *self, tsl_vaddr va,
@@ -206,9 +206,11 @@ TSL_MUST_CHECK enum tsl_status tsl_table_set_page(struct tsl_table *self, tsl_va
                                                   struct tsl_page_change *out);
 
 /*
- * The short way of tsl_table_set_page for a page that leads to `target` already and gains nothing but
- * the right to write, near the last operation and with the attributes of the last page set. False, and
- * nothing has changed: it is another case. Context: as map; never flushes others. Cost: constant.
+ * The short way of tsl_table_set_page for a page that leads to `target` already and gains nothing
+ * but the right to write, near the last operation and with the attributes of the last page set.
+ * False, and nothing has changed: it is another case.
+ * Context: as map; never flushes other CPUs.
+ * Cost:    constant.
  */
 TSL_MUST_CHECK bool tsl_table_widen_page(struct tsl_table *self, tsl_vaddr va, tsl_paddr target,
                                          unsigned attributes);

@@ -94,12 +94,13 @@ enum tsl_frame_state tsl_descriptor_state(const struct tsl_frame_descriptor *sel
 TSL_MUST_CHECK bool tsl_descriptor_change(struct tsl_frame_descriptor *self,
                                           enum tsl_frame_state from, enum tsl_frame_state to);
 
-/* A frame that was just allocated becomes a page, with one reference and 0 or 1 maps. Before: FREE, all
- * counts 0 (assertion), and nobody else knows the frame: this takes no locked instruction. */
+/* A frame that was just allocated becomes a page, with one reference and 0 or 1 maps. Before: FREE,
+ * all counts 0 (assertion), and nobody else knows the frame: this takes no locked instruction. */
 void tsl_descriptor_begin_page(struct tsl_frame_descriptor *self, unsigned maps);
 
-/* One reference less. If it was the last one, the page is FREE, which is true; but if its map count has
- * saturated it stays as it is: the frame is lost then. Before: a page, with no other maps or pins. */
+/* One reference less. If it was the last one, the page is FREE, which is true; but if its map count
+ * has saturated it stays as it is: the frame is lost then. Before: a page that nobody else has mapped
+ * or pinned. */
 TSL_MUST_CHECK bool tsl_descriptor_end_page(struct tsl_frame_descriptor *self);
 
 /* Whether all three counts are 0. */

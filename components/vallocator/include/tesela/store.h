@@ -61,7 +61,8 @@ struct tsl_store {
     /* One slot less does. The last one: the store may reuse the place. */
     void (*free)(void *context, tsl_slot slot);
     void *context;
-    /* The same for all slots of the store's type among `count` of them; NULL: free is called for each. */
+    /* The same for all slots of the store's type among `count` of them. NULL: free is called for
+     * each. */
     void (*free_some)(void *context, const tsl_slot *slot, unsigned count);
 };
 

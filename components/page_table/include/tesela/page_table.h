@@ -31,9 +31,9 @@ struct tsl_gather;
 /* For tsl_table_map, beside the attributes of types.h: use the largest pages that fit. */
 #define TSL_MAP_LARGE (1u << 16)
 
-/* For map and protect: where the half of a kernel's table has complete tables by this call, they become
- * large pages (tsl_table_promote); elsewhere nothing. For memory whose frames no unmap frees, such as
- * the direct map. */
+/* For map and protect: where the half of a kernel's table has complete tables by this call, they
+ * become large pages (tsl_table_promote); elsewhere nothing. For memory whose frames no unmap
+ * frees, such as the direct map. */
 #define TSL_MAP_PROMOTE (1u << 17)
 
 /* Flags of tsl_table_unmap. */
@@ -155,9 +155,9 @@ void tsl_table_left(struct tsl_table *self);
 /*
  * Map `bytes` at `start` to the physical run at `target`.
  * `attributes`: TSL_READ | TSL_WRITE | TSL_EXEC (one at least; x86 can always read), TSL_USER,
- *          TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE, TSL_MAP_PROMOTE. A CPU without a global bit
- *          ignores TSL_GLOBAL, and with PCIDs all pages of a kernel table's half have it; a CPU
- *          without PAT maps write-combining as uncached.
+ *          TSL_GLOBAL, a cache type, TSL_ALLOW_WX, TSL_MAP_LARGE, TSL_MAP_PROMOTE. A CPU without a
+ *          global bit ignores TSL_GLOBAL, and with PCIDs all pages of a kernel table's half have
+ *          it; a CPU without PAT maps write-combining as uncached.
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global in the user half),
  *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
  *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
@@ -263,15 +263,16 @@ TSL_MUST_CHECK enum tsl_status tsl_table_protect_sparse(struct tsl_table *self, 
                                                         struct tsl_gather *gather);
 
 /*
- * Make larger pages (2 or 4 MiB, then 1 GiB where the CPU has them) of what lies whole in the range and
- * could be mapped so: neighbouring pages with the same attributes from an aligned target on. Accessed and
- * dirty: if one of them is. Executable pages of the kernel's half stay as they are.
- * In the user half such a place is not mapped for a moment, until the call returns: who touches it meanwhile
- * faults, and finds the page there (tsl_table_query) when he asks the table.
+ * Make larger pages (2 or 4 MiB, then 1 GiB where the CPU has them) of what lies whole in the
+ * range and could be mapped so: neighbouring pages with the same attributes from an aligned target
+ * on. Accessed and dirty: if one of them is. Executable pages of the kernel's half stay small.
+ * In the user half such a place is not mapped for a moment, until the call returns: who touches it
+ * meanwhile faults, and finds the page there (tsl_table_query) when he asks the table.
  * Before:  the frames are one block to whoever frees them: TSL_UNMAP_FREE will give them back so.
  * Errors:  as map for the range. Else TSL_OK, whether there was anything to do or not.
  * Context: as map; flushes with the lock held. The lock is held for one larger page at a time.
- * Cost:    one table read, and a flush of everything, for each page made; a walk for each other place.
+ * Cost:    one table read, and a flush of everything, for each page made; a walk for each other
+ *          place.
  * Source:  Intel SDM volume 3, 4.10.2.3.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_promote(struct tsl_table *self, tsl_vaddr start,

@@ -72,7 +72,8 @@ static void an_array_can_be_filled(void)
     }
     CHECK_SOUND(tsl_heap_verify(heap));
     /* All of it in one block. */
-    void *all = tsl_heap_alloc(heap, BYTES - 9 * TSL_PAGE_BYTES);
+    void *all =
+        tsl_heap_alloc(heap, (BYTES - stats.bookkeeping_bytes) & ~(size_t)(TSL_PAGE_BYTES - 1));
     CHECK(all != NULL);
     CHECK_STATUS(tsl_heap_free(heap, all), TSL_OK);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);

@@ -163,18 +163,19 @@ static void bad_frees_are_told_apart(void)
 static void large_blocks_resize_within(void)
 {
     struct tsl_heap *heap = narrow_heap(0);
+    const size_t large = TSL_HEAP_CLASSES_LAST + TSL_PAGE_BYTES;
 
     CHECK_STATUS(tsl_heap_add_array(heap, space, ADDED_BYTES), TSL_OK);
-    unsigned char *block = tsl_heap_alloc(heap, 8 * TSL_PAGE_BYTES);
+    unsigned char *block = tsl_heap_alloc(heap, large);
     REQUIRE(is_in(block, space, ADDED_BYTES));
-    memset(block, 0x3C, 8 * TSL_PAGE_BYTES);
+    memset(block, 0x3C, large);
     CHECK_SAME(tsl_heap_realloc(heap, block, 20 * TSL_PAGE_BYTES), block);
     CHECK_SOUND(tsl_heap_verify(heap));
-    CHECK_SAME(tsl_heap_realloc(heap, block, 9 * TSL_PAGE_BYTES), block);
+    CHECK_SAME(tsl_heap_realloc(heap, block, large + TSL_PAGE_BYTES), block);
     /* More than the array: moves to the source's pages. */
     unsigned char *moved = tsl_heap_realloc(heap, block, 60 * TSL_PAGE_BYTES);
     REQUIRE(moved != NULL && !is_in(moved, space, ADDED_BYTES));
-    CHECK(moved[0] == 0x3C && moved[8 * TSL_PAGE_BYTES - 1] == 0x3C);
+    CHECK(moved[0] == 0x3C && moved[large - 1] == 0x3C);
     CHECK_STATUS(tsl_heap_remove_array(heap, space), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, moved), TSL_OK);
     test_heap_end(heap, &source);

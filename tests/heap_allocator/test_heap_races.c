@@ -342,13 +342,16 @@ static void a_shrinker_cannot_free_what_moves(void)
 
 /* ---- the reserve ---- */
 
+/* More than any profile has in a slab, whose pages would not fit into the reserve. */
+#define URGENT_PAGES 9u
+
 /* With nothing but the reserve left, an emergency is served and nobody else; no pages are asked of
  * the source for one that may not wait. */
 static void an_emergency_may_also_not_wait(void)
 {
     struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0),
                                      .ceiling_bytes = MOST * TSL_PAGE_BYTES,
-                                     .reserve_bytes = 10 * TSL_PAGE_BYTES};
+                                     .reserve_bytes = 16 * TSL_PAGE_BYTES};
     struct tsl_heap *heap = NULL;
 
     CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
@@ -359,10 +362,10 @@ static void an_emergency_may_also_not_wait(void)
     CHECK(tsl_heap_alloc_flags(heap, 6 * TSL_PAGE_BYTES, TSL_HEAP_EMERGENCY | TSL_HEAP_NO_WAIT) ==
           NULL);
     CHECK(source.calls == calls && source.out == out);
-    void *urgent =
-        tsl_heap_alloc_flags(heap, 4 * TSL_PAGE_BYTES, TSL_HEAP_EMERGENCY | TSL_HEAP_ZERO);
+    void *urgent = tsl_heap_alloc_flags(heap, URGENT_PAGES * TSL_PAGE_BYTES,
+                                        TSL_HEAP_EMERGENCY | TSL_HEAP_ZERO);
     CHECK(urgent != NULL);
-    CHECK(urgent == NULL || is_filled(urgent, 0, 4 * TSL_PAGE_BYTES));
+    CHECK(urgent == NULL || is_filled(urgent, 0, URGENT_PAGES * TSL_PAGE_BYTES));
     CHECK(source.out <= MOST && source.peak <= MOST);
     CHECK_STATUS(tsl_heap_free(heap, urgent), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, most), TSL_OK);

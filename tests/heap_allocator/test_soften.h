@@ -16,6 +16,7 @@
 
 /* True in a test that is built once more, to run at the tier of the build (misuse/at_tier.c). */
 extern bool test_heap_is_hardened;
+__attribute__((weak)) bool test_heap_is_hardened;
 
 /* These tests are about the core: what the tiers above basic add is tested in misuse/. */
 static inline void test_heap_soften(struct tsl_heap *heap)

@@ -28,7 +28,6 @@
 #define ARENA_ALIGN (64u * 1024)
 
 extern char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
-__attribute__((weak)) bool test_heap_is_hardened;
 __attribute__((weak)) TSL_ALIGNED(ARENA_ALIGN) char heap_test_arena[ARENA_PAGES * TSL_PAGE_BYTES];
 
 struct test_source {

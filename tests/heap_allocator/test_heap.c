@@ -279,7 +279,7 @@ static void ceiling_is_exact_and_all_of_it_comes_back(void)
             }
         }
         CHECK(ceiling == least_ceiling ||
-              first * least.block_bytes >= (ceiling - least_ceiling - 4) * TSL_PAGE_BYTES);
+              first * least.block_bytes >= (ceiling - 2 * least_ceiling) * TSL_PAGE_BYTES);
         CHECK(test_refusals(heap, TSL_NO_MEMORY) > 0);
         test_heap_end(heap, &source);
     }

@@ -230,7 +230,9 @@ static void every_attack_is_refused_as_specified(void)
     CHECK_EQ(stats.spaces, 0);
     CHECK_EQ(stats.frames, 0);
     CHECK_EQ(stats.committed_pages, 0);
-    CHECK_EQ(tsl_frames_free_count(tsl_system()->frames), free_frames);
+    /* From the tier full on, the heap keeps what was freed for a while. */
+    if (TSL_HEAP_HARDENING < 3)
+        CHECK_EQ(tsl_frames_free_count(tsl_system()->frames), free_frames);
     CHECK_SOUND(tsl_verify());
     CHECK_EQ(kernel_data, 0x7E5E1A);
 }

@@ -252,7 +252,7 @@ void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame);
 /* The table has a number of its own: CPUs remember it under a tag. Constant where no format has any. */
 static inline bool tsl_table_is_tagged(const struct tsl_table *self)
 {
-    return TSL_SPACES && (TSL_TABLE_4LEVEL || TSL_TABLE_5LEVEL) && self->number != 0;
+    return TSL_SPACES && (TSL_TABLE_4LEVEL || TSL_TABLE_5LEVEL) && TSL_UNLIKELY(self->number != 0);
 }
 
 void tsl_tagged_init(struct tsl_table *self);

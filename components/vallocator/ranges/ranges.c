@@ -71,6 +71,7 @@ enum tsl_status tsl_ranges_create(const struct tsl_ranges_config *config, struct
     self->config = *config;
     self->window = config->last - config->start + 1;
     self->large_order = large_order(config->table);
+    self->least_large = self->large_order > 0 ? TSL_PAGE_BYTES << self->large_order : SIZE_MAX;
     tsl_gather_init_lazy(&self->gather, config->table);
     *out = self;
     return TSL_OK;

@@ -128,7 +128,8 @@ struct tsl_ranges {
     struct tsl_tree tree; /* of struct range, by offset */
     struct tsl_ranges_config config;
     size_t window;        /* bytes in the window */
-    unsigned large_order; /* of a large page's frames; 0: there are no large pages */
+    size_t least_large;   /* bytes from which on a range may have large pages; SIZE_MAX: none has */
+    unsigned large_order; /* of a large page's frames */
     size_t bytes_memory;
     size_t bytes_mapped;
     size_t bytes_peak;
@@ -176,7 +177,7 @@ static inline bool range_is_live(const struct range *range)
 /* Whether a range of so many bytes may have large pages. */
 static inline bool ranges_may_be_large(const struct tsl_ranges *self, size_t bytes)
 {
-    return self->large_order > 0 && bytes >> TSL_PAGE_SHIFT >> self->large_order > 0;
+    return bytes >= self->least_large;
 }
 
 /* What a range takes out of the window: itself and the guard page behind it. */

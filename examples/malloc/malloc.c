@@ -3,7 +3,7 @@
  * malloc.c: the functions of the C library's malloc, over a heap of Tesela.
  *
  * Owns:    nothing; here are the C library's rules about errno, sizes of 0 and alignments.
- * Needs:   heap_allocator, process.c.
+ * Needs:   heap_allocator, process.c, resizes.c.
  * Callers: every program that is started with libtesela-malloc.so preloaded.
  *
  * <stdlib.h> is not included: in strict C11 it lacks half of these functions, and each has to be
@@ -119,6 +119,16 @@ void *calloc(size_t count, size_t size)
     return block;
 }
 
+static void *resize(void *block, size_t bytes)
+{
+    if (process_heap == NULL || bytes > LARGEST)
+        return NULL;
+    resize_begin();
+    void *moved = tsl_heap_realloc(process_heap, block, bytes);
+    resize_end();
+    return moved;
+}
+
 void *realloc(void *block, size_t bytes)
 {
     if (block == NULL)
@@ -127,8 +137,7 @@ void *realloc(void *block, size_t bytes)
         free(block);
         return NULL;
     }
-    bool is_possible = process_heap != NULL && bytes <= LARGEST;
-    void *moved = is_possible ? tsl_heap_realloc(process_heap, block, bytes) : NULL;
+    void *moved = resize(block, bytes);
     if (TSL_LIKELY(moved != NULL))
         return spoil(moved, bytes);
     if (malloc_usable_size(block) == 0)

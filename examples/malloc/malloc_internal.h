@@ -7,7 +7,8 @@
  * Callers: the .c files of this folder.
  *
  * From the outside in: malloc.c (the functions that programs call), process.c (the one heap, its
- * start, fork, reports), threads.c (threads as CPUs), pages.c (the page source).
+ * start, fork, reports), resizes.c (what a fork waits for), threads.c (threads as CPUs), pages.c (the
+ * page source).
  */
 #ifndef MALLOC_INTERNAL_H
 #define MALLOC_INTERNAL_H
@@ -34,6 +35,18 @@ void process_misuse(const char *function, const void *block, enum tsl_status sta
 
 /* TESELA_MALLOC, a list of words, has this one. */
 bool process_wants(const char *word);
+
+/* ---- resizes.c ---- */
+
+/* Around each call of the heap that resizes a block. begin() waits while a fork is under way. */
+void resize_begin(void);
+void resize_end(void);
+
+/* Around fork, outside of threads_*: stop() returns when no other thread resizes, and none begins
+ * until go(), or alone() in the child. */
+void resizes_stop(void);
+void resizes_go(void);
+void resizes_alone(void);
 
 /* ---- threads.c ---- */
 

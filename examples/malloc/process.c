@@ -3,7 +3,7 @@
  * process.c: the one heap of the process: its start, fork, what is said about it.
  *
  * Owns:    process_heap; the words of TESELA_MALLOC.
- * Needs:   heap_allocator, pages.c, threads.c.
+ * Needs:   heap_allocator, pages.c, resizes.c, threads.c.
  * Callers: malloc.c, threads.c.
  *
  * The heap is made by the first allocation, which may come before any constructor has run.
@@ -82,6 +82,7 @@ static void dump_at_exit(void)
 
 static void before_fork(void)
 {
+    resizes_stop();
     threads_stop();
     pages_stop();
 }
@@ -90,12 +91,14 @@ static void after_fork_parent(void)
 {
     pages_go();
     threads_go();
+    resizes_go();
 }
 
 static void after_fork_child(void)
 {
     pages_go();
     threads_alone();
+    resizes_alone();
 }
 
 /* ---- start ---- */

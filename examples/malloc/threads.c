@@ -300,8 +300,9 @@ static void leave_as(struct malloc_slot *slot)
     malloc_thread = kept;
 }
 
-/* The other threads exist no more, nor does anybody who waits for a lock. Two rounds, since a CPU
- * that leaves may want to talk to others. */
+/* The other threads exist no more, nor does anybody who waits for a lock. Further rounds, since a CPU
+ * that leaves may want to talk to others. Kicks went with the attention, so what was posted to the
+ * CPUs that stay is answered at the end: nobody kicks for a box that is not empty. */
 void threads_alone(void)
 {
     bool has_ended[TSL_CPUS];
@@ -322,4 +323,7 @@ void threads_alone(void)
     for (unsigned i = 0; i < TSL_CPUS; i++)
         if (has_ended[i])
             leave_as(&slots[i]);
+    for (unsigned i = 0; i < TSL_CPUS; i++)
+        if (slots[i].users > 0)
+            receive_as(&slots[i]);
 }

@@ -139,21 +139,50 @@ static void resize(struct block *block, uint64_t *seed)
     fill(block);
 }
 
-/* A child of a fork allocates, frees what its parent's threads had, and ends. */
+static void *allocate_in_child(void *argument)
+{
+    uint64_t seed = (uintptr_t)argument;
+    struct block blocks[OWN_BLOCKS];
+
+    for (unsigned i = 0; i < OWN_BLOCKS; i++)
+        blocks[i] = make(&seed);
+    for (unsigned i = 0; i < OWN_BLOCKS; i++)
+        end(&blocks[i]);
+    return NULL;
+}
+
+/* All that its parent's threads left in `shared` is here, and nobody else has it. */
+static void live_as_child(uint64_t *seed)
+{
+    pthread_t thread;
+
+    (void)allocate_in_child((void *)(uintptr_t)(next(seed) | 1));
+    for (unsigned i = 0; i < SHARED_BLOCKS; i++) {
+        if (shared[i].start != NULL && i % 3 == 0)
+            resize(&shared[i], seed);
+        end(&shared[i]);
+    }
+    /* A thread of the child's own, which takes the place of one that did not come along. */
+    if (pthread_create(&thread, NULL, allocate_in_child, (void *)(uintptr_t)(next(seed) | 1)) !=
+            0 ||
+        pthread_join(thread, NULL) != 0)
+        fail("a child's thread");
+    (void)malloc_trim(0);
+    _exit(0);
+}
+
+/* A child of a fork allocates, frees what its parent's threads had, and ends. Meanwhile these go on
+ * allocating; only `shared` keeps still for the moment of the fork. */
 static void fork_once(uint64_t *seed)
 {
     fflush(NULL);
+    pthread_mutex_lock(&shared_mutex);
     pid_t child = fork();
+    if (child == 0)
+        live_as_child(seed);
+    pthread_mutex_unlock(&shared_mutex);
     if (child < 0)
         fail("fork");
-    if (child == 0) {
-        struct block blocks[OWN_BLOCKS];
-        for (unsigned i = 0; i < OWN_BLOCKS; i++)
-            blocks[i] = make(seed);
-        for (unsigned i = 0; i < OWN_BLOCKS; i++)
-            end(&blocks[i]);
-        _exit(0);
-    }
     int state = 0;
     if (waitpid(child, &state, 0) != child || !WIFEXITED(state) || WEXITSTATUS(state) != 0)
         fail("a child failed");

@@ -221,6 +221,27 @@ static void wrong_arrays_are_refused(void)
     test_heap_end(heap, &source);
 }
 
+/* Pages of records that are empty are found behind one of another array that is in use again. */
+static void an_array_leaves_whatever_another_holds(void)
+{
+    struct tsl_heap *heap = narrow_heap(0);
+    const size_t large = TSL_HEAP_CLASSES_LAST + TSL_PAGE_BYTES;
+    unsigned char *other = space + ADDED_BYTES;
+
+    CHECK_STATUS(tsl_heap_add_array(heap, space, ADDED_BYTES), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, large)), TSL_OK);
+    CHECK_STATUS(tsl_heap_add_array(heap, other, ADDED_BYTES), TSL_OK);
+    void *block = tsl_heap_alloc(heap, large);
+    REQUIRE(is_in(block, other, ADDED_BYTES));
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    block = tsl_heap_alloc(heap, large);
+    REQUIRE(is_in(block, other, ADDED_BYTES));
+    CHECK_STATUS(tsl_heap_remove_array(heap, space), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_STATUS(tsl_heap_remove_array(heap, other), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
 #define SLOTS 60u
 
 static unsigned char *slots[SLOTS];
@@ -312,4 +333,5 @@ static void rule_12_is_broken(void)
 TAP_SUITE(heap_array, TAP_TEST(a_full_heap_gets_room), TAP_TEST(the_ceiling_is_exact),
           TAP_TEST(bad_frees_are_told_apart), TAP_TEST(large_blocks_resize_within),
           TAP_TEST(aligned_blocks_lie_within), TAP_TEST(wrong_arrays_are_refused),
-          TAP_TEST(arrays_come_and_go), TAP_TEST(rule_12_is_broken));
+          TAP_TEST(an_array_leaves_whatever_another_holds), TAP_TEST(arrays_come_and_go),
+          TAP_TEST(rule_12_is_broken));

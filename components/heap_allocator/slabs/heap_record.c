@@ -70,8 +70,12 @@ struct heap_run *tsl_heap_record_take(struct tsl_heap *self, const struct heap_a
     TSL_ASSERT(index < HEAP_RECORDS_A_PAGE);
     tsl_bits_clear_range(page->free, index, 1);
     self->flight_records++;
-    if (page->used++ == 0)
+    if (page->used++ == 0) {
         self->record_spare_count--;
+        /* An array's page may have been the last one: behind those in use are only spare ones. */
+        tsl_list_remove(&page->link);
+        tsl_list_push_front(&self->record_pages[0], &page->link);
+    }
     if (page->used == HEAP_RECORDS_A_PAGE) {
         tsl_list_remove(&page->link);
         tsl_list_push_front(&self->record_pages[1], &page->link);

@@ -61,6 +61,16 @@ void world_close(struct world *self)
     machine_destroy();
 }
 
+void world_nothing_stale(void)
+{
+    struct model_counters counters;
+    model_counters(&counters);
+    CHECK_EQ(counters.stale_hits, 0);
+    CHECK_EQ(counters.freed_frames, 0);
+    CHECK_EQ(counters.freed_tables, 0);
+    CHECK_EQ(counters.reserved, 0);
+}
+
 tsl_vaddr world_start(enum tsl_layout_use use)
 {
     return tsl_layout_find(machine_layout(), use)->start;

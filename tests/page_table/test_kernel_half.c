@@ -66,12 +66,7 @@ static bool start(const struct tsl_table_format *format)
 
 static void stop(void)
 {
-    struct model_counters counters;
-    model_counters(&counters);
-    CHECK_EQ(counters.stale_hits, 0);
-    CHECK_EQ(counters.freed_frames, 0);
-    CHECK_EQ(counters.freed_tables, 0);
-    CHECK_EQ(counters.reserved, 0);
+    world_nothing_stale();
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
         host_port_set_cpu(cpu);
         tsl_arch_switch_root(0);

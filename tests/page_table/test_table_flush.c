@@ -27,16 +27,6 @@ static bool open_cpus(struct world *world, const struct tsl_table_format *format
     return world_open(world, format, &config);
 }
 
-static void nothing_stale(void)
-{
-    struct model_counters counters;
-    model_counters(&counters);
-    CHECK_EQ(counters.stale_hits, 0);
-    CHECK_EQ(counters.freed_frames, 0);
-    CHECK_EQ(counters.freed_tables, 0);
-    CHECK_EQ(counters.reserved, 0);
-}
-
 static void store_of(const struct tsl_table_format *format)
 {
     struct world world;
@@ -61,7 +51,7 @@ static void store_of(const struct tsl_table_format *format)
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
     for (unsigned cpu = 0; cpu < CPUS; cpu++)
         CHECK_EQ(model_load(cpu, va, text, 6), MODEL_NOT_PRESENT);
-    nothing_stale();
+    world_nothing_stale();
     world_close(&world);
 }
 
@@ -102,7 +92,7 @@ static void global_of(const struct tsl_table_format *format)
     for (size_t at = 0; at < bytes; at += TSL_PAGE_BYTES)
         CHECK_EQ(model_load(CPU(1), va + at, &byte, 1), MODEL_NOT_PRESENT);
     CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(frame), 5), TSL_OK);
-    nothing_stale();
+    world_nothing_stale();
     world_close(&world);
 }
 
@@ -216,7 +206,7 @@ static void open_gather_of(const struct tsl_table_format *format)
     host_port_set_cpu(0);
     tsl_gather_finish(&first);
     CHECK_EQ(world.table.open_gathers, 0);
-    nothing_stale();
+    world_nothing_stale();
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
     world_close(&world);
 }
@@ -245,7 +235,7 @@ static void many_of(const struct tsl_table_format *format)
                  TSL_OK);
     for (unsigned i = 0; i < pages; i++)
         CHECK_EQ(model_store(i % CPUS, va + i * (tsl_vaddr)0x100000, "x", 1), MODEL_NOT_PRESENT);
-    nothing_stale();
+    world_nothing_stale();
     world_close(&world);
 }
 
@@ -267,7 +257,7 @@ static void reused_table_of(const struct tsl_table_format *format)
     CHECK_STATUS(tsl_table_unmap(&world.table, va, 4096, 0, NULL), TSL_OK);
     /* The neighbour was never loaded: it would go the remembered way. */
     CHECK_EQ(model_load(CPU(2), va + 4096, &byte, 1), MODEL_NOT_PRESENT);
-    nothing_stale();
+    world_nothing_stale();
     CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(frame), 0), TSL_OK);
     world_close(&world);
 }
@@ -306,7 +296,7 @@ static void full_gather_of(const struct tsl_table_format *format)
     CHECK_STATUS(tsl_table_unmap(&world.table, va, pages * 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
     model_before_exchange = NULL;
     CHECK_EQ(model_load(CPU(2), va, &byte, 1), MODEL_NOT_PRESENT);
-    nothing_stale();
+    world_nothing_stale();
     world_close(&world);
 }
 
@@ -346,7 +336,7 @@ static void demote_of(const struct tsl_table_format *format)
                  TSL_OK);
     CHECK_EQ(model_load(CPU(1), va + large / 2, &byte, 1), MODEL_NOT_PRESENT);
     CHECK_EQ(model_load(CPU(1), va + large - 1, &byte, 1), MODEL_NOT_PRESENT);
-    nothing_stale();
+    world_nothing_stale();
     CHECK_STATUS(tsl_table_unmap(&world.table, va, large / 2, TSL_UNMAP_FREE, NULL), TSL_OK);
     world_close(&world);
 }
@@ -403,7 +393,7 @@ static void threshold_of(const struct tsl_table_format *format)
         CHECK_EQ(then.hits - known.hits, !above);
     }
     CHECK_STATUS(tsl_table_unmap(&world.table, other, 4096, TSL_UNMAP_FREE, NULL), TSL_OK);
-    nothing_stale();
+    world_nothing_stale();
     world_close(&world);
 }
 
@@ -440,7 +430,7 @@ static void random_of(const struct tsl_table_format *format)
         }
     }
     CHECK_EQ(wrong, 0);
-    nothing_stale();
+    world_nothing_stale();
     host_port_set_cpu(0);
     CHECK_STATUS(
         tsl_table_unmap(&world.table, va, 64 * 4096, TSL_UNMAP_SPARSE | TSL_UNMAP_FREE, NULL),

@@ -34,12 +34,7 @@ static bool start(const struct tsl_table_format *format, enum tsl_layout_use use
 
 static void stop(void)
 {
-    struct model_counters counters;
-    model_counters(&counters);
-    CHECK_EQ(counters.stale_hits, 0);
-    CHECK_EQ(counters.freed_frames, 0);
-    CHECK_EQ(counters.freed_tables, 0);
-    CHECK_EQ(counters.reserved, 0);
+    world_nothing_stale();
     CHECK_STATUS(tsl_table_unmap(table, at, bytes, TSL_UNMAP_SPARSE, NULL), TSL_OK);
     CHECK_STATUS(tsl_frames_free(world.frames, tsl_frame_of(block),
                                  table->format->shift[1] - TSL_PAGE_SHIFT),

@@ -71,16 +71,6 @@ static bool start(const struct machine_config *config)
     return good;
 }
 
-static void nothing_stale(void)
-{
-    struct model_counters counters;
-    model_counters(&counters);
-    CHECK_EQ(counters.stale_hits, 0);
-    CHECK_EQ(counters.freed_frames, 0);
-    CHECK_EQ(counters.freed_tables, 0);
-    CHECK_EQ(counters.reserved, 0);
-}
-
 static void stop(void)
 {
     const unsigned flags = TSL_UNMAP_SPARSE | TSL_UNMAP_FREE;
@@ -113,7 +103,7 @@ static void for_each_long_format(void (*body)(void))
         tap_note("format %s", config.format);
         REQUIRE(start(&config));
         body();
-        nothing_stale();
+        world_nothing_stale();
         stop();
     }
 }

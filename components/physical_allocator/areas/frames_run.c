@@ -287,6 +287,16 @@ static enum tsl_status take_window(struct tsl_frames *self, tsl_paddr start, uin
     return status;
 }
 
+/* A refusal of a range, unless it was counted and logged where it arose. */
+static enum tsl_status told(struct tsl_frames *self, enum tsl_status status, const char *what,
+                            tsl_paddr start, uint64_t bytes)
+{
+    if (status == TSL_OK || status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
+        return status;
+    return tsl_refuse(&self->refusals, status, "frames: cannot %s %#llx + %#llx", what,
+                      (unsigned long long)start, (unsigned long long)bytes);
+}
+
 enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     return take_window(self, start, bytes, 0);
@@ -295,14 +305,9 @@ enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start,
 enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     enum tsl_status status = take_window(self, start, bytes, (tsl_word)TSL_RETURN_ADDRESS());
-    if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
-        return status; /* told already */
-    if (status != TSL_OK) {
-        return tsl_refuse(&self->refusals, status, "frames: cannot reserve %#llx + %#llx",
-                          (unsigned long long)start, (unsigned long long)bytes);
-    }
-    frames_watch(self);
-    return TSL_OK;
+    if (status == TSL_OK)
+        frames_watch(self);
+    return told(self, status, "reserve", start, bytes);
 }
 
 /* Whether the whole window may be released, and how many frames that are. */
@@ -386,12 +391,7 @@ enum tsl_status tsl_frames_release(struct tsl_frames *self, tsl_paddr start, uin
     enum tsl_status status = check_reserver(self, start, bytes);
     if (status == TSL_OK)
         status = give_window(self, start, bytes, true);
-    if (status == TSL_INVALID || status == TSL_OUT_OF_RANGE)
-        return status; /* told already */
-    if (status != TSL_OK) {
-        return tsl_refuse(&self->refusals, status, "frames: cannot release %#llx + %#llx",
-                          (unsigned long long)start, (unsigned long long)bytes);
-    }
-    frames_watch_free(self);
-    return TSL_OK;
+    if (status == TSL_OK)
+        frames_watch_free(self);
+    return told(self, status, "release", start, bytes);
 }

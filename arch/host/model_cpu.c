@@ -323,6 +323,17 @@ static enum model_result fault_of(enum walker_result result)
     }
 }
 
+/* Before a page of that size is used at the address, or remembered there. */
+static void judge_size(const struct cpu *self, uint64_t address, uint64_t bytes,
+                       enum model_access access)
+{
+    if (!tlb_has_other_size(&self->tlb, address, bytes, self->pcid))
+        return;
+    COUNT(two_sizes);
+    if (access == MODEL_FETCH)
+        COUNT(two_sizes_fetched);
+}
+
 /* A protection fault drops the cached translation, as on hardware: the next try walks again. */
 static enum model_result translate(struct cpu *self, uint64_t address, enum model_access access,
                                    tsl_paddr *out)
@@ -332,6 +343,7 @@ static enum model_result translate(struct cpu *self, uint64_t address, enum mode
     if (hit != NULL && !(access == MODEL_STORE && !hit->dirty) &&
         allowed(self, &hit->rights, access)) {
         COUNT(hits);
+        judge_size(self, address, hit->bytes, access);
         *out = hit->target + (address - hit->start);
         judge(self, *out, &hit->rights, address);
         return MODEL_OK;
@@ -350,6 +362,7 @@ static enum model_result translate(struct cpu *self, uint64_t address, enum mode
     *out = page.target + (address - page.start);
     if (remembered)
         judge(self, *out, &page.rights, address);
+    judge_size(self, address, page.bytes, access);
     mark(&page, access);
     page.dirty = page.dirty || access == MODEL_STORE;
     tlb_insert(&self->tlb, address, &page, self->pcid);

@@ -39,17 +39,29 @@ void tlb_reset(struct tlb *self, unsigned index_bits)
     self->index_bits = index_bits;
 }
 
-const struct tlb_page *tlb_find(const struct tlb *self, uint64_t linear, unsigned pcid)
+/* The first, of a size that is not `but`. */
+static const struct tlb_page *find(const struct tlb *self, uint64_t linear, uint64_t but,
+                                   unsigned pcid)
 {
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         for (unsigned global = 0; global < 2; global++) {
             const struct tlb_page *slot =
                 probe((struct tlb *)(uintptr_t)self, linear, sizes[i], pcid, global != 0);
-            if (slot != NULL)
+            if (slot != NULL && slot->bytes != but)
                 return slot;
         }
     }
     return NULL;
+}
+
+const struct tlb_page *tlb_find(const struct tlb *self, uint64_t linear, unsigned pcid)
+{
+    return find(self, linear, 0, pcid);
+}
+
+bool tlb_has_other_size(const struct tlb *self, uint64_t linear, uint64_t bytes, unsigned pcid)
+{
+    return !self->splinters && find(self, linear, bytes, pcid) != NULL;
 }
 
 static struct tlb_way *way_slot(struct tlb *self, unsigned level, uint64_t linear, unsigned pcid)

@@ -50,8 +50,10 @@ struct tlb {
 
 void tlb_reset(struct tlb *self, unsigned index_bits);
 
-/* NULL: not remembered. Of several ways the one that leads furthest. */
+/* NULL: not remembered. Of several ways the one that leads furthest. Has other size: is the address
+ * also in a page that is remembered with a size that is not `bytes`? */
 const struct tlb_page *tlb_find(const struct tlb *self, uint64_t linear, unsigned pcid);
+bool tlb_has_other_size(const struct tlb *self, uint64_t linear, uint64_t bytes, unsigned pcid);
 const struct walker_way *tlb_find_way(const struct tlb *self, uint64_t linear, unsigned pcid);
 
 /* Remember the page that a walk for `linear` has found, and the ways it came along. */

@@ -9,6 +9,7 @@
 #include <host/model_cpu.h>
 #include <host/ram.h>
 #include <string.h>
+#include <tesela/config.h>
 
 #include "tap.h"
 #include "../page_table/table_world.h"
@@ -190,6 +191,52 @@ static void accesses_cross_pages(void)
     finish();
 }
 
+/* A large page becomes a table, and the CPU is not told: it has the address twice. */
+static void two_sizes_of(const struct tsl_table_format *format)
+{
+    unsigned level;
+    char byte = 0;
+    uint64_t small = 0x300067; /* in the table: present, writable, user, accessed, dirty */
+    if (!TSL_LARGE_PAGES)
+        return;
+    REQUIRE(setup(format, NULL));
+    tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
+    tsl_vaddr large = (user + 2 * bytes) & ~(bytes - 1);
+    CHECK_STATUS(tsl_table_map(&world.table, large, bytes, bytes,
+                               TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER | TSL_ALLOW_WX |
+                                   TSL_MAP_LARGE),
+                 TSL_OK);
+    model_set_user(0, true);
+    CHECK_EQ(model_load(0, large, &byte, 1), MODEL_OK);
+    void *entry = world_entry(&world, large, &level);
+    REQUIRE(level == 1);
+    uint64_t kept = world_entry_get(&world, entry);
+    world_entry_set(&world, host_ram_at(0x200000), small);
+    world_entry_set(&world, entry, 0x200067);
+    CHECK_EQ(model_load(0, large, &byte, 1), MODEL_OK);
+    CHECK_EQ(now().two_sizes, 0); /* not yet: no walk */
+    CHECK_EQ(model_store(0, large, &byte, 1), MODEL_OK);
+    CHECK_EQ(now().two_sizes, 1);
+    CHECK_EQ(now().two_sizes_fetched, 0);
+    CHECK_EQ(model_fetch(0, large), MODEL_OK);
+    CHECK_EQ(now().two_sizes, 2);
+    CHECK_EQ(now().two_sizes_fetched, 1);
+    tsl_arch_flush_page(large);
+    CHECK_EQ(model_fetch(0, large), MODEL_OK);
+    CHECK_EQ(model_fetch(0, large), MODEL_OK);
+    CHECK_EQ(now().two_sizes, 2);
+    tsl_arch_flush_all(true);
+    world_entry_set(&world, entry, kept);
+    model_set_user(0, false);
+    CHECK_STATUS(tsl_table_unmap(&world.table, large, bytes, 0, NULL), TSL_OK);
+    finish();
+}
+
+static void an_address_under_two_sizes_is_counted(void)
+{
+    for_each_format(two_sizes_of);
+}
+
 /* Far above what a 32-bit process could hold, and where there is nothing. */
 static void ram_is_sparse(void)
 {
@@ -214,4 +261,4 @@ static void ram_is_sparse(void)
 TAP_SUITE(model_cpu, TAP_TEST(remembers_until_flushed), TAP_TEST(global_pages_outlive_a_root),
           TAP_TEST(rights_are_checked), TAP_TEST(reserved_bits_fault),
           TAP_TEST(marks_accessed_and_dirty), TAP_TEST(accesses_cross_pages),
-          TAP_TEST(ram_is_sparse));
+          TAP_TEST(an_address_under_two_sizes_is_counted), TAP_TEST(ram_is_sparse));

@@ -9,7 +9,8 @@
  * What hardware may remember, a model CPU does remember until it is told to flush: translations of
  * pages, and the ways to tables of every level, by PCID. Using one that no longer holds is legal
  * for a CPU, so the access is made; it is counted, and a test that expects correct flushing demands
- * zero.
+ * zero. An address that is remembered under two sizes at once is counted as well: some CPUs stop
+ * with a machine check there, many of them when they fetch an instruction from it.
  */
 #ifndef TESELA_HOST_MODEL_CPU_H
 #define TESELA_HOST_MODEL_CPU_H
@@ -68,6 +69,8 @@ struct model_counters {
     tsl_word freed_frames; /* accesses that reached a free frame */
     tsl_word freed_tables; /* table entries read from a free frame */
     tsl_word reserved;     /* reserved-bit faults, bad PAE registers included */
+    tsl_word two_sizes;    /* accesses to an address that is remembered under two sizes of page */
+    tsl_word two_sizes_fetched; /* of them, fetches */
 };
 
 /*

@@ -7,7 +7,8 @@
  *          486 has none of them.
  * Callers: through <tesela/arch.h>.
  * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes), 4.10.1
- *          (PCIDs), 12.12 (PAT); Linux, "x86/mm: Avoid incomplete Global INVLPG flushes".
+ *          (PCIDs), 12.12 (PAT); Linux, "x86/mm: Avoid incomplete Global INVLPG flushes"; AMD,
+ *          "Revision Guide for Family 10h Processors", erratum 383.
  */
 #include <tesela/arch.h>
 #include <tesela/table_format.h>
@@ -44,6 +45,16 @@ static bool invlpg_spares_globals(uint32_t signature)
     return false;
 }
 
+/* AMD's family 10h, erratum 383: two translations of one address, of different sizes, are a machine
+ * check. The kernel's own pages cannot be absent while their size changes. */
+static bool stops_on_two_sizes(uint32_t signature)
+{
+    const uint32_t amd = 0x68747541; /* "Auth" */
+
+    return (signature >> 8 & 0xF) == 0xF && (signature >> 20 & 0xFF) == 1 &&
+           x86_cpuid(0, 0).ebx == amd;
+}
+
 static void read_basic(struct tsl_cpu_features *out)
 {
     struct x86_cpuid leaf = x86_cpuid(1, 0);
@@ -52,6 +63,7 @@ static void read_basic(struct tsl_cpu_features *out)
     out->pae = leaf.edx >> 6 & 1;
     out->pge = leaf.edx >> 13 & 1;
     out->pat = leaf.edx >> 16 & 1;
+    out->one_size = stops_on_two_sizes(leaf.eax);
     out->pcid =
         sizeof(void *) == 8 && out->pge && (leaf.ecx >> 17 & 1) && !invlpg_spares_globals(leaf.eax);
     /* Before the extended leaves said it: 36 bits with PAE or with PSE-36. */

@@ -14,7 +14,7 @@
 
 static bool leaf_at(unsigned level, const struct tsl_cpu_features *features)
 {
-    return level == 0 || (level == 1 && features->pse);
+    return level == 0 || (level == 1 && features->pse && !features->one_size);
 }
 
 static uint64_t encode_leaf(unsigned level, tsl_paddr target, unsigned attributes,

@@ -22,8 +22,8 @@
 
 static bool leaf_at(unsigned level, const struct tsl_cpu_features *features)
 {
-    (void)features; /* 2 MiB pages come with PAE itself, whatever PSE says */
-    return level <= 1;
+    /* 2 MiB pages come with PAE itself, whatever PSE says. */
+    return level == 0 || (level == 1 && !features->one_size);
 }
 
 static uint64_t encode_table(unsigned level, tsl_paddr table, bool user)

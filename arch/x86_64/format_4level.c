@@ -15,7 +15,8 @@
 
 static bool leaf_at(unsigned level, const struct tsl_cpu_features *features)
 {
-    return level <= 1 || (level == 2 && features->pages_1g);
+    return level == 0 ||
+           (!features->one_size && (level == 1 || (level == 2 && features->pages_1g)));
 }
 
 static void decode(unsigned level, uint64_t raw, const struct tsl_cpu_features *features,

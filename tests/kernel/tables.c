@@ -102,6 +102,16 @@ static struct tsl_object *device(unsigned cache)
     return object;
 }
 
+/* A CPU that stops where it finds two sizes of page has none but small ones. */
+static bool has_large_pages(const struct tsl_table *table)
+{
+    tsl_word large = 0;
+
+    for (unsigned level = 1; level < table->format->levels; level++)
+        large += table->counters.pages[level];
+    return large > 0;
+}
+
 /* Program, zeros, shared memory, devices of three cache types, and pages read but never written. */
 static struct tsl_space *make_space(void)
 {
@@ -147,6 +157,7 @@ bool kernel_main(const struct platform_boot *boot)
     expect(memory != NULL && valloc(TSL_PAGE_BYTES, VM_READ) != NULL &&
                valloc(TSL_PAGE_BYTES, VM_READ | VM_EXEC) != NULL,
            "valloc");
+    expect(!tsl_system()->features.one_size || !has_large_pages(tsl_system()->table), "one size");
     show(tsl_system()->table, "kernel");
     space = make_space();
     expect(tsl_space_copy(space, &copy) == TSL_OK, "copy");

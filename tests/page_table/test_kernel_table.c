@@ -154,6 +154,36 @@ static void builds_for_a_cpu_without_nx_pge_pse(void)
     for_each_format(poor_of);
 }
 
+/* Nothing can be found under two sizes where there is one. */
+static void one_size_of(const struct tsl_table_format *format)
+{
+    struct tsl_cpu_features one_size = {.pae = format->entry_bytes == 8,
+                                        .pse = true,
+                                        .pge = true,
+                                        .pages_1g = format->va_bits > 32,
+                                        .la57 = format->levels == 5,
+                                        .one_size = true,
+                                        .physical_bits = 32};
+    REQUIRE(setup(format, &one_size));
+    CHECK_STATUS(tsl_table_build_kernel(&world.table, &config), TSL_OK);
+    CHECK_SOUND(tsl_table_verify(&world.table));
+    check_image();
+    check_direct();
+    tsl_vaddr direct = world_start(TSL_LAYOUT_DIRECT_MAP) + 8 * MIB;
+    CHECK_STATUS(tsl_table_protect(&world.table, direct, 8 * MIB, RW | G | TSL_MAP_PROMOTE, NULL),
+                 TSL_OK);
+    CHECK_STATUS(tsl_table_promote(&world.table, direct, 8 * MIB), TSL_OK);
+    CHECK_EQ(world.table.counters.promotions, 0);
+    for (unsigned level = 1; level < format->levels; level++)
+        CHECK_EQ(world.table.counters.pages[level], 0);
+    world_close(&world);
+}
+
+static void builds_small_pages_where_two_sizes_stop_the_cpu(void)
+{
+    for_each_format(one_size_of);
+}
+
 static void unchanged_after(enum tsl_status status, enum tsl_status expected)
 {
     struct tsl_mapping page;
@@ -236,4 +266,5 @@ static void dump_shows_runs(void)
 }
 
 TAP_SUITE(kernel_table, TAP_TEST(builds_all_parts), TAP_TEST(builds_for_a_cpu_without_nx_pge_pse),
+          TAP_TEST(builds_small_pages_where_two_sizes_stop_the_cpu),
           TAP_TEST(refuses_and_undoes), TAP_TEST(dump_shows_runs));

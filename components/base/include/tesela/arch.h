@@ -30,6 +30,8 @@ struct tsl_cpu_features {
     bool smep;              /* the kernel cannot execute user pages */
     bool smap;              /* the kernel cannot touch user pages by mistake */
     bool umip;              /* user mode cannot read descriptor table addresses */
+    bool one_size;          /* an erratum: it stops when it remembers an address under two sizes of
+                               page, so there are none but those of 4 KiB */
     unsigned physical_bits; /* width of a physical address */
     unsigned virtual_bits;  /* width of a virtual address with the longest tables it can walk */
 };

@@ -188,6 +188,16 @@ void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame)
     self->tables |= (uint32_t)1 << (self->count - 1u);
 }
 
+void tsl_table_flush_all(struct tsl_table *self, tsl_vaddr va)
+{
+    struct tsl_gather gather;
+    tsl_gather_init(&gather, self);
+    tsl_gather_open(&gather);
+    tsl_gather_pages(&gather, va, 1, va > self->format->user_last ? TSL_GLOBAL : 0);
+    gather.flush.all = true;
+    tsl_gather_finish(&gather);
+}
+
 void tsl_gather_finish(struct tsl_gather *self)
 {
     if (self->open || self->count > 0)

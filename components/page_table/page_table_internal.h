@@ -184,11 +184,15 @@ tsl_word tsl_spare_missing(const struct tsl_walk *walk, unsigned level, tsl_vadd
 
 /* --- split.c ------------------------------------------------------------------------------- */
 
-/* Make page boundaries at `first` and behind `last`. TSL_NO_MEMORY: nothing changed. `flags`:
- * with TSL_UNMAP_FREE the block of frames behind a split page becomes single frames too. */
+/* Make page boundaries at `first` and behind `last`. TSL_NO_MEMORY, TSL_DENIED (code that must stay
+ * whole): nothing changed. `flags`: with TSL_UNMAP_FREE the block of frames behind a split page
+ * becomes single frames too. */
 TSL_MUST_CHECK enum tsl_status tsl_table_split(struct tsl_table *self, tsl_vaddr first,
                                                tsl_vaddr last, unsigned flags,
                                                struct tsl_gather *gather);
+
+/* Counts and logs that a split was denied; lock not held. */
+enum tsl_status tsl_table_refuse_split(struct tsl_table *self, const char *verb, tsl_vaddr start);
 
 /* --- promote.c ------------------------------------------------------------------------------ */
 
@@ -246,6 +250,9 @@ void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, uns
 void tsl_gather_frames(struct tsl_gather *self, struct tsl_frame first, tsl_word count);
 /* The same for a table, which goes to the allocator in any case. */
 void tsl_gather_table(struct tsl_gather *self, struct tsl_frame frame);
+
+/* Every CPU forgets all it knows of the table, now, because of a change at `va`. */
+void tsl_table_flush_all(struct tsl_table *self, tsl_vaddr va);
 
 /* --- tagged.c: CPUs whose translations are tagged ------------------------------------------- */
 

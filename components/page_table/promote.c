@@ -79,22 +79,11 @@ static uint64_t with_history_of(const struct tsl_table *self, const struct candi
     return candidate->page | marked;
 }
 
-static void flush_all_of(struct tsl_table *self, const struct candidate *candidate)
-{
-    struct tsl_gather gather;
-    tsl_gather_init(&gather, self);
-    tsl_gather_open(&gather);
-    tsl_gather_pages(&gather, candidate->at, 1,
-                     candidate->at > self->format->user_last ? TSL_GLOBAL : 0);
-    gather.flush.all = true; /* one translation for each piece, and the way to the table */
-    tsl_gather_finish(&gather);
-}
-
 static void exchange_absent(struct tsl_table *self, const struct candidate *candidate, void *above,
                             unsigned index)
 {
     (void)tsl_entry_take(self->format, above, index);
-    flush_all_of(self, candidate);
+    tsl_table_flush_all(self, candidate->at); /* each piece, and the way to the table */
     tsl_entry_publish(self->format, above, index, with_history_of(self, candidate));
 }
 
@@ -106,7 +95,7 @@ static void exchange_present(struct tsl_table *self, const struct candidate *can
     while (!tsl_entry_change(format, above, index, &seen, with_history_of(self, candidate)))
         continue;
     tsl_root_changed(self, candidate->level, candidate->at, 1);
-    flush_all_of(self, candidate);
+    tsl_table_flush_all(self, candidate->at);
     uint64_t wanted;
     seen = tsl_entry_load(format, above, index);
     do {

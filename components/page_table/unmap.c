@@ -235,7 +235,7 @@ enum tsl_status tsl_table_unmap(struct tsl_table *self, tsl_vaddr start, size_t 
     if (status == TSL_NOT_FOUND)
         return tsl_refuse(&self->refusals, status, "tables: unmap: no page at %zx",
                           (size_t)missing);
-    return status;
+    return status == TSL_DENIED ? tsl_table_refuse_split(self, "unmap", start) : status;
 }
 
 /* What one protect asks for, and the entry it worked out last. */
@@ -420,7 +420,7 @@ enum tsl_status tsl_table_protect_sparse(struct tsl_table *self, tsl_vaddr start
         protect_present(self, start, last, attributes, gather);
     }
     tsl_lock_release(&self->lock, pin);
-    return status;
+    return status == TSL_DENIED ? tsl_table_refuse_split(self, "protect", start) : status;
 }
 
 enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_t bytes,
@@ -452,6 +452,8 @@ enum tsl_status tsl_table_protect(struct tsl_table *self, tsl_vaddr start, size_
     if (status == TSL_NOT_FOUND)
         return tsl_refuse(&self->refusals, status, "tables: protect: no page at %zx",
                           (size_t)missing);
+    if (status == TSL_DENIED)
+        return tsl_table_refuse_split(self, "protect", start);
     if (status == TSL_OK && wish != 0)
         tsl_table_promote_wished(self, start, last, wish);
     return status;

@@ -269,6 +269,9 @@ static void promote_check(void)
     EXPLORER_REQUIRE(tsl_table_query(&world.table, large, &page) == TSL_OK);
     EXPLORER_REQUIRE(page.bytes == bytes);
     EXPLORER_REQUIRE(page.accessed && page.dirty);
+    struct model_counters counters;
+    model_counters(&counters);
+    EXPLORER_REQUIRE(place != TSL_LAYOUT_USER || counters.two_sizes == 0);
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
         speculate(cpu, large);
         EXPLORER_REQUIRE(store(cpu, large + 3 * 4096) == MODEL_OK);

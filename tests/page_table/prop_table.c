@@ -26,6 +26,7 @@ static struct slot slot[SLOTS];
 static struct world world;
 static struct rng rng;
 static tsl_vaddr base;
+static bool is_kernels; /* the half that it lies in */
 
 static tsl_vaddr address(unsigned index)
 {
@@ -37,7 +38,7 @@ static unsigned some_attributes(void)
     static const unsigned rights[] = {TSL_READ, TSL_READ | TSL_WRITE, TSL_READ | TSL_EXEC,
                                       TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX};
     unsigned attributes = rights[rng_below(&rng, 4)] | rng_below(&rng, 4) << 8;
-    return rng_below(&rng, 2) ? attributes | TSL_GLOBAL : attributes;
+    return rng_below(&rng, 2) ? attributes | (is_kernels ? TSL_GLOBAL : TSL_USER) : attributes;
 }
 
 /* Often on a large page's border, often a few pages, sometimes everything. */
@@ -67,6 +68,23 @@ static bool all_present(unsigned first, unsigned count)
     return true;
 }
 
+/* Would a border there split code? That of the kernel's half stays whole. */
+static bool is_in_code(unsigned index)
+{
+    struct tsl_mapping page;
+    return is_kernels && index < SLOTS &&
+           tsl_table_query(&world.table, address(index), &page) == TSL_OK &&
+           page.start < address(index) && (page.attributes & TSL_EXEC);
+}
+
+/* Of an unmap or a protect. */
+static enum tsl_status expected_of(unsigned first, unsigned count, bool sparse)
+{
+    if (!sparse && !all_present(first, count))
+        return TSL_NOT_FOUND;
+    return is_in_code(first) || is_in_code(first + count) ? TSL_DENIED : TSL_OK;
+}
+
 static void step_map(unsigned first, unsigned count)
 {
     unsigned attributes = some_attributes();
@@ -86,7 +104,7 @@ static void step_map(unsigned first, unsigned count)
 static void step_unmap(unsigned first, unsigned count)
 {
     bool sparse = rng_below(&rng, 2);
-    enum tsl_status expected = sparse || all_present(first, count) ? TSL_OK : TSL_NOT_FOUND;
+    enum tsl_status expected = expected_of(first, count, sparse);
     enum tsl_status status = tsl_table_unmap(&world.table, address(first), (size_t)count * 4096,
                                              sparse ? TSL_UNMAP_SPARSE : 0, NULL);
     CHECK_STATUS(status, expected);
@@ -99,7 +117,7 @@ static void step_protect(unsigned first, unsigned count)
     unsigned attributes = some_attributes();
     bool sparse = rng_below(&rng, 2);
     size_t bytes = (size_t)count * 4096;
-    enum tsl_status expected = sparse || all_present(first, count) ? TSL_OK : TSL_NOT_FOUND;
+    enum tsl_status expected = expected_of(first, count, sparse);
     enum tsl_status status;
     struct tsl_gather gather;
     tsl_gather_init(&gather, &world.table);
@@ -142,11 +160,13 @@ static bool next_agrees(void)
     return !any_present(index, SLOTS - index);
 }
 
-static void random_run(const struct tsl_table_format *format)
+static void random_run(const struct tsl_table_format *format, enum tsl_layout_use use)
 {
     struct machine_config config = {.ram = {{0, 32 * MIB}}};
     REQUIRE(world_open(&world, format, &config));
-    base = world_start(TSL_LAYOUT_VALLOC);
+    tsl_vaddr large = tsl_table_format_page_bytes(format, 1);
+    base = (world_start(use) + large - 1) & ~(large - 1);
+    is_kernels = use == TSL_LAYOUT_VALLOC;
     memset(slot, 0, sizeof(slot));
     rng = rng_start((uint32_t)format->levels);
     unsigned rounds = tap_rounds(400);
@@ -177,9 +197,15 @@ static void random_run(const struct tsl_table_format *format)
     world_close(&world);
 }
 
+static void random_runs(const struct tsl_table_format *format)
+{
+    random_run(format, TSL_LAYOUT_VALLOC);
+    random_run(format, TSL_LAYOUT_USER);
+}
+
 static void random_operations_match_an_array(void)
 {
-    for_each_format(random_run);
+    for_each_format(random_runs);
 }
 
 TAP_SUITE(table_random, TAP_TEST(random_operations_match_an_array));

@@ -69,6 +69,7 @@ void world_nothing_stale(void)
     CHECK_EQ(counters.freed_frames, 0);
     CHECK_EQ(counters.freed_tables, 0);
     CHECK_EQ(counters.reserved, 0);
+    CHECK_EQ(counters.two_sizes_fetched, 0);
 }
 
 tsl_vaddr world_start(enum tsl_layout_use use)

@@ -62,14 +62,15 @@ static void large_pages_where_they_fit(void)
 }
 
 /* All attributes through every split: cache types most of all, whose high bit moves. */
-static void split_keeps_of(const struct tsl_table_format *format)
+static void split_keeps(const struct tsl_table_format *format, enum tsl_layout_use use,
+                        unsigned rights)
 {
     struct world world;
     REQUIRE(world_open(&world, format, NULL));
     tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
-    tsl_vaddr va = aligned(world_start(TSL_LAYOUT_VALLOC), bytes);
+    tsl_vaddr va = aligned(world_start(use), bytes);
     for (unsigned cache = 0; TSL_LARGE_PAGES && cache < 4; cache++) {
-        unsigned attributes = TSL_READ | TSL_EXEC | TSL_GLOBAL | cache << 8;
+        unsigned attributes = rights | cache << 8;
         CHECK_STATUS(tsl_table_map(&world.table, va, bytes, bytes, attributes | TSL_MAP_LARGE),
                      TSL_OK);
         CHECK_EQ(world.table.counters.pages[1], 1);
@@ -84,6 +85,14 @@ static void split_keeps_of(const struct tsl_table_format *format)
     tsl_table_trim(&world.table);
     CHECK_EQ(world.table.counters.tables, format->fixed_top ? 5 : 1);
     world_close(&world);
+}
+
+static void split_keeps_of(const struct tsl_table_format *format)
+{
+    split_keeps(format, TSL_LAYOUT_VALLOC, TSL_READ | TSL_GLOBAL);
+    split_keeps(format, TSL_LAYOUT_VALLOC, RW);
+    split_keeps(format, TSL_LAYOUT_USER, TSL_READ | TSL_EXEC | TSL_USER);
+    split_keeps(format, TSL_LAYOUT_USER, RW | TSL_EXEC | TSL_ALLOW_WX);
 }
 
 static void a_split_keeps_attributes(void)

@@ -231,6 +231,115 @@ static void what_differs_stays_apart(void)
     for_each_format(odd_of);
 }
 
+/* The other CPU between two steps of a split: loads, which in the kernel's half always find the page,
+ * and one store, either while the tables show the large page or when they show small ones. */
+static unsigned loads_missed;
+static bool is_kernels;
+static bool waits_for_small;
+static bool has_stored;
+
+static void use_meanwhile(uint64_t *entry)
+{
+    unsigned level;
+    char byte;
+    (void)entry;
+    if (is_kernels)
+        loads_missed += model_load(1, at, &byte, 1) != MODEL_OK;
+    (void)world_entry(&world, at, &level);
+    if (!has_stored && (level == 0) == waits_for_small)
+        has_stored = model_store(1, at + 5 * 4096, "x", 1) == MODEL_OK;
+}
+
+/* The page comes apart at `from` while the other CPU knows it as clean. */
+static void come_apart(tsl_vaddr from, bool by_unmap)
+{
+    struct tsl_mapping piece;
+    char byte;
+    CHECK_STATUS(tsl_table_map(table, at, block, bytes, RW | TSL_MAP_LARGE), TSL_OK);
+    CHECK_EQ(table->counters.pages[1], 1);
+    for (unsigned cpu = 0; cpu < CPUS; cpu++)
+        CHECK_EQ(model_load(cpu, at + bytes - 1, &byte, 1), MODEL_OK);
+    loads_missed = 0;
+    has_stored = false;
+    model_before_exchange = use_meanwhile;
+    if (by_unmap)
+        CHECK_STATUS(tsl_table_unmap(table, from, 4096, 0, NULL), TSL_OK);
+    else
+        CHECK_STATUS(tsl_table_protect(table, from, 4096, TSL_READ, NULL), TSL_OK);
+    model_before_exchange = NULL;
+    CHECK(has_stored || by_unmap);
+    CHECK_EQ(loads_missed, 0);
+    CHECK_STATUS(tsl_table_query(table, at + 5 * 4096, &piece), TSL_OK);
+    CHECK_EQ(piece.bytes, 4096);
+    CHECK_EQ(piece.dirty, has_stored);
+    CHECK_SOUND(tsl_table_verify(table));
+    CHECK_STATUS(tsl_table_unmap(table, at, bytes, TSL_UNMAP_SPARSE, NULL), TSL_OK);
+}
+
+static void seen_of(const struct tsl_table_format *format)
+{
+    static const enum tsl_layout_use uses[] = {TSL_LAYOUT_VALLOC, TSL_LAYOUT_USER};
+    struct model_counters counters;
+    if (format->entry_bytes == 4 || !TSL_LARGE_PAGES || CPUS < 2)
+        return; /* the hook sits in exchanges of 8 bytes */
+    for (unsigned i = 0; i < 2 * TSL_COUNT_OF(uses); i++) {
+        REQUIRE(start(format, uses[i / 2], false));
+        is_kernels = uses[i / 2] == TSL_LAYOUT_VALLOC;
+        waits_for_small = i % 2;
+        come_apart(at + 4096, false);
+        come_apart(at, true);
+        come_apart(at + bytes - 4096, true);
+        model_counters(&counters);
+        if (!is_kernels)
+            CHECK_EQ(counters.two_sizes, 0);
+        stop();
+    }
+}
+
+static void a_split_is_never_seen_beside_the_whole(void)
+{
+    CHECK(machine_format_at(0)->entry_bytes == 8);
+    for_each_format(seen_of);
+}
+
+/* Code of the kernel cannot be absent, nor be there twice: it stays whole. */
+static void code_of(const struct tsl_table_format *format)
+{
+    const unsigned code = TSL_READ | TSL_EXEC;
+    struct tsl_gather gather;
+    if (!TSL_LARGE_PAGES)
+        return;
+    REQUIRE(start(format, TSL_LAYOUT_VALLOC, false));
+    tsl_word free_frames = tsl_frames_free_count(world.frames);
+    CHECK_STATUS(tsl_table_map(table, at, block, bytes, code | TSL_MAP_LARGE), TSL_OK);
+    tsl_word with_page = tsl_frames_free_count(world.frames);
+    CHECK_STATUS(tsl_table_unmap(table, at, 4096, 0, NULL), TSL_DENIED);
+    CHECK_STATUS(tsl_table_unmap(table, at + bytes - 4096, 2 * 4096, TSL_UNMAP_SPARSE, NULL),
+                 TSL_DENIED);
+    CHECK_STATUS(tsl_table_protect(table, at + 4096, 4096, TSL_READ, NULL), TSL_DENIED);
+    tsl_gather_init(&gather, table);
+    CHECK_STATUS(tsl_table_protect_sparse(table, at, bytes - 4096, TSL_READ, &gather), TSL_DENIED);
+    tsl_gather_finish(&gather);
+    CHECK_EQ(tsl_refusals_total(&table->refusals), 4);
+    CHECK_EQ(tsl_frames_free_count(world.frames), with_page);
+    CHECK_EQ(table->open_gathers, 0);
+    CHECK(world_agrees(&world, at, true, block, code));
+    CHECK_EQ(model_fetch(0, at + bytes - 1), MODEL_OK);
+    /* As a whole it may change and go, and what is no code comes apart. */
+    CHECK_STATUS(tsl_table_protect(table, at, bytes, TSL_READ, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_protect(table, at, 4096, code, NULL), TSL_OK);
+    CHECK_EQ(table->counters.splits, 1);
+    CHECK_STATUS(tsl_table_unmap(table, at, bytes, 0, NULL), TSL_OK);
+    tsl_table_trim(table);
+    CHECK_EQ(tsl_frames_free_count(world.frames), free_frames);
+    stop();
+}
+
+static void code_of_the_kernel_stays_whole(void)
+{
+    for_each_format(code_of);
+}
+
 /* Two steps up, where the CPU has pages of 1 GiB; not where it has none. */
 static void gigabyte_of(const struct tsl_table_format *format)
 {
@@ -304,6 +413,7 @@ static void the_kernels_table_promotes_where_it_was_wished(void)
 
 TAP_SUITE(table_promote, TAP_TEST(pages_become_one_and_come_apart),
           TAP_TEST(no_splinter_of_a_large_page_stays), TAP_TEST(one_dirty_page_makes_all_dirty),
-          TAP_TEST(a_kept_table_is_kept_no_longer), TAP_TEST(what_differs_stays_apart),
+          TAP_TEST(a_split_is_never_seen_beside_the_whole),
+          TAP_TEST(code_of_the_kernel_stays_whole), TAP_TEST(a_kept_table_is_kept_no_longer), TAP_TEST(what_differs_stays_apart),
           TAP_TEST(two_steps_up_to_a_gigabyte),
           TAP_TEST(the_kernels_table_promotes_where_it_was_wished));

@@ -222,15 +222,16 @@ TSL_MUST_CHECK bool tsl_table_widen_page(struct tsl_table *self, tsl_vaddr va, t
 unsigned tsl_table_count_absent(struct tsl_table *self, tsl_vaddr va, unsigned pages);
 
 /*
- * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first.
+ * Remove what is mapped in [start, start + bytes); a large page that sticks out is split first. In
+ * the user half of a space its neighbours are not mapped meanwhile, as with tsl_table_promote.
  * Tables left empty are freed, but for a few (tsl_table_trim).
  * flags:   TSL_UNMAP_SPARSE, TSL_UNMAP_FREE.
  * gather:  collects the flush and the frames for tsl_gather_finish; NULL: all is done on return.
  *          Until the finish the addresses stay the caller's: CPUs may still see the old pages
  *          there, also after somebody has mapped new ones.
  * Errors:  as map for the range; TSL_INVALID (unknown flags); TSL_NOT_FOUND (a page is missing and
- *          not TSL_UNMAP_SPARSE), TSL_NO_MEMORY (splitting needs a table). In each case nothing has
- *          changed.
+ *          not TSL_UNMAP_SPARSE), TSL_NO_MEMORY (splitting needs a table), TSL_DENIED (also: it
+ *          would split a large page of the kernel's code). In each case nothing has changed.
  * Context: as map; flushes with the lock held if `gather` is NULL. A long range is done in batches:
  *          interrupts are off for some 2,048 pages and, without a gather, one flush at a time.
  * Cost:    linear in what exists.

@@ -84,8 +84,9 @@ static enum tsl_status judge(const struct tsl_table_format *format, tsl_vaddr st
         return TSL_INVALID;
     if (!(attributes & (TSL_READ | TSL_WRITE | TSL_EXEC)))
         return TSL_INVALID;
-    /* A translation of the user half that survives a change of space would leak into the next. */
-    if ((attributes & TSL_GLOBAL) && start <= format->user_last)
+    /* A translation that survives a change of space would leak into the next, if that does not show
+     * the same: where 32-bit formats have pages between the halves too. */
+    if ((attributes & TSL_GLOBAL) && !tsl_is_in_kernel_half(format, start))
         return TSL_INVALID;
     if ((attributes & TSL_WRITE) && (attributes & TSL_EXEC) && !(attributes & TSL_ALLOW_WX))
         return TSL_DENIED;

@@ -290,6 +290,13 @@ static inline unsigned tsl_kernel_half_index(const struct tsl_table_format *form
     return tsl_table_format_index(format, format->levels - 1u, format->user_last) + 1u;
 }
 
+/* Whether `va`, which may be mapped, lies in it. */
+static inline bool tsl_is_in_kernel_half(const struct tsl_table_format *format, tsl_vaddr va)
+{
+    unsigned shift = format->shift[format->levels - 1u];
+    return va >> shift > format->user_last >> shift;
+}
+
 /* Its first address. */
 tsl_vaddr tsl_kernel_half_start(const struct tsl_table_format *format);
 

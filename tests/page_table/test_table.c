@@ -273,6 +273,33 @@ static void attributes_come_back(void)
     for_each_format(attributes_of);
 }
 
+/* Between the halves, which 32-bit formats have pages in: no other space shows what is there. */
+static void between_of(const struct tsl_table_format *format)
+{
+    struct world world;
+    if (format->sign_extended)
+        return;
+    REQUIRE(world_open(&world, format, NULL));
+    struct tsl_table *table = &world.table;
+    tsl_vaddr half = (tsl_vaddr)3 << 30, between = half - 4096;
+    CHECK(between > format->user_last);
+    CHECK_STATUS(tsl_table_map(table, between, 0x7000, 4096, RW | TSL_GLOBAL), TSL_INVALID);
+    CHECK_STATUS(tsl_table_map(table, between, 0x7000, 2 * 4096, RW | TSL_GLOBAL), TSL_INVALID);
+    CHECK_STATUS(tsl_table_map(table, between, 0x7000, 2 * 4096, RW), TSL_OK);
+    CHECK_STATUS(tsl_table_protect(table, between, 4096, RW | TSL_GLOBAL, NULL), TSL_INVALID);
+    CHECK_STATUS(tsl_table_protect(table, half, 4096, RW | TSL_GLOBAL, NULL), TSL_OK);
+    CHECK(world_agrees(&world, between, true, 0x7000, RW));
+    CHECK(world_agrees(&world, half, true, 0x8000, RW | TSL_GLOBAL));
+    CHECK_STATUS(tsl_table_unmap(table, between, 2 * 4096, 0, NULL), TSL_OK);
+    world_close(&world);
+}
+
+static void nothing_between_the_halves_is_global(void)
+{
+    CHECK(machine_format_count() > 0);
+    for_each_format(between_of);
+}
+
 /* A CPU without NX, PGE and PAT: no bit may appear that it does not know. */
 static void poor_cpu_of(const struct tsl_table_format *format)
 {
@@ -400,6 +427,7 @@ static void long_ranges_let_interrupts_in(void)
 }
 
 TAP_SUITE(table, TAP_TEST(maps_and_unmaps_a_page), TAP_TEST(refuses_what_makes_no_sense),
+          TAP_TEST(nothing_between_the_halves_is_global),
           TAP_TEST(judges_every_pair_of_edges), TAP_TEST(next_visits_what_exists),
           TAP_TEST(a_refused_call_changes_nothing), TAP_TEST(attributes_come_back),
           TAP_TEST(a_poor_cpu_gets_no_unknown_bit), TAP_TEST(refuses_a_format_the_cpu_lacks),

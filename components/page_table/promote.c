@@ -55,6 +55,10 @@ static bool find(struct tsl_table *self, tsl_vaddr at, unsigned level, struct ca
     const struct tsl_table_format *format = self->format;
     struct tsl_walk *walk = &self->path;
     tsl_vaddr mask = tsl_table_format_page_bytes(format, level) - 1u;
+    /* Who changes a long range and lets go of the lock in between counts on the borders that he has
+     * made or found. */
+    if (tsl_atomic_load(&self->long_changes) > 0)
+        return false;
     tsl_walk_to(walk, at);
     if (walk->level != level - 1u || walk->raw == 0 || !tsl_table_may_go(self, walk->level, at))
         return false;

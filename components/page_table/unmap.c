@@ -180,10 +180,9 @@ static bool are_all_present(struct tsl_table *self, tsl_vaddr last, struct look 
 
 /* In batches; the range is the caller's meanwhile. First all is looked at, for a range that is refused
  * has changed nothing. `finishes`: the gather is finished with each batch. Lock not held. */
-TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr first,
-                                               tsl_vaddr last, unsigned flags,
-                                               struct tsl_gather *gather, bool finishes,
-                                               tsl_vaddr *missing)
+static enum tsl_status unmap_batches(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                                     unsigned flags, struct tsl_gather *gather, bool finishes,
+                                     tsl_vaddr *missing)
 {
     bool is_sparse = flags & TSL_UNMAP_SPARSE;
     struct look look = {.at = first, .large = is_sparse, .done = is_sparse};
@@ -206,6 +205,18 @@ TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr
             tsl_gather_finish(gather);
         tsl_lock_release(&self->lock, pin);
     }
+    return status;
+}
+
+/* The same, with no promotion in between. */
+TSL_NOINLINE static enum tsl_status unmap_long(struct tsl_table *self, tsl_vaddr first,
+                                               tsl_vaddr last, unsigned flags,
+                                               struct tsl_gather *gather, bool finishes,
+                                               tsl_vaddr *missing)
+{
+    (void)tsl_atomic_add(&self->long_changes, 1);
+    enum tsl_status status = unmap_batches(self, first, last, flags, gather, finishes, missing);
+    (void)tsl_atomic_sub(&self->long_changes, 1);
     return status;
 }
 
@@ -332,11 +343,10 @@ static bool protect_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr 
     return true;
 }
 
-/* As unmap_long. */
-TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vaddr first,
-                                                 tsl_vaddr last, unsigned attributes,
-                                                 struct tsl_gather *gather, bool finishes,
-                                                 tsl_vaddr *missing)
+/* As unmap_batches. */
+static enum tsl_status protect_batches(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
+                                       unsigned attributes, struct tsl_gather *gather,
+                                       bool finishes, tsl_vaddr *missing)
 {
     struct look look = {.at = first};
     if (!are_all_present(self, last, &look)) {
@@ -355,6 +365,19 @@ TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vad
             tsl_gather_finish(gather);
         tsl_lock_release(&self->lock, pin);
     }
+    return status;
+}
+
+/* As unmap_long. */
+TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vaddr first,
+                                                 tsl_vaddr last, unsigned attributes,
+                                                 struct tsl_gather *gather, bool finishes,
+                                                 tsl_vaddr *missing)
+{
+    (void)tsl_atomic_add(&self->long_changes, 1);
+    enum tsl_status status =
+        protect_batches(self, first, last, attributes, gather, finishes, missing);
+    (void)tsl_atomic_sub(&self->long_changes, 1);
     return status;
 }
 

@@ -198,15 +198,13 @@ unsigned model_pcid(unsigned cpu)
     return model.cpu[cpu].pcid;
 }
 
-/* Is the address in a larger page, or where one could be? */
-static bool is_above_tables(const struct cpu *self, uint64_t address)
+/* Do the tables show a larger page at the address? */
+static bool is_in_large_page(const struct cpu *self, uint64_t address)
 {
-    static const unsigned levels[] = {
-        [WALKER_32BIT] = 2, [WALKER_PAE] = 3, [WALKER_4LEVEL] = 4, [WALKER_5LEVEL] = 5};
     struct walker_machine machine = machine_of(self, read_quietly);
     struct walker_page page;
     enum walker_result result = walker_translate(&machine, self->root, self->pdpte, address, &page);
-    return result != WALKER_NOT_CANONICAL && page.depth < levels[model.mode];
+    return result == WALKER_OK && page.bytes > 4096;
 }
 
 void model_flush_page(unsigned cpu, uint64_t address)
@@ -214,7 +212,7 @@ void model_flush_page(unsigned cpu, uint64_t address)
     struct cpu *self = &model.cpu[cpu];
     bool global_too = !(model.config.invlpg_spares_globals && self->pcide);
     tlb_flush_page(&self->tlb, address, self->pcid, global_too);
-    if (model.config.splinters && is_above_tables(self, address))
+    if (model.config.splinters && is_in_large_page(self, address))
         tlb_flush_splinters(&self->tlb, address, self->pcid, global_too);
 }
 

@@ -243,7 +243,7 @@ bool tsl_table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at
 void tsl_gather_open(struct tsl_gather *self);
 
 /* The translations of `count` pages of 4 KiB from `va` on were removed or changed; count 1 also for
- * a larger page. */
+ * a larger page that is still there. */
 void tsl_gather_pages(struct tsl_gather *self, tsl_vaddr va, tsl_word count, unsigned attributes);
 
 /* Free `count` frames from `first` on, once the flush is done. */

@@ -81,6 +81,7 @@ static void take_large_page(struct tsl_table *self, const struct tsl_walk *walk,
     self->counters.pages[walk->level]--;
     tsl_root_changed(self, walk->level, walk->at, 1);
     tsl_gather_pages(gather, walk->at, 1, old.attributes);
+    gather->flush.all = true; /* see split_page: the tables no longer show it */
     if (flags & TSL_UNMAP_FREE)
         tsl_gather_add(gather, tsl_frame_of(old.target), (tsl_word)(bytes >> TSL_PAGE_SHIFT));
 }

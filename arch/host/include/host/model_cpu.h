@@ -45,7 +45,7 @@ struct model_config {
     /* An erratum: with PCIDs on, INVLPG leaves global translations alone. */
     bool invlpg_spares_globals;
     /* Larger pages are remembered by pieces of 4 KiB, as CPUs and hypervisors may do (SDM volume 3,
-     * 4.10.2.3). INVLPG drops all pieces of a page, unless the tables show smaller pages by now. */
+     * 4.10.2.3). INVLPG drops all pieces of a page as long as the tables show it (4.10.4.1). */
     bool splinters;
 };
 

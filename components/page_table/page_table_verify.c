@@ -99,7 +99,8 @@ static struct tsl_defect check_page(struct visit *self, const struct tsl_table_e
         return broken(RULE_WRITE_XOR_EXECUTE, start);
     if (entry->user && (start < format->user_first || last > format->user_last))
         return broken(RULE_USER_HALF, start);
-    if ((attributes & TSL_GLOBAL) && (!table->features.pge || !tsl_is_in_kernel_half(format, start)))
+    if ((attributes & TSL_GLOBAL) &&
+        (!table->features.pge || !tsl_is_in_kernel_half(format, start)))
         return broken(RULE_GLOBAL, start);
     /* Pages in the windows come and go without the lock, and are not counted. */
     if (start < table->fixed_first || start > table->fixed_last)

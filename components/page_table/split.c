@@ -10,10 +10,10 @@
  * type (whose bit moves) and history as the whole. As with promotions there are two orders:
  *   - In the user half the page is absent for a moment: unhook it, flush, hook the table. No CPU
  *     ever knows an address under two sizes.
- *   - What the kernel's table maps, and the kernel's half anywhere, may not be absent, since the code
- *     that changes it may need it: put the table in the place of the page, flush. Code there is not
- *     split at all: many CPUs stop with a machine check when they find an instruction under two
- *     sizes. CPUs that do so with data have no large pages (tsl_cpu_features.one_size).
+ *   - What the kernel's table maps, and the kernel's half anywhere, may not be absent, since the
+ *     code that changes it may need it: put the table in the place of the page, flush. Code there
+ *     is not split at all: many CPUs stop with a machine check when they find an instruction under
+ *     two sizes. CPUs that do so with data have no large pages (tsl_cpu_features.one_size).
  * Source: see promote.c; AMD, "Revision Guide for Family 10h Processors", erratum 383.
  */
 #include "page_table_internal.h"
@@ -70,7 +70,7 @@ static bool splits_code(struct tsl_table *self, tsl_vaddr inside, tsl_vaddr bord
            (tsl_walk_mapping(walk).attributes & TSL_EXEC) != 0;
 }
 
-/* Fill a table, which no CPU can find yet, with the pieces of the walk's page, whose entry is `raw`. */
+/* Fill a table, which no CPU can find yet, with the pieces of the walk's page; `raw` is its entry. */
 static struct tsl_table_entry fill_pieces(struct tsl_table *self, const struct tsl_walk *walk,
                                           uint64_t raw, void *memory)
 {
@@ -117,8 +117,8 @@ static struct tsl_table_entry exchange_present(struct tsl_table *self, const str
     struct tsl_table_entry old;
     do {
         old = fill_pieces(self, walk, seen, memory);
-    } while (!tsl_entry_change(format, walk->memory[walk->level], tsl_walk_index(walk), &seen,
-                               table));
+    } while (
+        !tsl_entry_change(format, walk->memory[walk->level], tsl_walk_index(walk), &seen, table));
     tsl_root_changed(self, walk->level, walk->at, 1);
     return old;
 }

@@ -202,10 +202,10 @@ static void two_sizes_of(const struct tsl_table_format *format)
     REQUIRE(setup(format, NULL));
     tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);
     tsl_vaddr large = (user + 2 * bytes) & ~(bytes - 1);
-    CHECK_STATUS(tsl_table_map(&world.table, large, bytes, bytes,
-                               TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER | TSL_ALLOW_WX |
-                                   TSL_MAP_LARGE),
-                 TSL_OK);
+    CHECK_STATUS(
+        tsl_table_map(&world.table, large, bytes, bytes,
+                      TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER | TSL_ALLOW_WX | TSL_MAP_LARGE),
+        TSL_OK);
     model_set_user(0, true);
     CHECK_EQ(model_load(0, large, &byte, 1), MODEL_OK);
     void *entry = world_entry(&world, large, &level);

@@ -266,5 +266,5 @@ static void dump_shows_runs(void)
 }
 
 TAP_SUITE(kernel_table, TAP_TEST(builds_all_parts), TAP_TEST(builds_for_a_cpu_without_nx_pge_pse),
-          TAP_TEST(builds_small_pages_where_two_sizes_stop_the_cpu),
-          TAP_TEST(refuses_and_undoes), TAP_TEST(dump_shows_runs));
+          TAP_TEST(builds_small_pages_where_two_sizes_stop_the_cpu), TAP_TEST(refuses_and_undoes),
+          TAP_TEST(dump_shows_runs));

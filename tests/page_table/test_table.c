@@ -427,9 +427,8 @@ static void long_ranges_let_interrupts_in(void)
 }
 
 TAP_SUITE(table, TAP_TEST(maps_and_unmaps_a_page), TAP_TEST(refuses_what_makes_no_sense),
-          TAP_TEST(nothing_between_the_halves_is_global),
-          TAP_TEST(judges_every_pair_of_edges), TAP_TEST(next_visits_what_exists),
-          TAP_TEST(a_refused_call_changes_nothing), TAP_TEST(attributes_come_back),
-          TAP_TEST(a_poor_cpu_gets_no_unknown_bit), TAP_TEST(refuses_a_format_the_cpu_lacks),
-          TAP_TEST(fini_waits_for_the_last_cpu), TAP_TEST(maps_the_frames_of_a_word),
-          TAP_TEST(long_ranges_let_interrupts_in));
+          TAP_TEST(nothing_between_the_halves_is_global), TAP_TEST(judges_every_pair_of_edges),
+          TAP_TEST(next_visits_what_exists), TAP_TEST(a_refused_call_changes_nothing),
+          TAP_TEST(attributes_come_back), TAP_TEST(a_poor_cpu_gets_no_unknown_bit),
+          TAP_TEST(refuses_a_format_the_cpu_lacks), TAP_TEST(fini_waits_for_the_last_cpu),
+          TAP_TEST(maps_the_frames_of_a_word), TAP_TEST(long_ranges_let_interrupts_in));

@@ -231,8 +231,8 @@ static void what_differs_stays_apart(void)
     for_each_format(odd_of);
 }
 
-/* The other CPU between two steps of a split: loads, which in the kernel's half always find the page,
- * and one store, either while the tables show the large page or when they show small ones. */
+/* The other CPU between two steps of a split: loads, which in the kernel's half always find the
+ * page, and one store, either while the tables show the large page or when they show small ones. */
 static unsigned loads_missed;
 static bool is_kernels;
 static bool waits_for_small;
@@ -414,6 +414,6 @@ static void the_kernels_table_promotes_where_it_was_wished(void)
 TAP_SUITE(table_promote, TAP_TEST(pages_become_one_and_come_apart),
           TAP_TEST(no_splinter_of_a_large_page_stays), TAP_TEST(one_dirty_page_makes_all_dirty),
           TAP_TEST(a_split_is_never_seen_beside_the_whole),
-          TAP_TEST(code_of_the_kernel_stays_whole), TAP_TEST(a_kept_table_is_kept_no_longer), TAP_TEST(what_differs_stays_apart),
-          TAP_TEST(two_steps_up_to_a_gigabyte),
+          TAP_TEST(code_of_the_kernel_stays_whole), TAP_TEST(a_kept_table_is_kept_no_longer),
+          TAP_TEST(what_differs_stays_apart), TAP_TEST(two_steps_up_to_a_gigabyte),
           TAP_TEST(the_kernels_table_promotes_where_it_was_wished));

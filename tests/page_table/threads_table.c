@@ -99,8 +99,8 @@ static void promotions_of(const struct tsl_table_format *format)
     CHECK_EQ(wrong, 0);
     CHECK_EQ(refused, 0);
     CHECK(table->counters.promotions > 1);
-    CHECK_STATUS(
-        tsl_table_unmap(table, start, LONG_BYTES + (size_t)bytes, TSL_UNMAP_SPARSE, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(table, start, LONG_BYTES + (size_t)bytes, TSL_UNMAP_SPARSE, NULL),
+                 TSL_OK);
     table->kernel = false;
     world_close(&world);
 }

@@ -160,8 +160,8 @@ void tsl_table_left(struct tsl_table *self);
  *          global bit ignores TSL_GLOBAL, and with PCIDs all pages of a kernel table's half have
  *          it; a CPU without PAT maps write-combining as uncached.
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global below the kernel
- *          half), TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole, physical
- *          width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
+ *          half), TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole,
+ *          physical width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
  *          TSL_USER outside the user half; the window range; the kernel half of a table that shows
  *          another's), TSL_EXISTS (a page is present),
  *          TSL_NO_MEMORY. In each case nothing has changed.

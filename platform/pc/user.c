@@ -75,14 +75,15 @@ static bool is_in_copy(uintptr_t ip)
     return ip >= (uintptr_t)user_copy_access && ip < (uintptr_t)user_copy_end;
 }
 
-/* A bit that tables may not have is our own mistake: the dump of a kernel fault follows. */
+/* A bit that tables may not have is our own mistake, and so is a copy's fault outside of the user
+ * half, where the program's side of it always lies: the dump of a kernel fault follows. */
 static bool take_page_fault(struct platform_cpu *cpu, struct interrupt_frame *frame)
 {
     tsl_vaddr address = x86_read_cr2();
     bool is_from_user = frame_is_from_user(frame);
 
     if (!cpu->space || (frame->error & PLATFORM_FAULT_RESERVED) ||
-        (!is_from_user && !is_in_copy(frame->ip)))
+        (!is_from_user && (!is_in_copy(frame->ip) || address > user_last())))
         return false;
     /* In user mode, but not the program's own access: the CPU reads a system table, or (QEMU) the
      * stack of an IRET, for which SMAP then holds. To map the page would not help. */
@@ -129,14 +130,20 @@ static bool is_in_user_half(tsl_vaddr start, size_t bytes)
     return bytes == 0 || (tsl_checked_last(start, bytes, &last) && last <= user_last());
 }
 
+/* Whether there is a program that the range could belong to. */
+static bool is_programs(tsl_vaddr start, size_t bytes)
+{
+    return this_cpu()->space != NULL && is_in_user_half(start, bytes);
+}
+
 bool platform_copy_from_user(void *to, tsl_vaddr from, size_t bytes)
 {
-    return is_in_user_half(from, bytes) && user_copy(to, (const void *)from, bytes) == 0;
+    return is_programs(from, bytes) && user_copy(to, (const void *)from, bytes) == 0;
 }
 
 bool platform_copy_to_user(tsl_vaddr to, const void *from, size_t bytes)
 {
-    return is_in_user_half(to, bytes) && user_copy((void *)to, from, bytes) == 0;
+    return is_programs(to, bytes) && user_copy((void *)to, from, bytes) == 0;
 }
 
 /* ---- Calls. ---- */

@@ -248,6 +248,38 @@ static void attacks_on_all_cpus_at_once(void)
     CHECK_EQ(kernel_data, 0x7E5E1A);
 }
 
+static void copy_to_nowhere(void *argument)
+{
+    (void)!platform_copy_from_user((void *)*(const tsl_vaddr *)argument, 0x20000000, 1);
+}
+
+/* What a copy meets outside of the program's memory is the kernel's own mistake, and told as one. */
+static void a_bad_copy_is_not_the_programs_fault(void)
+{
+    tsl_vaddr at = 0x20000000, guard;
+    struct platform_fault fault = {0};
+    struct tsl_space *space = NULL;
+    unsigned char byte = 0;
+
+    REQUIRE(platform_guard_page(0, &guard));
+    CHECK_STATUS(tsl_space_create(tsl_system()->vm, NULL, &space), TSL_OK);
+    struct tsl_map_request request = {.address = at,
+                                      .bytes = TSL_PAGE_BYTES,
+                                      .rights = TSL_READ | TSL_WRITE,
+                                      .flags = TSL_SPACE_FIXED};
+    CHECK_STATUS(tsl_space_map(space, &request, &at), TSL_OK);
+    CHECK(
+        !platform_copy_from_user(&byte, TSL_PAGE_BYTES, 1)); /* no program's: nothing is visited */
+    struct tsl_space *before = platform_space_visit(space);
+    CHECK(platform_copy_to_user(at, &byte, 1));
+    CHECK(!platform_try(copy_to_nowhere, &guard, &fault));
+    CHECK_EQ(fault.vector, PLATFORM_VECTOR_PAGE_FAULT);
+    CHECK_EQ(fault.address, guard);
+    CHECK_EQ(platform_try_read(at, &fault), !tsl_system()->features.smap);
+    (void)platform_space_visit(before);
+    CHECK_STATUS(tsl_space_destroy(space), TSL_OK);
+}
+
 /* SMAP and SMEP: the kernel itself reaches a program's page only where it says so. */
 static void the_kernel_is_kept_from_programs_pages(void)
 {
@@ -280,7 +312,8 @@ static void the_kernel_is_kept_from_programs_pages(void)
 }
 
 TAP_SUITE(attackers, TAP_TEST(every_attack_is_refused_as_specified),
-          TAP_TEST(attacks_on_all_cpus_at_once), TAP_TEST(the_kernel_is_kept_from_programs_pages));
+          TAP_TEST(attacks_on_all_cpus_at_once), TAP_TEST(the_kernel_is_kept_from_programs_pages),
+          TAP_TEST(a_bad_copy_is_not_the_programs_fault));
 
 bool kernel_main(const struct platform_boot *boot)
 {

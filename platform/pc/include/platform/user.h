@@ -76,8 +76,9 @@ struct tsl_space *platform_space_visit(struct tsl_space *space);
 
 /*
  * Copies between the kernel and the user half of the space that this CPU runs or visits. False: a
- * page of the program's range could not be had, or the range is not all in the user half; what was
- * copied before stays copied. Faults are answered as the program's own would be.
+ * page of the program's range could not be had, the range is not all in the user half, or the CPU
+ * visits no space; what was copied before stays copied. Faults at the program's side are answered as
+ * its own would be, those at the kernel's side are the kernel's.
  * Context: no lock of vallocator held.
  */
 TSL_MUST_CHECK bool platform_copy_from_user(void *to, tsl_vaddr from, size_t bytes);

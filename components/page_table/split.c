@@ -70,7 +70,7 @@ static bool splits_code(struct tsl_table *self, tsl_vaddr inside, tsl_vaddr bord
            (tsl_walk_mapping(walk).attributes & TSL_EXEC) != 0;
 }
 
-/* Fill a table, which no CPU can find yet, with the pieces of the walk's page; `raw` is its entry. */
+/* Fill a table, which no CPU can find yet, with the pieces of the walk's page; raw: its entry. */
 static struct tsl_table_entry fill_pieces(struct tsl_table *self, const struct tsl_walk *walk,
                                           uint64_t raw, void *memory)
 {

@@ -267,7 +267,9 @@ static void come_apart(tsl_vaddr from, bool by_unmap)
     else
         CHECK_STATUS(tsl_table_protect(table, from, 4096, TSL_READ, NULL), TSL_OK);
     model_before_exchange = NULL;
-    CHECK(has_stored || by_unmap);
+    /* A 32-bit CPU takes an entry away in halves, where the hook is not. */
+    bool is_hooked = sizeof(tsl_word) == 8 || is_kernels || waits_for_small;
+    CHECK(has_stored || by_unmap || !is_hooked);
     CHECK_EQ(loads_missed, 0);
     CHECK_STATUS(tsl_table_query(table, at + 5 * 4096, &piece), TSL_OK);
     CHECK_EQ(piece.bytes, 4096);

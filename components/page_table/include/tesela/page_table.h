@@ -161,10 +161,10 @@ void tsl_table_left(struct tsl_table *self);
  *          it; a CPU without PAT maps write-combining as uncached.
  * Errors:  TSL_INVALID (0 bytes, unknown attributes, no access at all, global below the kernel
  *          half), TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, page 0, the guard page under the hole,
- *          physical width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without TSL_ALLOW_WX;
- *          TSL_USER outside the user half; the window range; the kernel half of a table that shows
- *          another's), TSL_EXISTS (a page is present),
- *          TSL_NO_MEMORY. In each case nothing has changed.
+ *          physical width), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable without
+ *          TSL_ALLOW_WX; TSL_USER outside the user half; the window range; the kernel half of a
+ *          table that shows another's), TSL_EXISTS (a page is present), TSL_NO_MEMORY. In each case
+ *          nothing has changed.
  * Context: any but NMI; takes the table lock, then frames.
  * Cost:    linear in pages mapped.
  */

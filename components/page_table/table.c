@@ -61,7 +61,10 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
         return tsl_refuse(NULL, TSL_INVALID, "tables: no kernel half of format %s", format->name);
 
     struct tsl_frame root;
-    unsigned low = TSL_FRAMES_LOW | TSL_FRAMES_DMA32 | TSL_FRAMES_ZERO; /* 32 bits of CR3 */
+    /* 32 bits of CR3. The kernel's may be loaded by a CPU on its way to 64 bits. */
+    unsigned low = TSL_FRAMES_LOW | TSL_FRAMES_ZERO;
+    if (format->va_bits <= 32 || config->kernel)
+        low |= TSL_FRAMES_DMA32;
     enum tsl_status status = tsl_frames_alloc(config->frames, 0, low, &root);
     if (status != TSL_OK)
         return status;

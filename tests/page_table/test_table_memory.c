@@ -130,6 +130,45 @@ static void init_takes_all_its_frames_or_none(void)
     for_each_format(init_of);
 }
 
+/* No frame below 4 GiB is left, and many above are. Only roots that 32 bits of CR3 must hold need one:
+ * those of 32-bit formats, and the kernel's, which a CPU may load on its way to 64 bits. */
+static void high_root_of(const struct tsl_table_format *format)
+{
+    struct machine_config config = {.ram = {{0, 16 * MIB}, {4 * GIB, 16 * MIB}}};
+    struct tsl_table table;
+    struct world world;
+    if (format->va_bits <= 32)
+        return;
+    REQUIRE(world_open(&world, format, &config));
+    taken_count = 0;
+    while (taken_count < TAKEN &&
+           tsl_frames_alloc(world.frames, 0, TSL_FRAMES_DMA32, &taken[taken_count]) == TSL_OK)
+        taken_count++;
+    struct tsl_table_config wanted = {
+        .format = format, .features = *machine_features(), .frames = world.frames};
+    REQUIRE(tsl_table_init(&table, &wanted) == TSL_OK);
+    CHECK(table.root >= 4 * GIB);
+    CHECK_STATUS(tsl_table_map(&table, world_start(TSL_LAYOUT_USER), 0x1000, 4096, RW), TSL_OK);
+    CHECK_SOUND(tsl_table_verify(&table));
+    tsl_table_switch_to(&table);
+    char byte;
+    CHECK_EQ(model_load(0, world_start(TSL_LAYOUT_USER), &byte, 1), MODEL_OK);
+    tsl_table_switch_to(&world.table);
+    tsl_table_left(&table);
+    CHECK_STATUS(tsl_table_unmap(&table, world_start(TSL_LAYOUT_USER), 4096, 0, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_fini(&table), TSL_OK);
+    wanted.kernel = true;
+    CHECK_STATUS(tsl_table_init(&table, &wanted), TSL_NO_MEMORY);
+    give_back(&world);
+    world_close(&world);
+}
+
+static void a_space_needs_no_low_root(void)
+{
+    CHECK(machine_format_count() > 0); /* a 32-bit program has no such formats */
+    for_each_format(high_root_of);
+}
+
 static void build_of(const struct tsl_table_format *format)
 {
     struct machine_config config = {.ram = {{0, 16 * MIB}}};
@@ -267,5 +306,5 @@ static void a_huge_block_stays_one(void)
 TAP_SUITE(table_memory, TAP_TEST(each_frame_comes_free), TAP_TEST(a_mistaken_frame_is_alone),
           TAP_TEST(a_huge_block_stays_one), TAP_TEST(map_takes_all_its_frames_or_none),
           TAP_TEST(a_split_takes_all_its_frames_or_none),
-          TAP_TEST(init_takes_all_its_frames_or_none),
+          TAP_TEST(init_takes_all_its_frames_or_none), TAP_TEST(a_space_needs_no_low_root),
           TAP_TEST(build_kernel_is_undone_at_every_step));

@@ -309,8 +309,6 @@ static void code_of(const struct tsl_table_format *format)
 {
     const unsigned code = TSL_READ | TSL_EXEC;
     struct tsl_gather gather;
-    if (!TSL_LARGE_PAGES)
-        return;
     REQUIRE(start(format, TSL_LAYOUT_VALLOC, false));
     tsl_word free_frames = tsl_frames_free_count(world.frames);
     CHECK_STATUS(tsl_table_map(table, at, block, bytes, code | TSL_MAP_LARGE), TSL_OK);
@@ -339,6 +337,8 @@ static void code_of(const struct tsl_table_format *format)
 
 static void code_of_the_kernel_stays_whole(void)
 {
+    if (!TSL_LARGE_PAGES)
+        SKIP("no large pages are configured");
     for_each_format(code_of);
 }
 

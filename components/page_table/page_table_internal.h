@@ -194,6 +194,12 @@ TSL_MUST_CHECK enum tsl_status tsl_table_split(struct tsl_table *self, tsl_vaddr
 /* Counts and logs that a split was denied; lock not held. */
 enum tsl_status tsl_table_refuse_split(struct tsl_table *self, const char *verb, tsl_vaddr start);
 
+/* What the kernel may need while it changes: a page that is not absent when its size changes. */
+static inline bool tsl_table_stays_present(const struct tsl_table *self, tsl_vaddr va)
+{
+    return self->kernel || va > self->format->user_last;
+}
+
 /* --- promote.c ------------------------------------------------------------------------------ */
 
 /* After [first, last] of a kernel table's half was mapped or protected with `attributes`, for callers who

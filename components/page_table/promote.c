@@ -9,9 +9,9 @@
  * A promotion changes no translation, only its granularity, and CPUs may use old and new side by side
  * until the flush. What they mark as accessed or dirty must not get lost with the table, so its entries
  * are read once more when no CPU can use them any longer. There are two orders:
- *   - In the user half a page is absent for a moment: unhook the table, flush, read, hook the page. Who
- *     touches it meanwhile faults, waits for the lock of the table, and finds it present.
- *   - In the kernel's half nothing may be absent, since the code that changes it may need it: put the page
+ *   - In the user half of a space a page is absent for a moment: unhook the table, flush, read, hook
+ *     the page. Who touches it meanwhile faults, waits for the lock of the table, and finds it present.
+ *   - What the kernel's table maps, and the kernel's half anywhere, may not be absent: put the page
  *     in the place of the table, flush, read what was marked in the table until then. This is allowed as
  *     long as target, rights and cache type stay the same; but not for code, since many CPUs stop with
  *     a machine check when they find an instruction under two sizes. Executable pages there stay small.
@@ -66,7 +66,7 @@ static bool find(struct tsl_table *self, tsl_vaddr at, unsigned level, struct ca
     format->decode(walk->level, walk->raw, &self->features, &entry);
     if (!entry.leaf || (entry.target & mask) != 0)
         return false;
-    if ((entry.attributes & TSL_EXEC) && at > format->user_last)
+    if ((entry.attributes & TSL_EXEC) && tsl_table_stays_present(self, at))
         return false;
     *out = (struct candidate){at, level, walk->memory[walk->level], 0};
     out->page = format->encode_leaf(level, entry.target, entry.attributes, &self->features);
@@ -116,7 +116,7 @@ static void exchange(struct tsl_table *self, const struct candidate *candidate)
     unsigned index = tsl_table_format_index(format, level, candidate->at);
     struct tsl_table_entry table;
     format->decode(level, tsl_entry_load(format, above, index), &self->features, &table);
-    if (candidate->at > format->user_last)
+    if (tsl_table_stays_present(self, candidate->at))
         exchange_present(self, candidate, above, index);
     else
         exchange_absent(self, candidate, above, index);

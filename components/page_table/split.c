@@ -54,18 +54,12 @@ static tsl_word tables_needed(struct tsl_table *self, tsl_vaddr first, tsl_vaddr
     return needed + steps_to(format, last + 1u, last_level);
 }
 
-/* Whether the page that `va` lies in may not be absent for a moment. */
-static bool stays_present(const struct tsl_table *self, tsl_vaddr va)
-{
-    return self->kernel || va > self->format->user_last;
-}
-
 /* Is there code at `inside` that a border there would split in place? */
 static bool splits_code(struct tsl_table *self, tsl_vaddr inside, tsl_vaddr border)
 {
     struct tsl_walk *walk = &self->path;
     tsl_walk_to(walk, inside);
-    return stays_present(self, inside) && walk->raw != 0 &&
+    return tsl_table_stays_present(self, inside) && walk->raw != 0 &&
            steps_to(self->format, border, walk->level) > 0 &&
            (tsl_walk_mapping(walk).attributes & TSL_EXEC) != 0;
 }
@@ -132,7 +126,7 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
     void *memory = tsl_spare_take(spare, &address);
     uint64_t table =
         format->encode_table(level, address, tsl_table_in_user_half(format, level, walk->at));
-    struct tsl_table_entry old = stays_present(self, walk->at)
+    struct tsl_table_entry old = tsl_table_stays_present(self, walk->at)
                                      ? exchange_present(self, walk, memory, table)
                                      : exchange_absent(self, walk, memory, table);
     self->counters.tables++;
@@ -141,7 +135,7 @@ static void split_page(struct tsl_table *self, struct tsl_walk *walk, struct tsl
     self->counters.pages[level - 1u] += tsl_table_entries(format, level - 1u);
     if (flags & TSL_UNMAP_FREE)
         split_block(self, &old, level);
-    if (!stays_present(self, walk->at))
+    if (!tsl_table_stays_present(self, walk->at))
         return;
     /*
      * A CPU may hold a large page as several translations, and flushing one address drops all of

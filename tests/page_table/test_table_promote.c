@@ -335,11 +335,31 @@ static void code_of(const struct tsl_table_format *format)
     stop();
 }
 
+/* What the kernel's own table has in the user half is the kernel's too. */
+static void low_code_of(const struct tsl_table_format *format)
+{
+    const unsigned code = TSL_READ | TSL_EXEC;
+    REQUIRE(start(format, TSL_LAYOUT_USER, false));
+    table->kernel = true;
+    CHECK_STATUS(tsl_table_map(table, at, block, bytes, code), TSL_OK);
+    promote(0);
+    CHECK_STATUS(tsl_table_unmap(table, at, bytes, 0, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_map(table, at, block, bytes, code | TSL_MAP_LARGE), TSL_OK);
+    CHECK_STATUS(tsl_table_unmap(table, at, 4096, 0, NULL), TSL_DENIED);
+    CHECK_STATUS(tsl_table_unmap(table, at, bytes, 0, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_map(table, at, block, bytes, RW), TSL_OK);
+    promote(1);
+    CHECK(is_writable_on_all_cpus());
+    table->kernel = false;
+    stop();
+}
+
 static void code_of_the_kernel_stays_whole(void)
 {
     if (!TSL_LARGE_PAGES)
         SKIP("no large pages are configured");
     for_each_format(code_of);
+    for_each_format(low_code_of);
 }
 
 /* Two steps up, where the CPU has pages of 1 GiB; not where it has none. */

@@ -267,10 +267,10 @@ TSL_MUST_CHECK enum tsl_status tsl_table_protect_sparse(struct tsl_table *self, 
 /*
  * Make larger pages (2 or 4 MiB, then 1 GiB where the CPU has them) of what lies whole in the
  * range and could be mapped so: neighbouring pages with the same attributes from an aligned target
- * on. Accessed and dirty: if one of them is. Executable pages of the kernel's half stay small, and
- * so does everything while a long unmap or protect of the table is under way elsewhere.
- * In the user half such a place is not mapped for a moment, until the call returns: who touches it
- * meanwhile faults, and finds the page there (tsl_table_query) when he asks the table.
+ * on. Accessed and dirty: if one of them is. Executable pages of the kernel's half or table stay
+ * small, and so does everything while a long unmap or protect of the table is under way elsewhere.
+ * In the user half of a space such a place is not mapped for a moment, until the call returns: who
+ * touches it meanwhile faults, and finds the page there (tsl_table_query) when he asks the table.
  * Before:  the frames are one block to whoever frees them: TSL_UNMAP_FREE will give them back so.
  * Errors:  as map for the range. Else TSL_OK, whether there was anything to do or not.
  * Context: as map; flushes with the lock held. The lock is held for one larger page at a time.

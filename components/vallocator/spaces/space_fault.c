@@ -21,7 +21,8 @@ struct fault {
     struct tsl_space *space;
     struct tsl_region *region;
     size_t page;
-    unsigned access;
+    unsigned access;          /* what it comes to */
+    unsigned right;           /* what the region must allow */
     struct tsl_vm_page fresh; /* in hand, count 1; none: not got yet */
     bool fresh_is_low;        /* phys_to_virt reaches it, as pagers want it */
     bool is_ahead;            /* it was got before anybody asked for it */
@@ -238,7 +239,7 @@ static enum tsl_status look_into(struct fault *fault)
 {
     tsl_slot slot = 0;
     bool exclusive = false;
-    if (fault->access & ~fault->region->rights)
+    if (fault->right & ~fault->region->rights)
         return TSL_DENIED;
     if (tsl_region_is_private(fault->region))
         slot = tsl_slots_look(&fault->space->layer, fault->page, &exclusive);
@@ -376,7 +377,12 @@ enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page, u
                                           struct tsl_vm_page ahead,
                                           struct tsl_page_request *request)
 {
-    struct fault fault = {.space = self, .page = page, .access = access, .fresh = ahead};
+    bool own = access == SPACE_OWN;
+    struct fault fault = {.space = self,
+                          .page = page,
+                          .access = own ? TSL_WRITE : access,
+                          .right = own ? TSL_READ : access,
+                          .fresh = ahead};
     fault.op.space = self;
     fault.is_ahead = !tsl_frame_is_none(ahead.frame);
     enum tsl_status status = resume(&fault, request);

@@ -27,6 +27,10 @@
     (TSL_SPACE_SHARED | TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY | TSL_SPACE_LOCKED)
 #define SPACE_RIGHTS    (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX)
 #define SPACE_STACK_GAP (TSL_SPACE_STACK_GAP_BYTES / TSL_PAGE_BYTES)
+/* So many pins a frame may have, in all spaces: far from where the count saturates, since as many
+ * CPUs as there are may pin it at once. */
+#define SPACE_MOST_PINS 0x7fffu
+_Static_assert(SPACE_MOST_PINS + TSL_CPUS < 0xffff, "pins of a frame are counted in 16 bits");
 
 struct tsl_vm {
     struct tsl_vm_config config;
@@ -283,8 +287,12 @@ TSL_MUST_CHECK enum tsl_status tsl_space_show_device(struct tsl_space *space,
 
 /* ---- space_fault.c ---- */
 
-/* tsl_space_fault, of which only the arguments have been looked at. Owns: `ahead`, a frame that was
- * got before anybody asked for it, or none. */
+/* An access to a page that may be read: as a write does, it makes a private page the space's alone,
+ * but gives no right to write. */
+#define SPACE_OWN (1u << 30)
+
+/* tsl_space_fault, of which only the arguments have been looked at; access: SPACE_OWN too. Owns:
+ * `ahead`, a frame that was got before anybody asked for it, or none. */
 TSL_MUST_CHECK enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page,
                                                          unsigned access, struct tsl_vm_page ahead,
                                                          struct tsl_page_request *request);

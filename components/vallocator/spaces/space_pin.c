@@ -6,22 +6,43 @@
  * Needs:   space_fault.c, frame descriptors.
  * Callers: the kernel; space_copy.c.
  *
- * A pin holds one reference to the frame, so the frame outlives its region. A page is written in
- * place if its references are one and its pins: whoever pinned it must go on seeing what the
- * program writes. For the same reason a copy of the space gets a copy of such a page at once, and
- * the original stays with the space through which it was pinned.
+ * A pin holds one reference to the frame, so the frame outlives its region. Whoever pinned a page
+ * must go on seeing what the program writes. So a page of a private region that may ever be written
+ * is brought as if it were: it is this space's alone then, in a frame that no other slot names, and
+ * that stays so, since a copy of the space gets a copy of such a page at once. A page is written in
+ * place if its references are one and its pins: all of these are pins of the space that writes.
  */
 #include "space_internal.h"
+
+/* Whether a write could go to another frame than the one that is pinned. */
+static bool may_diverge(const struct tsl_region *region)
+{
+    return tsl_region_is_private(region) && region->maximum & TSL_WRITE;
+}
+
+/* Whether the frame is the page's, and this space's alone; it knows so. Lock held. */
+static bool is_own(struct tsl_space *self, size_t page, struct tsl_frame frame)
+{
+    if (tsl_slots_get(&self->layer, page) != tsl_vm_slot_of(frame) ||
+        !tsl_slots_is_exclusive(&self->layer, page) || !tsl_vm_is_alone(self->vm, frame))
+        return false;
+    tsl_vm_set_owner(tsl_vm_descriptor(self->vm, frame), &self->layer, page);
+    return true;
+}
 
 /* The frame that the page shows, if it is one that may be pinned for this access. Lock held. */
 static bool frame_of_page(struct tsl_space *self, size_t page, unsigned access,
                           struct tsl_frame *out)
 {
     struct tsl_mapping entry;
-    if (tsl_table_query(&self->table, tsl_space_address(page), &entry) != TSL_OK ||
-        access & ~(entry.attributes | TSL_READ))
+    const struct tsl_region *region = tsl_regions_find(&self->regions, page);
+    if (!region || access & ~region->rights ||
+        tsl_table_query(&self->table, tsl_space_address(page), &entry) != TSL_OK)
         return false;
-    *out = tsl_frame_of(entry.target);
+    struct tsl_frame frame = tsl_frame_of(entry.target);
+    if (may_diverge(region) ? !is_own(self, page, frame) : access & ~(entry.attributes | TSL_READ))
+        return false;
+    *out = frame;
     return true;
 }
 
@@ -32,6 +53,8 @@ static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame)
     struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(self->vm->config.frames, frame);
     if (!descriptor || tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
         return TSL_UNSUPPORTED; /* a device's memory: nobody moves it */
+    if (tsl_descriptor_pins(descriptor) >= SPACE_MOST_PINS)
+        return TSL_LIMIT;
     tsl_descriptor_get(descriptor);
     if (!tsl_descriptor_pin(descriptor)) {
         tsl_vm_put_frame(self->vm, frame);
@@ -41,20 +64,43 @@ static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame)
     return TSL_OK;
 }
 
-/* What a private page has to be brought for: once written, the pinned frame would be another's. */
-static enum tsl_status access_to_pin(struct tsl_space *self, size_t page, unsigned *access)
+/* What the page has to be brought for. */
+static enum tsl_status access_to_bring(struct tsl_space *self, size_t page, unsigned access,
+                                       unsigned *brings)
 {
     enum tsl_status status = TSL_OK;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    const struct tsl_region *region = tsl_regions_find(&self->regions, page);
-    if (!region)
+    const struct tsl_region *region = tsl_regions_from(&self->regions, page);
+    *brings = access;
+    if (!region || (region->start > page && !region->most_pages)) /* a stack may grow */
         status = TSL_NOT_FOUND;
-    else if (*access & ~region->rights)
+    else if (access & ~region->rights)
         status = TSL_DENIED;
-    else if (region->rights & TSL_WRITE && tsl_region_is_private(region))
-        *access = TSL_WRITE;
+    else if (may_diverge(region))
+        *brings = region->rights & TSL_WRITE ? TSL_WRITE : SPACE_OWN;
     tsl_lock_release(&self->lock, pin);
     return status;
+}
+
+static enum tsl_status bring(struct tsl_space *self, tsl_vaddr address, unsigned access,
+                             struct tsl_page_request *request)
+{
+    const struct tsl_vm_page none = {.descriptor = NULL};
+    unsigned brings;
+    for (;;) {
+        enum tsl_status status =
+            access_to_bring(self, address >> TSL_PAGE_SHIFT, access, &brings);
+        if (status != TSL_OK)
+            return status;
+        if (brings == SPACE_OWN)
+            status = tsl_space_fault_at_length(self, address >> TSL_PAGE_SHIFT, brings, none,
+                                               request);
+        else
+            status = tsl_space_fault(self, address, brings, request);
+        /* What the program itself asked for may still be allowed, if somebody else took rights. */
+        if (status != TSL_DENIED || brings == access)
+            return status;
+    }
 }
 
 enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigned access,
@@ -65,9 +111,7 @@ enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigne
         return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %#x", access);
     for (;;) {
         struct tsl_frame frame;
-        enum tsl_status status = access_to_pin(self, page, &access);
-        if (status == TSL_OK)
-            status = tsl_space_fault(self, address, access, request);
+        enum tsl_status status = bring(self, address, access, request);
         if (status != TSL_OK)
             return status;
         tsl_pin pin = tsl_lock_acquire(&self->lock);

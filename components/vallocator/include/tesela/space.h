@@ -229,11 +229,12 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, ts
 /*
  * Keeps the page at `address` where it is and what it is, for a device or a copy in flight, and
  * tells its frame. access: TSL_READ or TSL_WRITE, what will be done to the frame. What the space
- * writes meanwhile is seen in the frame; copies of the space get a page of their own. Not so where the
- * region was private and not writable: once it may be written, a write may go to a fresh page.
+ * writes meanwhile is seen in the frame, nobody else's writes are; copies of the space get a page of
+ * their own. For that a page of a private region that may ever be written is brought as if it were
+ * written, without the right to; it is charged when the region may be written.
  * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
  * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a device's page), TSL_BUSY (on its way
- *          out of memory).
+ *          out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address,
                                              unsigned access, struct tsl_page_request *request,

@@ -307,6 +307,17 @@ void tsl_regions_resize(struct tsl_regions *self, struct tsl_region *region, siz
     set_floor(self, tsl_regions_next(region), tsl_region_span_end(region));
 }
 
+void tsl_regions_widen_guard(struct tsl_regions *self, struct tsl_region *region, size_t pages)
+{
+    size_t room = region->guard_below + region->gap_below;
+    size_t guard = pages < room ? pages : room;
+    if (guard <= region->guard_below)
+        return;
+    region->guard_below = guard;
+    region->gap_below = room - guard;
+    tsl_tree_update(&self->tree, &region->node);
+}
+
 #define COMPONENT "regions"
 
 static struct tsl_defect verify_region(const struct tsl_regions *self,

@@ -230,6 +230,13 @@ void tsl_space_cut(struct space_operation *op, size_t page)
     tsl_regions_split(&op->space->regions, region, page, fresh);
 }
 
+void tsl_space_restore_gap(struct tsl_space *space, size_t page)
+{
+    struct tsl_region *region = tsl_regions_from(&space->regions, page);
+    if (region && region->most_pages)
+        tsl_regions_widen_guard(&space->regions, region, SPACE_STACK_GAP);
+}
+
 void tsl_space_join(struct space_operation *op, size_t start, size_t end)
 {
     struct tsl_regions *regions = &op->space->regions;

@@ -33,6 +33,8 @@ struct fault {
     size_t pager_page;
     bool is_brought;  /* fresh holds that page */
     bool wants_pager; /* to be asked; or, if another page was brought, to be let go */
+    size_t gained;    /* pages by which a locked stack grew, */
+    unsigned brings;  /* and the access for which they are brought */
     struct space_operation op;
 };
 
@@ -199,7 +201,8 @@ static bool has_room(size_t limit, size_t used, size_t more)
     return !limit || (used <= limit && more <= limit - used);
 }
 
-/* The stack that may grow down to the page; `more` pages are charged for that. Its gap stays. */
+/* The stack that may grow down to the page; `more` pages are charged for that. The whole gap stays
+ * below it, also if the stack is what is left of a longer one and has less now. */
 static struct tsl_region *stack_above(struct fault *fault, size_t *more, enum tsl_status *status)
 {
     struct tsl_space *space = fault->space;
@@ -210,7 +213,9 @@ static struct tsl_region *stack_above(struct fault *fault, size_t *more, enum ts
         return NULL;
     *more = region->start - fault->page;
     *status = TSL_LIMIT;
-    if (*more > region->gap_below || region->pages + *more > region->most_pages ||
+    size_t room = region->guard_below + region->gap_below;
+    if (room < SPACE_STACK_GAP || *more > room - SPACE_STACK_GAP ||
+        region->pages + *more > region->most_pages ||
         !has_room(limits->pages, space->regions.pages, *more) ||
         (region->flags & TSL_SPACE_LOCKED && !has_room(limits->locked, space->locked, *more)))
         return NULL;
@@ -226,8 +231,11 @@ static void finish_growth(struct fault *fault, size_t more, bool success)
     struct tsl_space *space = fault->space;
     struct tsl_region *region = fault->region;
     if (success) {
+        tsl_regions_widen_guard(&space->regions, region, SPACE_STACK_GAP);
         tsl_regions_resize(&space->regions, region, fault->page, tsl_region_end(region));
-        space->locked += region->flags & TSL_SPACE_LOCKED ? more : 0;
+        fault->gained = region->flags & TSL_SPACE_LOCKED ? more : 0;
+        fault->brings = region->rights & TSL_WRITE ? TSL_WRITE : TSL_READ;
+        space->locked += fault->gained;
     } else if (region->flags & REGION_CHARGED) {
         tsl_vm_uncharge(space->vm, space, more);
     }
@@ -373,6 +381,37 @@ static bool give_way(struct fault *fault, enum tsl_status status)
     return true;
 }
 
+static enum tsl_status bring_page(struct fault *fault, struct tsl_page_request *request)
+{
+    struct tsl_space *space = fault->space;
+    for (;;) {
+        tsl_space_lock(&fault->op);
+        enum tsl_status status = look(fault);
+        space->counted.faults += status == TSL_OK;
+        learn(fault, status);
+        tsl_space_unlock(&fault->op);
+        if (give_way(fault, status))
+            continue;
+        if (status != TSL_BUSY)
+            return status;
+        tsl_arch_relax(); /* nothing to get: the page is on its way out, on another CPU */
+        status = get_what_is_needed(fault, request);
+        if (status != TSL_OK)
+            return status;
+    }
+}
+
+/* A locked stack has grown: its pages come at once, for writing, as far as there is memory. */
+static void bring_gained(struct fault *fault)
+{
+    size_t end = fault->page + fault->gained;
+    fault->page += fault->access == fault->brings; /* that one is there */
+    fault->access = fault->right = fault->brings;
+    for (; fault->page < end; fault->page++)
+        if (bring_page(fault, NULL) != TSL_OK)
+            return;
+}
+
 enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page, unsigned access,
                                           struct tsl_vm_page ahead,
                                           struct tsl_page_request *request)
@@ -386,21 +425,10 @@ enum tsl_status tsl_space_fault_at_length(struct tsl_space *self, size_t page, u
     fault.op.space = self;
     fault.is_ahead = !tsl_frame_is_none(ahead.frame);
     enum tsl_status status = resume(&fault, request);
-    while (status == TSL_OK) {
-        tsl_space_lock(&fault.op);
-        status = look(&fault);
-        self->counted.faults += status == TSL_OK;
-        learn(&fault, status);
-        tsl_space_unlock(&fault.op);
-        if (give_way(&fault, status)) {
-            status = TSL_OK;
-            continue;
-        }
-        if (status != TSL_BUSY)
-            break;
-        tsl_arch_relax(); /* nothing to get: the page is on its way out, on another CPU */
-        status = get_what_is_needed(&fault, request);
-    }
+    if (status == TSL_OK)
+        status = bring_page(&fault, request);
+    if (fault.gained > 0)
+        bring_gained(&fault);
     drop_pager(&fault);
     drop_frame(&fault);
     tsl_space_end(&fault.op);

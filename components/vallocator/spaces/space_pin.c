@@ -88,13 +88,12 @@ static enum tsl_status bring(struct tsl_space *self, tsl_vaddr address, unsigned
     const struct tsl_vm_page none = {.descriptor = NULL};
     unsigned brings;
     for (;;) {
-        enum tsl_status status =
-            access_to_bring(self, address >> TSL_PAGE_SHIFT, access, &brings);
+        enum tsl_status status = access_to_bring(self, address >> TSL_PAGE_SHIFT, access, &brings);
         if (status != TSL_OK)
             return status;
         if (brings == SPACE_OWN)
-            status = tsl_space_fault_at_length(self, address >> TSL_PAGE_SHIFT, brings, none,
-                                               request);
+            status =
+                tsl_space_fault_at_length(self, address >> TSL_PAGE_SHIFT, brings, none, request);
         else
             status = tsl_space_fault(self, address, brings, request);
         /* What the program itself asked for may still be allowed, if somebody else took rights. */

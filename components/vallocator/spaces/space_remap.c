@@ -207,10 +207,13 @@ static void apply(struct space_operation *op, const struct remap *remap)
     }
     if (remap->to != remap->from) {
         move(op, remap, piece);
+        tsl_space_restore_gap(space, end - 1u);
         return;
     }
     region->guard_above = piece.guard_above;
     tsl_regions_resize(&space->regions, region, region->start, remap->from + remap->fresh);
+    if (kept_end < end)
+        tsl_space_restore_gap(space, kept_end);
     tsl_space_join(op, remap->from, remap->from + remap->fresh + 1u);
 }
 

@@ -51,6 +51,7 @@ enum tsl_status tsl_space_unmap(struct tsl_space *self, tsl_vaddr start, size_t 
         tsl_space_cut(&op, first);
         tsl_space_cut(&op, end);
         tsl_space_remove(&op, first, end);
+        tsl_space_restore_gap(self, first);
     }
     tsl_space_unlock(&op);
     tsl_space_end(&op);

@@ -27,7 +27,8 @@
 #define TSL_SPACE_MAY_MOVE   (1u << 7) /* remap: elsewhere, if there is no room */
 #define TSL_SPACE_LOCKED     (1u << 8) /* see tsl_space_lock_pages; not for map */
 
-/* A stack keeps this much below it free of anything else. */
+/* A stack keeps this much below it free of anything else; so does what is left of it when its end is
+ * unmapped. It grows only as far as all of that stays free. */
 #define TSL_SPACE_STACK_GAP_BYTES ((size_t)1 << 20)
 
 struct tsl_map_request {

@@ -469,6 +469,10 @@ static void an_object_limits_what_is_shared(void)
     request.flags = 0;
     CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
     CHECK_STATUS(world_store(0, space, out, 1), TSL_OK);
+    /* What the object may never do, a private copy may not do later either. */
+    CHECK_STATUS(tsl_space_protect(space, out, PAGE, TSL_READ | TSL_EXEC), TSL_DENIED);
+    CHECK_STATUS(tsl_space_protect(space, out, PAGE, TSL_READ), TSL_OK);
+    CHECK_STATUS(tsl_space_protect(space, out, PAGE, RW), TSL_OK);
     request.object_page = 1;
     CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OUT_OF_RANGE);
     request.object = NULL;

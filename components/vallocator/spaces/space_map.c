@@ -19,8 +19,14 @@ static unsigned maximum_of(const struct tsl_map_request *request)
     return request->maximum ? request->maximum : TSL_READ | TSL_WRITE | TSL_EXEC;
 }
 
-/* Rights through an object: what is shared may do what the object allows; a private region only
- * has to be able to read it. */
+/* Rights through an object: what is shared may do what the object allows; a private region may also
+ * write to its own copies. */
+static unsigned allowed_by(const struct tsl_map_request *request)
+{
+    unsigned maximum = request->object->config.maximum;
+    return request->flags & TSL_SPACE_SHARED ? maximum : maximum | TSL_WRITE;
+}
+
 static enum tsl_status check_object(const struct tsl_vm *vm, const struct tsl_map_request *request)
 {
     const struct tsl_object *object = request->object;
@@ -34,8 +40,7 @@ static enum tsl_status check_object(const struct tsl_vm *vm, const struct tsl_ma
         return TSL_OUT_OF_RANGE;
     if (object->config.kind == TSL_OBJECT_DEVICE && !shared)
         return TSL_INVALID;
-    unsigned allowed = shared ? object->config.maximum : object->config.maximum | TSL_WRITE;
-    return request->rights & ~(allowed | TSL_ALLOW_WX) ? TSL_DENIED : TSL_OK;
+    return request->rights & ~(allowed_by(request) | TSL_ALLOW_WX) ? TSL_DENIED : TSL_OK;
 }
 
 static enum tsl_status check_request(const struct tsl_vm *vm, const struct tsl_map_request *request)
@@ -66,8 +71,8 @@ static void describe(const struct tsl_map_request *request, struct tsl_region *r
     region->flags = request->flags & REGION_SHOWN_FLAGS;
     region->object = request->object;
     region->object_page = request->object_page;
-    if (request->object && region->flags & TSL_SPACE_SHARED)
-        region->maximum &= request->object->config.maximum | TSL_ALLOW_WX;
+    if (request->object)
+        region->maximum &= allowed_by(request) | TSL_ALLOW_WX;
     if (request->flags & TSL_SPACE_GUARDED)
         region->guard_below = region->guard_above = 1;
     if (request->flags & TSL_SPACE_GROWS_DOWN) {

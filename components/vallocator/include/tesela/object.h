@@ -36,7 +36,8 @@ struct tsl_pager {
 struct tsl_object_config {
     enum tsl_object_kind kind;
     size_t bytes;           /* whole pages */
-    unsigned maximum;       /* rights that shared regions may ever have; 0: read, write, execute */
+    unsigned maximum;       /* rights that regions may ever have, private ones also write; 0: read,
+                               write, execute */
     tsl_paddr target;       /* DEVICE: where it lies */
     unsigned cache;         /* DEVICE: TSL_CACHE_... */
     struct tsl_pager pager; /* PAGER: copied */

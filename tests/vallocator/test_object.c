@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include <unistd.h>
+
 #include <tesela/port.h>
 
 enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES };
@@ -157,6 +159,20 @@ static void what_comes_late_is_dropped(void)
     finish();
 }
 
+/* What a pager answers is not taken for what locking itself has to do again. */
+static void a_busy_pager_ends_a_lock(void)
+{
+    begin();
+    map(world.base, 0);
+    pager.answer = TSL_BUSY;
+    alarm(20); /* else it is asked for ever */
+    CHECK_STATUS(tsl_space_lock_pages(space, world.base, 4 * PAGE), TSL_BUSY);
+    alarm(0);
+    CHECK_EQ(pager.calls, 1);
+    CHECK_EQ(space->locked, 0);
+    finish();
+}
+
 static void a_pager_that_fails_ends_the_fault(void)
 {
     begin();
@@ -222,6 +238,58 @@ static void evict(tsl_vaddr address, uint32_t place)
     kept[place] = 1;
     CHECK(tsl_slots_exchange(&space->layer, page, old, tsl_slot_make(TSL_SLOT_SWAP, place)));
     tsl_vm_put_frame(world.vm, tsl_vm_frame_of(old));
+}
+
+/* The same for a page of the object; `to`: where its contents are then. */
+static void evict_shared(size_t page, tsl_slot to)
+{
+    tsl_slot old = tsl_slots_get(&object->slots, page);
+    tsl_space_unhook(space, space->regions.first, space->regions.end);
+    if (tsl_slot_type_of(to) == TSL_SLOT_SWAP)
+        kept[tsl_slot_payload(to)]++;
+    CHECK(tsl_slots_exchange(&object->slots, page, old, to));
+    tsl_vm_put_frame(world.vm, tsl_vm_frame_of(old));
+}
+
+/* Pages of an object that a store has, or that are known to be zero: through a shared region, and
+ * through a private one that reads or writes first. One fault is enough for each. */
+static void pages_of_an_object_come_back_too(void)
+{
+    world_start(0);
+    CHECK_STATUS(tsl_vm_register_store(world.vm, TSL_SLOT_SWAP, &store), TSL_OK);
+    CHECK_STATUS(tsl_space_create(world.vm, NULL, &space), TSL_OK);
+    struct tsl_object_config config = {.kind = TSL_OBJECT_MEMORY, .bytes = 4 * PAGE};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    tsl_vaddr shared = world.base, own = world.base + 8 * PAGE;
+    map(shared, TSL_SPACE_SHARED);
+    map(own, 0);
+    const tsl_slot places[] = {tsl_slot_make(TSL_SLOT_SWAP, 2), tsl_slot_make(TSL_SLOT_ZERO, 0)};
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned char contents = i == 0 ? 52 : 0;
+        for (size_t page = 0; page < 3; page++) {
+            CHECK_STATUS(world_store(0, space, shared + page * PAGE, 1), TSL_OK);
+            evict_shared(page, places[i]);
+        }
+        struct tsl_page_info info;
+        CHECK_STATUS(tsl_space_fault(space, own, TSL_WRITE, NULL), TSL_OK);
+        CHECK_STATUS(tsl_space_query(space, own, &info), TSL_OK);
+        CHECK(info.is_writable && info.is_private);
+        CHECK_STATUS(tsl_space_fault(space, own + PAGE, TSL_READ, NULL), TSL_OK);
+        CHECK_STATUS(tsl_space_query(space, own + PAGE, &info), TSL_OK);
+        CHECK(info.is_present && !info.is_private);
+        CHECK_STATUS(tsl_space_fault(space, shared + 2 * PAGE, TSL_WRITE, NULL), TSL_OK);
+        CHECK_STATUS(tsl_space_query(space, shared + 2 * PAGE, &info), TSL_OK);
+        CHECK(info.is_writable);
+        CHECK_STATUS(world_store(0, space, own, 9), TSL_OK);
+        for (size_t page = 0; page < 3; page++) {
+            CHECK_EQ(read_byte(own + page * PAGE + 1), contents);
+            CHECK_EQ(read_byte(shared + page * PAGE), contents);
+        }
+        CHECK_SOUND(tsl_space_verify(space));
+        CHECK_STATUS(tsl_space_advise(space, own, 4 * PAGE, TSL_ADVISE_DONT_NEED), TSL_OK);
+    }
+    CHECK_EQ(kept[2], 0);
+    finish();
 }
 
 static void pages_come_back_from_a_store(void)
@@ -423,6 +491,7 @@ static void rules_are_checked(void)
 
 TAP_SUITE(object, TAP_TEST(a_pager_is_asked_once_a_page), TAP_TEST(a_fault_can_wait_and_come_again),
           TAP_TEST(what_comes_late_is_dropped), TAP_TEST(a_pager_that_fails_ends_the_fault),
-          TAP_TEST(pages_come_back_from_a_store), TAP_TEST(objects_are_found_by_number),
+          TAP_TEST(a_busy_pager_ends_a_lock), TAP_TEST(pages_come_back_from_a_store),
+          TAP_TEST(pages_of_an_object_come_back_too), TAP_TEST(objects_are_found_by_number),
           TAP_TEST(grants_stay_within_the_object), TAP_TEST(an_object_stays_in_its_vm),
           TAP_TEST(a_request_has_an_end), TAP_TEST(rules_are_checked));

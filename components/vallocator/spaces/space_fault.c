@@ -162,23 +162,32 @@ static enum tsl_status object_fill(struct fault *fault, struct tsl_object *objec
     return TSL_OK;
 }
 
+/* The object's page comes back from where the slot says it is. */
+static enum tsl_status object_load(struct fault *fault, struct tsl_object *object, size_t page,
+                                   tsl_slot slot, bool may_write)
+{
+    enum tsl_status status = TSL_OK;
+    if (!has_fresh(fault, &object->slots, page))
+        return TSL_BUSY;
+    if (tsl_slot_type_of(slot) == TSL_SLOT_ZERO)
+        tsl_vm_clear_frame(fault->space->vm, fault->fresh.frame);
+    else
+        status = tsl_vm_load(fault->space->vm, slot, fault->fresh.frame);
+    return status == TSL_OK ? install(fault, &object->slots, page, may_write) : status;
+}
+
 static enum tsl_status object_page(struct fault *fault, struct tsl_object *object, size_t page)
 {
     bool shared = fault->region->flags & TSL_SPACE_SHARED;
     bool copies = !shared && fault->access & TSL_WRITE;
     bool exclusive;
     tsl_slot slot = tsl_slots_look(&object->slots, page, &exclusive);
-    if (!slot) {
-        enum tsl_status status = object_fill(fault, object, page, shared);
-        return status == TSL_OK && copies ? TSL_BUSY : status; /* now there is a page to copy */
-    }
     if (tsl_slot_type_of(slot) == TSL_SLOT_FRAME)
         return copies ? private_copy(fault, tsl_vm_frame_of(slot))
                       : show_page(fault, page_of(fault, slot), shared);
-    if (!has_fresh(fault, &object->slots, page))
-        return TSL_BUSY;
-    enum tsl_status status = tsl_vm_load(fault->space->vm, slot, fault->fresh.frame);
-    return status == TSL_OK ? install(fault, &object->slots, page, shared) : status;
+    enum tsl_status status = slot ? object_load(fault, object, page, slot, shared)
+                                  : object_fill(fault, object, page, shared);
+    return status == TSL_OK && copies ? TSL_BUSY : status; /* now there is a page to copy */
 }
 
 static enum tsl_status object_fault(struct fault *fault)

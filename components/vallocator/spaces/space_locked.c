@@ -43,8 +43,9 @@ enum tsl_status tsl_space_lock_pages(struct tsl_space *self, tsl_vaddr start, si
         return status;
     do { /* between the two others may take a page away again */
         status = tsl_space_populate(self, start, bytes);
-        if (status == TSL_OK)
-            status = tsl_space_mark(self, first, end, TSL_SPACE_LOCKED, true);
+        if (status != TSL_OK)
+            break; /* a pager may say TSL_BUSY too */
+        status = tsl_space_mark(self, first, end, TSL_SPACE_LOCKED, true);
     } while (status == TSL_BUSY);
     if (status != TSL_LIMIT)
         return status;

@@ -16,17 +16,22 @@ enum { WINDOW_PAGES = 256, RW = TSL_READ | TSL_WRITE };
 
 static struct tsl_ranges *ranges;
 
-static void start_lazy(size_t lazy_pages)
+static void start_wide(size_t lazy_pages, size_t pages)
 {
     vm_fixture_start();
     struct tsl_ranges_config config = {.table = &vm.table,
                                        .frames = vm.frames,
                                        .heap = vm.heap,
                                        .start = vm.window,
-                                       .last = vm.window + WINDOW_PAGES * TSL_PAGE_BYTES - 1,
+                                       .last = vm.window + pages * TSL_PAGE_BYTES - 1,
                                        .lazy_pages = lazy_pages};
     CHECK_STATUS(tsl_ranges_create(&config, &ranges), TSL_OK);
     vm_fixture_mark();
+}
+
+static void start_lazy(size_t lazy_pages)
+{
+    start_wide(lazy_pages, WINDOW_PAGES);
 }
 
 static void start(void)
@@ -443,6 +448,46 @@ static void what_waits_is_had_before_anything_fails(void)
     finish();
 }
 
+/* The same for a table, which a map at a chosen place may need, and for the node of a range. */
+static void what_waits_is_had_for_tables_and_nodes(void)
+{
+    enum { FAR_PAGES = 4096, BLOCKS = 4096 };
+    static void *block[BLOCKS];
+    size_t blocks = 0;
+    struct tsl_frame frame;
+    start_wide(64, FAR_PAGES);
+    tsl_vaddr place = vm.window + FAR_PAGES / 2 * TSL_PAGE_BYTES;
+    CHECK_STATUS(tsl_frames_alloc(vm.frames, 0, 0, &frame), TSL_OK);
+    char *other = take(4096);
+    CHECK_STATUS(tsl_ranges_free(ranges, take(8 * 4096)), TSL_OK);
+    vm_fixture_leave_frames(0);
+    CHECK_STATUS(tsl_ranges_map(ranges, place, tsl_frame_address(frame), 4096, RW), TSL_OK);
+    CHECK_EQ(pending(), 0);
+    vm_fixture_give_frames_back();
+    CHECK_STATUS(tsl_ranges_unmap(ranges, place), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(vm.frames, frame, 0), TSL_OK);
+
+    CHECK_STATUS(tsl_ranges_free(ranges, take(8 * 4096)), TSL_OK);
+    for (size_t bytes = 4096; bytes >= 16; bytes /= 2)
+        while (blocks < BLOCKS && (block[blocks] = tsl_heap_alloc(vm.heap, bytes)))
+            blocks++;
+    char *taken[RANGES_MOST_SPARES + 1];
+    size_t count = 0;
+    while (ranges->spare_count > 0) /* nodes in hand */
+        taken[count++] = take(4096);
+    CHECK(pending() > 0);
+    taken[count++] = take(4096);
+    CHECK_EQ(pending(), 0);
+    void *none = NULL;
+    CHECK_STATUS(tsl_ranges_alloc(ranges, 4096, RW, &none), TSL_NO_MEMORY);
+    while (blocks > 0)
+        CHECK_STATUS(tsl_heap_free(vm.heap, block[--blocks]), TSL_OK);
+    while (count > 0)
+        CHECK_STATUS(tsl_ranges_free(ranges, taken[--count]), TSL_OK);
+    CHECK_STATUS(tsl_ranges_free(ranges, other), TSL_OK);
+    finish();
+}
+
 /* A table that a waiting unmap leaves empty goes with a flush of its own: the neighbours of a pending
  * range may be mapped at any time. */
 static void tables_do_not_wait(void)
@@ -552,5 +597,6 @@ TAP_SUITE(ranges, TAP_TEST(memory_is_mapped_with_its_rights), TAP_TEST(blocks_do
           TAP_TEST(example_runs), TAP_TEST(random_operations_agree_with_a_model),
           TAP_TEST(bad_configurations_are_refused), TAP_TEST(frees_wait_for_one_flush),
           TAP_TEST(large_ranges_do_not_wait), TAP_TEST(addresses_wait_too),
-          TAP_TEST(what_waits_is_had_before_anything_fails), TAP_TEST(tables_do_not_wait),
+          TAP_TEST(what_waits_is_had_before_anything_fails),
+          TAP_TEST(what_waits_is_had_for_tables_and_nodes), TAP_TEST(tables_do_not_wait),
           TAP_TEST(random_operations_find_room_if_there_is_any));

@@ -225,6 +225,16 @@ static void count_failure(struct tsl_ranges *self)
     tsl_lock_release(&self->lock, pin);
 }
 
+/* Ends what waits; its nodes become spares. False: nothing waited. No lock held. */
+static bool end_waiting(struct tsl_ranges *self)
+{
+    struct range *dead = NULL;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    bool any = tsl_ranges_settle_all(self, &dead);
+    unlock(self, pin, dead);
+    return any;
+}
+
 /* Takes the lock, with a spare node in hand. Errors: TSL_NO_MEMORY, counted; no lock is held. */
 static enum tsl_status lock_with_spare(struct tsl_ranges *self, tsl_pin *pin)
 {
@@ -232,11 +242,13 @@ static enum tsl_status lock_with_spare(struct tsl_ranges *self, tsl_pin *pin)
     while (!self->spares) {
         tsl_lock_release(&self->lock, *pin);
         struct range *range = tsl_heap_alloc_array(self->config.heap, 1, sizeof(*range));
-        if (!range) {
+        if (!range && !end_waiting(self)) {
             count_failure(self);
             return TSL_NO_MEMORY;
         }
         *pin = tsl_lock_acquire(&self->lock);
+        if (!range)
+            continue;
         range->next = self->spares;
         self->spares = range;
         self->spare_count++;
@@ -479,6 +491,8 @@ enum tsl_status tsl_ranges_map(struct tsl_ranges *self, tsl_vaddr start, tsl_pad
                           "ranges: map of %zu bytes at %p: taken, or a guard page", bytes,
                           (void *)start);
     status = tsl_table_map(self->config.table, start, target, bytes, attributes);
+    if (status == TSL_NO_MEMORY && end_waiting(self)) /* frames that a table may have */
+        status = tsl_table_map(self->config.table, start, target, bytes, attributes);
     if (status != TSL_OK) {
         drop(self, range, true);
         return status;

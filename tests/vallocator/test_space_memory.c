@@ -311,6 +311,78 @@ static void what_changes_meanwhile_counts(void)
     }
 }
 
+/* ---- A region that is populated and fails, while others change the space. ---- */
+
+static struct space_operation theirs;
+
+static enum tsl_status replace_it(void *context, size_t page, struct tsl_frame into,
+                                  struct tsl_page_request *request)
+{
+    (void)context, (void)page, (void)into, (void)request;
+    world_map(space, world.base + 5 * PAGE, 1, RW);
+    CHECK_STATUS(tsl_space_fault(space, world.base + 5 * PAGE, TSL_WRITE, NULL), TSL_OK);
+    return TSL_CORRUPT;
+}
+
+/* They have the regions in hand that unmapping would need, and there is no memory for more. */
+static enum tsl_status take_spares(void *context, size_t page, struct tsl_frame into,
+                                   struct tsl_page_request *request)
+{
+    (void)context, (void)page, (void)into, (void)request;
+    CHECK_STATUS(tsl_space_begin(&theirs, space, SPACE_MOST_SPARES), TSL_OK);
+    until_failure = 1;
+    goes_on = true;
+    return TSL_CORRUPT;
+}
+
+static enum tsl_status protect_part(void *context, size_t page, struct tsl_frame into,
+                                    struct tsl_page_request *request)
+{
+    (void)context, (void)page, (void)into, (void)request;
+    CHECK_STATUS(tsl_space_protect(space, world.base + 5 * PAGE, PAGE, TSL_READ), TSL_OK);
+    return TSL_CORRUPT;
+}
+
+static enum tsl_status map_populated(enum tsl_status (*get)(void *, size_t, struct tsl_frame,
+                                                            struct tsl_page_request *))
+{
+    struct tsl_object_config config = {
+        .kind = TSL_OBJECT_PAGER, .bytes = 3 * PAGE, .pager = {get, NULL}};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    struct tsl_map_request request = {.address = world.base + 4 * PAGE,
+                                      .bytes = 3 * PAGE,
+                                      .rights = RW,
+                                      .flags = TSL_SPACE_FIXED | TSL_SPACE_POPULATE,
+                                      .object = object};
+    tsl_vaddr out = 0;
+    enum tsl_status status = tsl_space_map(space, &request, &out);
+    until_failure = 0;
+    CHECK_EQ(out, 0);
+    tsl_object_put(object);
+    return status;
+}
+
+/* What is taken out again is what this map has put in, all of it, whatever memory there is. */
+static void a_failed_populate_takes_out_its_own(void)
+{
+    struct tsl_region_info info;
+    begin();
+    uint64_t image = world_image(space);
+    CHECK_STATUS(map_populated(take_spares), TSL_CORRUPT);
+    tsl_space_end(&theirs);
+    CHECK(world_image(space) == image);
+    CHECK_STATUS(map_populated(protect_part), TSL_CORRUPT);
+    CHECK(world_image(space) == image);
+    CHECK_STATUS(map_populated(replace_it), TSL_CORRUPT);
+    CHECK(tsl_space_next(space, world.base + 4 * PAGE, &info));
+    CHECK_EQ(info.start, world.base + 5 * PAGE);
+    CHECK_EQ(info.bytes, PAGE);
+    CHECK_STATUS(tsl_space_unmap(space, world.base + 5 * PAGE, PAGE), TSL_OK);
+    CHECK(world_image(space) == image);
+    finish();
+}
+
 TAP_SUITE(space_memory, TAP_TEST(without_frames_nothing_changes),
           TAP_TEST(without_heap_nothing_changes), TAP_TEST(the_nth_allocation_fails),
-          TAP_TEST(all_from_the_nth_on_fail), TAP_TEST(what_changes_meanwhile_counts));
+          TAP_TEST(all_from_the_nth_on_fail), TAP_TEST(what_changes_meanwhile_counts),
+          TAP_TEST(a_failed_populate_takes_out_its_own));

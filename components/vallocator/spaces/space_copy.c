@@ -44,6 +44,7 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy, siz
     struct tsl_space *self = op->space;
     struct tsl_gather gather;
     tsl_gather_init(&gather, &self->table);
+    bool differs = false;
     for (struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node;
          node = tsl_tree_next(node)) {
         struct tsl_region *region = tsl_region_of(node);
@@ -51,7 +52,9 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy, siz
             tsl_space_restrict(self, region, region->start, tsl_region_end(region), &gather);
         struct tsl_region *twin = tsl_space_take_region(op);
         *twin = *region;
-        twin->flags &= ~TSL_SPACE_LOCKED; /* nobody has asked for that in the copy */
+        /* Nobody has asked for either in the copy. */
+        twin->flags &= ~(TSL_SPACE_LOCKED | REGION_MAKING);
+        differs = differs || twin->flags != region->flags;
         if (twin->flags & TSL_SPACE_NO_COPY)
             twin->flags &= ~REGION_CHARGED; /* leave_out takes it away again */
         if (twin->object)
@@ -59,7 +62,7 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy, siz
         tsl_regions_insert(&copy->regions, twin);
     }
     tsl_gather_finish(&gather);
-    if (self->locked > 0)
+    if (differs)
         join_all(op, copy);
     tsl_slots_clone(&self->layer, &copy->layer);
     copy->committed = charged;

@@ -23,6 +23,9 @@
 
 /* Flags of a region beside the TSL_SPACE_... that stay with it. */
 #define REGION_CHARGED (1u << 16) /* its pages are promised, now or because they once were */
+/* The number of the map that still populates it; 0: none does. Whoever remaps it takes it over. */
+#define REGION_MAKING       (0x7fffu << REGION_MAKING_SHIFT)
+#define REGION_MAKING_SHIFT 17
 #define REGION_SHOWN_FLAGS                                                                         \
     (TSL_SPACE_SHARED | TSL_SPACE_GROWS_DOWN | TSL_SPACE_NO_COPY | TSL_SPACE_LOCKED)
 #define SPACE_RIGHTS    (TSL_READ | TSL_WRITE | TSL_EXEC | TSL_ALLOW_WX)
@@ -68,6 +71,7 @@ struct tsl_space {
     size_t committed;               /* pages charged to this space */
     size_t locked;                  /* pages of locked regions */
     size_t pins;                    /* taken through this space and not undone */
+    unsigned makings;               /* the number of the last map that populates */
     uint32_t takes_frames;          /* the last write fault took one; also read without the lock */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;

@@ -199,8 +199,18 @@ static void put_in(struct space_operation *op, struct tsl_region *region, bool r
     tsl_space_join(op, start, end + 1u);
 }
 
+/* The number of this map, which populates: no region of another one has it now. Lock held. */
+static unsigned new_making(struct tsl_space *space)
+{
+    space->makings = (space->makings + (1u << REGION_MAKING_SHIFT)) & REGION_MAKING;
+    if (space->makings == 0)
+        space->makings = 1u << REGION_MAKING_SHIFT;
+    return space->makings;
+}
+
+/* *making: what the region is known by until finish_making or undo_making, with POPULATE. */
 static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_request *request,
-                                  size_t first, tsl_vaddr *out)
+                                  size_t first, tsl_vaddr *out, unsigned *making)
 {
     struct space_operation op;
     enum tsl_status status = tsl_space_begin(&op, self, 3);
@@ -220,6 +230,8 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
         status = tsl_vm_charge(self->vm, self, region->pages, planned.gone.charged);
     if (status == TSL_OK) {
         *out = tsl_space_address(region->start);
+        *making = request->flags & TSL_SPACE_POPULATE ? new_making(self) : 0;
+        region->flags |= *making;
         put_in(&op, region, planned.replaces);
     } else {
         region->object = NULL; /* it never had a reference */
@@ -228,6 +240,71 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
     tsl_space_unlock(&op);
     tsl_space_end(&op);
     return status;
+}
+
+/* ---- Until a region is populated it is kept apart from its neighbours: if that fails, what is left
+ * of it is taken out, and nothing that others have put in its place meanwhile. ---- */
+
+static struct tsl_region *next_made(const struct tsl_space *space, size_t first, size_t end,
+                                    unsigned making)
+{
+    struct tsl_region *region = tsl_regions_from(&space->regions, first);
+    while (region && region->start < end && (region->flags & REGION_MAKING) != making)
+        region = tsl_regions_next(region);
+    return region && region->start < end ? region : NULL;
+}
+
+static void finish_making(struct tsl_space *self, size_t first, size_t end, unsigned making)
+{
+    struct space_operation op = {.space = self};
+    struct tsl_region *region;
+    tsl_space_lock(&op);
+    while ((region = next_made(self, first, end, making)))
+        region->flags &= ~REGION_MAKING;
+    tsl_space_join(&op, first, end + 1u);
+    tsl_space_unlock(&op);
+    tsl_space_end(&op);
+}
+
+/* Errors: TSL_NO_MEMORY: slots are shared with a copy that was made meanwhile, and there is no memory
+ * for nodes. */
+static enum tsl_status undo_making(struct tsl_space *self, size_t first, size_t end,
+                                   unsigned making)
+{
+    struct space_operation op = {.space = self};
+    enum tsl_status status = TSL_OK;
+    struct tsl_region *region;
+    tsl_space_lock(&op);
+    while (status == TSL_OK && (region = next_made(self, first, end, making))) {
+        bool again;
+        size_t start = region->start, behind = tsl_region_end(region);
+        struct tsl_slot_need need = {0};
+        tsl_slots_clear_need(&self->layer, start, behind - 1u, &need);
+        status = tsl_space_reserve(&op, &need, &again);
+        if (status != TSL_OK || again)
+            continue;
+        tsl_space_remove(&op, start, behind);
+        tsl_space_restore_gap(self, start);
+    }
+    tsl_space_unlock(&op);
+    tsl_space_end(&op);
+    return status;
+}
+
+static enum tsl_status populate_made(struct tsl_space *self, tsl_vaddr start, size_t bytes,
+                                     unsigned making)
+{
+    size_t first = start >> TSL_PAGE_SHIFT, end = first + (bytes >> TSL_PAGE_SHIFT);
+    enum tsl_status status = tsl_space_populate(self, start, bytes);
+    if (status == TSL_OK) {
+        finish_making(self, first, end, making);
+        return TSL_OK;
+    }
+    enum tsl_status undone = undo_making(self, first, end, making);
+    if (undone == TSL_OK)
+        return status;
+    finish_making(self, first, end, making);
+    return undone;
 }
 
 /* Addresses that may be left 0, and the range of those that may not. */
@@ -257,24 +334,22 @@ enum tsl_status tsl_space_map(struct tsl_space *self, const struct tsl_map_reque
 {
     size_t first;
     tsl_vaddr start = 0;
+    unsigned making = 0;
     enum tsl_status status = check_addresses(self, request, &first);
     if (status != TSL_OK)
         return status;
     status = check_request(self->vm, request);
     if (status == TSL_OK)
-        status = map_region(self, request, first, &start);
+        status = map_region(self, request, first, &start, &making);
     if (status == TSL_NO_MEMORY)
         return status;
     if (status != TSL_OK)
         return tsl_refuse(&self->refusals, status,
                           "space: map of %#zx bytes, rights %#x, flags %#x", request->bytes,
                           request->rights, request->flags);
-    if (request->flags & TSL_SPACE_POPULATE)
-        status = tsl_space_populate(self, start, request->bytes);
-    if (status != TSL_OK) {
-        enum tsl_status undone = tsl_space_unmap(self, start, request->bytes);
-        return undone == TSL_OK ? status : undone;
-    }
-    *out = start;
-    return TSL_OK;
+    if (making)
+        status = populate_made(self, start, request->bytes, making);
+    if (status == TSL_OK)
+        *out = start;
+    return status;
 }

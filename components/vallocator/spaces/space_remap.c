@@ -194,6 +194,7 @@ static void apply(struct space_operation *op, const struct remap *remap)
 {
     struct tsl_space *space = op->space;
     struct tsl_region *region = tsl_regions_find(&space->regions, remap->from);
+    region->flags &= ~REGION_MAKING;
     const struct tsl_region piece = piece_of(remap, region);
     size_t kept_end = remap->from + moved(remap), end = remap->from + remap->old;
     if (remap->to == remap->from && kept_end == end && growth(remap) == 0)

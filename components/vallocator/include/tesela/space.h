@@ -149,7 +149,9 @@ struct tsl_table *tsl_space_table(struct tsl_space *self);
  *          (writable and executable, more than the maximum or than the object allows), TSL_EXISTS
  *          (NO_REPLACE), TSL_OVERLAP (would lie in the guard of another region), TSL_LIMIT (no
  *          gap, a limit of the space, commit limit), TSL_NO_MEMORY. With POPULATE also what
- *          tsl_space_populate says: the region is removed again, but what FIXED replaced is gone.
+ *          tsl_space_populate says: what is left of the region is removed again, but what FIXED
+ *          replaced is gone. Only with TSL_NO_MEMORY, and only if the space was copied meanwhile, the
+ *          region may stay.
  * Cost:    O(log regions + what is replaced).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_map(struct tsl_space *self,

@@ -484,6 +484,17 @@ static void rules_are_checked(void)
     region->maximum = TSL_READ;
     CHECK_BROKEN(tsl_space_verify(space), 6);
     region->maximum = RW | TSL_EXEC;
+    struct tsl_frame frame = {0};
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &frame), TSL_OK);
+    space->pins++;
+    CHECK_BROKEN(tsl_space_verify(space), 9);
+    space->pins--;
+    struct space_pinned *pinned =
+        TSL_CONTAINER_OF(tsl_tree_first(&space->pinned), struct space_pinned, node);
+    pinned->count = ++space->pins; /* one more than the frame knows of */
+    CHECK_BROKEN(tsl_space_verify(space), 9);
+    pinned->count = --space->pins;
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
     CHECK_SOUND(tsl_space_verify(space));
     world_destroy(space);
     world_stop();

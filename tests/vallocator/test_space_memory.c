@@ -253,6 +253,41 @@ static void all_from_the_nth_on_fail(void)
         fail_each((enum operation)operation, true);
 }
 
+/* A page that has come for a pin is given up if there is no memory for the pin. */
+static enum tsl_status wait(void *context, size_t page, struct tsl_frame into,
+                            struct tsl_page_request *request)
+{
+    (void)context, (void)page, (void)into, (void)request;
+    return TSL_SHOULD_WAIT;
+}
+
+static void a_pin_without_memory_ends_its_request(void)
+{
+    begin();
+    tsl_vaddr out;
+    struct tsl_frame frame = {0};
+    struct tsl_page_request request = {0};
+    struct tsl_object_config config = {
+        .kind = TSL_OBJECT_PAGER, .bytes = PAGE, .pager = {wait, NULL}};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    struct tsl_map_request shown = {.bytes = PAGE, .rights = RW, .object = object};
+    CHECK_STATUS(tsl_space_map(space, &shown, &out), TSL_OK);
+    goes_on = false;
+    until_failure = 1;
+    CHECK_STATUS(tsl_space_pin(space, out, TSL_READ, &request, &frame), TSL_NO_MEMORY);
+    CHECK_STATUS(tsl_space_pin(space, out, TSL_READ, &request, &frame), TSL_SHOULD_WAIT);
+    until_failure = 1;
+    CHECK_STATUS(tsl_space_pin(space, out, TSL_READ, &request, &frame), TSL_SHOULD_WAIT);
+    CHECK(request.object == object);
+    tsl_page_request_complete(&request, TSL_OK);
+    until_failure = 1;
+    CHECK_STATUS(tsl_space_pin(space, out, TSL_READ, &request, &frame), TSL_NO_MEMORY);
+    CHECK(request.object == NULL);
+    CHECK_EQ(frame.number, 0);
+    tsl_object_put(object);
+    finish();
+}
+
 /* ---- While memory is got, somebody else (reclaim, another thread) changes the space. ---- */
 
 static void unmap_it(void)
@@ -385,4 +420,5 @@ static void a_failed_populate_takes_out_its_own(void)
 TAP_SUITE(space_memory, TAP_TEST(without_frames_nothing_changes),
           TAP_TEST(without_heap_nothing_changes), TAP_TEST(the_nth_allocation_fails),
           TAP_TEST(all_from_the_nth_on_fail), TAP_TEST(what_changes_meanwhile_counts),
+          TAP_TEST(a_pin_without_memory_ends_its_request),
           TAP_TEST(a_failed_populate_takes_out_its_own));

@@ -155,6 +155,52 @@ static void pins_of_a_page_have_a_limit(void)
     finish();
 }
 
+/* Two spaces have pinned one page; a third never has. */
+static void a_space_undoes_only_its_own_pins(void)
+{
+    begin();
+    struct tsl_object *object = NULL;
+    struct tsl_space *second = NULL, *third = NULL;
+    struct tsl_frame frame = {0}, own = {0};
+    struct tsl_page_info info;
+    tsl_vaddr out;
+    struct tsl_object_config config = {.kind = TSL_OBJECT_MEMORY, .bytes = PAGE};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    struct tsl_map_request request = {.address = world.base,
+                                      .bytes = PAGE,
+                                      .rights = RW,
+                                      .flags = TSL_SPACE_FIXED | TSL_SPACE_SHARED,
+                                      .object = object};
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
+    world_map(space, world.base + PAGE, 1, RW);
+    CHECK_STATUS(tsl_space_copy(space, &second), TSL_OK);
+    CHECK_STATUS(tsl_space_copy(space, &third), TSL_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &frame), TSL_OK);
+        CHECK_STATUS(tsl_space_pin(second, world.base, TSL_READ, NULL, &frame), TSL_OK);
+    }
+    CHECK_STATUS(tsl_space_pin(space, world.base + PAGE, TSL_WRITE, NULL, &own), TSL_OK);
+    CHECK_STATUS(tsl_space_pin(third, world.base + PAGE, TSL_WRITE, NULL, &own), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(third, frame), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_space_unpin(space, own), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(space, frame), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_space_query(second, world.base, &info), TSL_OK);
+    CHECK_EQ(info.pins, 2);
+    CHECK_SOUND(tsl_space_verify(second));
+    CHECK_STATUS(tsl_space_destroy(second), TSL_BUSY);
+    CHECK_STATUS(tsl_space_unpin(second, frame), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(second, frame), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(third, own), TSL_OK);
+    CHECK_STATUS(tsl_space_query(space, world.base + PAGE, &info), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(space, info.frame), TSL_OK);
+    world_destroy(second);
+    world_destroy(third);
+    tsl_object_put(object);
+    finish();
+}
+
 /* A buffer on a stack may lie where the stack has not been yet. */
 static void a_stack_grows_for_a_pin(void)
 {
@@ -220,4 +266,5 @@ static void a_pin_asks_for_no_more_than_its_access(void)
 TAP_SUITE(space_pin, TAP_TEST(what_may_be_written_later_stays_pinned),
           TAP_TEST(what_is_never_written_is_pinned_as_it_is),
           TAP_TEST(a_pin_lets_nobody_else_write), TAP_TEST(pins_of_a_page_have_a_limit),
-          TAP_TEST(a_stack_grows_for_a_pin), TAP_TEST(a_pin_asks_for_no_more_than_its_access));
+          TAP_TEST(a_space_undoes_only_its_own_pins), TAP_TEST(a_stack_grows_for_a_pin),
+          TAP_TEST(a_pin_asks_for_no_more_than_its_access));

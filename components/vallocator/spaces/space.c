@@ -41,6 +41,7 @@ enum tsl_status tsl_space_create(struct tsl_vm *vm, const struct tsl_space_limit
     tsl_regions_init(&self->regions, format->user_first >> TSL_PAGE_SHIFT,
                      (format->user_last >> TSL_PAGE_SHIFT) + 1u);
     tsl_slots_init(&self->layer, vm->config.heap, vm->stores);
+    tsl_space_init_pins(self);
     if (limits)
         self->limits = *limits;
     (void)tsl_atomic_add(&vm->spaces, 1);

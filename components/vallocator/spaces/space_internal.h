@@ -70,12 +70,20 @@ struct tsl_space {
     struct tsl_space_limits limits;
     size_t committed;               /* pages charged to this space */
     size_t locked;                  /* pages of locked regions */
-    size_t pins;                    /* taken through this space and not undone */
+    size_t pins;                    /* taken through this space and not undone, */
+    struct tsl_tree pinned;         /* by frame: struct space_pinned */
     unsigned makings;               /* the number of the last map that populates */
     uint32_t takes_frames;          /* the last write fault took one; also read without the lock */
     struct tsl_space_stats counted; /* only the counters of faults */
     struct tsl_refusals refusals;
     tsl_word spares; /* regions in hand for the next operation; atomic: taken as a whole */
+};
+
+/* A frame that a space has pinned, so often. */
+struct space_pinned {
+    struct tsl_tree_node node;
+    tsl_word frame;
+    size_t count;
 };
 
 /* So many regions a space keeps in hand. */
@@ -306,6 +314,7 @@ TSL_MUST_CHECK enum tsl_status tsl_space_fault_at_length(struct tsl_space *self,
 
 /* ---- space_pin.c ---- */
 
+void tsl_space_init_pins(struct tsl_space *self);
 /* Private pages whose frames are pinned. Lock held, here and below. */
 size_t tsl_space_count_pinned(struct tsl_space *space);
 /* Gives the copy its own of each of them, out of `fresh`; what is taken becomes none there. */

@@ -10,7 +10,8 @@
  * must go on seeing what the program writes. So a page of a private region that may ever be written
  * is brought as if it were: it is this space's alone then, in a frame that no other slot names, and
  * that stays so, since a copy of the space gets a copy of such a page at once. A page is written in
- * place if its references are one and its pins: all of these are pins of the space that writes.
+ * place if its references are one and its pins: all of these are pins of the space that writes. Each
+ * space knows which frames it has pinned, so that no other one can undo that.
  */
 #include "space_internal.h"
 
@@ -46,7 +47,71 @@ static bool frame_of_page(struct tsl_space *self, size_t page, unsigned access,
     return true;
 }
 
-static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame)
+/* ---- Which frames this space has pinned, and how often. ---- */
+
+static struct space_pinned *pinned_of(const struct tsl_tree_node *node)
+{
+    return node ? TSL_CONTAINER_OF(node, struct space_pinned, node) : NULL;
+}
+
+static const void *key_of(const struct tsl_tree_node *node)
+{
+    return &pinned_of(node)->frame;
+}
+
+static int compare(const void *key, const struct tsl_tree_node *node)
+{
+    tsl_word frame = *(const tsl_word *)key, other = pinned_of(node)->frame;
+    return frame < other ? -1 : frame > other;
+}
+
+static const struct tsl_tree_ops by_frame = {.key = key_of, .compare = compare};
+
+void tsl_space_init_pins(struct tsl_space *self)
+{
+    tsl_tree_init(&self->pinned, &by_frame);
+}
+
+static struct space_pinned *find_pinned(const struct tsl_space *self, struct tsl_frame frame)
+{
+    return pinned_of(tsl_tree_find(&self->pinned, &frame.number));
+}
+
+/* One pin more. *spare: taken if the frame had none. Lock held. */
+static void count_pin(struct tsl_space *self, struct tsl_frame frame, struct space_pinned **spare)
+{
+    struct space_pinned *pinned = find_pinned(self, frame);
+    if (!pinned) {
+        pinned = *spare;
+        *spare = NULL;
+        *pinned = (struct space_pinned){.frame = frame.number};
+        enum tsl_status status = tsl_tree_insert(&self->pinned, &pinned->node);
+        TSL_ASSERT(status == TSL_OK);
+    }
+    pinned->count++;
+    self->pins++;
+}
+
+/* One less; what is left over is to be freed without the lock. Lock held. */
+static struct space_pinned *count_unpin(struct tsl_space *self, struct space_pinned *pinned)
+{
+    self->pins--;
+    if (--pinned->count > 0)
+        return NULL;
+    tsl_tree_remove(&self->pinned, &pinned->node);
+    return pinned;
+}
+
+static void free_pinned(struct tsl_space *self, struct space_pinned *pinned)
+{
+    enum tsl_status status = tsl_heap_free(self->vm->config.heap, pinned);
+    TSL_ASSERT(status == TSL_OK);
+}
+
+/* ---- Pins. ---- */
+
+static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame,
+                                 struct space_pinned **spare)
 {
     if (frame.number == self->vm->zero.number)
         return TSL_OK; /* it never goes away and never changes */
@@ -60,7 +125,7 @@ static enum tsl_status pin_frame(struct tsl_space *self, struct tsl_frame frame)
         tsl_vm_put_frame(self->vm, frame);
         return TSL_BUSY;
     }
-    self->pins++;
+    count_pin(self, frame, spare);
     return TSL_OK;
 }
 
@@ -102,21 +167,29 @@ static enum tsl_status bring(struct tsl_space *self, tsl_vaddr address, unsigned
     }
 }
 
-enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigned access,
-                              struct tsl_page_request *request, struct tsl_frame *out)
+/* Without memory the page of a request is given up, if it has come. */
+static enum tsl_status give_up(struct tsl_page_request *request)
 {
-    size_t page = address >> TSL_PAGE_SHIFT;
-    if (access != TSL_READ && access != TSL_WRITE)
-        return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %#x", access);
+    if (request && request->object && !tsl_atomic_load_acquire_u32(&request->done))
+        return TSL_SHOULD_WAIT;
+    if (request)
+        tsl_page_request_drop(request);
+    return TSL_NO_MEMORY;
+}
+
+static enum tsl_status pin_page(struct tsl_space *self, tsl_vaddr address, unsigned access,
+                                struct tsl_page_request *request, struct space_pinned **spare,
+                                struct tsl_frame *out)
+{
     for (;;) {
         struct tsl_frame frame;
         enum tsl_status status = bring(self, address, access, request);
         if (status != TSL_OK)
             return status;
         tsl_pin pin = tsl_lock_acquire(&self->lock);
-        bool is_there = frame_of_page(self, page, access, &frame);
+        bool is_there = frame_of_page(self, address >> TSL_PAGE_SHIFT, access, &frame);
         if (is_there)
-            status = pin_frame(self, frame);
+            status = pin_frame(self, frame, spare);
         tsl_lock_release(&self->lock, pin);
         if (is_there && status == TSL_OK)
             *out = frame;
@@ -125,33 +198,47 @@ enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigne
     }
 }
 
+enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address, unsigned access,
+                              struct tsl_page_request *request, struct tsl_frame *out)
+{
+    if (access != TSL_READ && access != TSL_WRITE)
+        return tsl_refuse(&self->refusals, TSL_INVALID, "space: pin for rights %#x", access);
+    struct space_pinned *spare = tsl_heap_alloc(self->vm->config.heap, sizeof(*spare));
+    if (!spare)
+        return give_up(request);
+    enum tsl_status status = pin_page(self, address, access, request, &spare, out);
+    if (spare)
+        free_pinned(self, spare);
+    return status;
+}
+
 enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame)
 {
     struct tsl_vm *vm = self->vm;
     if (frame.number == vm->zero.number)
         return TSL_OK;
     struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(vm->config.frames, frame);
-    enum tsl_status status = TSL_OK;
+    struct space_pinned *dead = NULL;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (!descriptor || tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
-        status = TSL_FOREIGN;
-    else if (self->pins == 0 || tsl_descriptor_pins(descriptor) == 0)
-        status = TSL_DOUBLE_FREE;
-    if (status == TSL_OK) {
-        self->pins--;
+    struct space_pinned *pinned = find_pinned(self, frame);
+    if (pinned) {
+        dead = count_unpin(self, pinned);
         tsl_descriptor_unpin(descriptor);
         tsl_vm_put_frame(vm, frame);
     }
     tsl_lock_release(&self->lock, pin);
-    if (status != TSL_OK)
-        return tsl_refuse(&self->refusals, status, "space: unpin of frame %#zx",
-                          (size_t)frame.number);
-    return TSL_OK;
+    if (dead)
+        free_pinned(self, dead);
+    if (pinned)
+        return TSL_OK;
+    bool is_page = descriptor && tsl_descriptor_state(descriptor) == TSL_FRAME_PAGE;
+    return tsl_refuse(&self->refusals, is_page ? TSL_DOUBLE_FREE : TSL_FOREIGN,
+                      "space: unpin of frame %#zx", (size_t)frame.number);
 }
 
 /* ---- Copies. ---- */
 
-/* The next private page from *page on whose frame somebody has pinned. Lock held. */
+/* The next private page from *page on whose frame this space has pinned. Lock held. */
 static bool next_pinned(struct tsl_space *self, size_t *page, struct tsl_frame *out)
 {
     tsl_slot slot;
@@ -159,7 +246,7 @@ static bool next_pinned(struct tsl_space *self, size_t *page, struct tsl_frame *
         if (tsl_slot_type_of(slot) != TSL_SLOT_FRAME)
             continue;
         *out = tsl_vm_frame_of(slot);
-        if (tsl_descriptor_pins(tsl_vm_descriptor(self->vm, *out)) > 0)
+        if (find_pinned(self, *out))
             return true;
     }
     return false;

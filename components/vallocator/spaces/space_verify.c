@@ -6,7 +6,7 @@
  * Needs:   page_table (next), region.h, slots.h.
  * Callers: tests, the monitor.
  *
- * Numbers V1 to V8 are in README.md.
+ * Numbers V1 to V9 are in README.md.
  */
 #include "space_internal.h"
 
@@ -129,6 +129,27 @@ static struct tsl_defect verify_charges(const struct tsl_space *self)
     return TSL_NO_DEFECT;
 }
 
+/* V9: what is pinned through this space is there, and counted. */
+static struct tsl_defect verify_pins(const struct tsl_space *self)
+{
+    size_t pins = 0;
+    struct tsl_defect defect = tsl_tree_verify(&self->pinned);
+    for (const struct tsl_tree_node *node = tsl_tree_first(&self->pinned); !defect.rule && node;
+         node = tsl_tree_next(node)) {
+        const struct space_pinned *pinned = TSL_CONTAINER_OF(node, const struct space_pinned, node);
+        const struct tsl_frame_descriptor *descriptor =
+            tsl_descriptor_of(self->vm->config.frames, (struct tsl_frame){pinned->frame});
+        bool is_page = descriptor && tsl_descriptor_state(descriptor) == TSL_FRAME_PAGE;
+        pins += pinned->count;
+        if (!is_page || pinned->count == 0 || tsl_descriptor_pins(descriptor) < pinned->count ||
+            tsl_descriptor_references(descriptor) < pinned->count)
+            return tsl_defect_at(COMPONENT, 9, pinned->frame, "a pinned frame counts its pins");
+    }
+    if (defect.rule || pins != self->pins)
+        return tsl_defect_at(COMPONENT, 9, pins, "the pins of a space are those of its frames");
+    return TSL_NO_DEFECT;
+}
+
 static struct tsl_defect verify_parts(struct tsl_space *self)
 {
     struct tsl_defect defect = tsl_regions_verify(&self->regions);
@@ -145,7 +166,9 @@ struct tsl_defect tsl_space_verify(struct tsl_space *self)
     struct tsl_defect defect = verify_parts(self);
     if (!defect.rule)
         defect = verify_entries(self);
-    return defect.rule ? defect : verify_charges(self);
+    if (!defect.rule)
+        defect = verify_charges(self);
+    return defect.rule ? defect : verify_pins(self);
 }
 
 static void dump_region(const struct tsl_region_info *info, const struct tsl_sink *sink)

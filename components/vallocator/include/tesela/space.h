@@ -238,12 +238,14 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, ts
  * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
  * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a device's page), TSL_BUSY (on its way
  *          out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
+ * Cost:    as fault, and O(log frames that the space has pinned).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address,
                                              unsigned access, struct tsl_page_request *request,
                                              struct tsl_frame *out);
 
-/* Undoes one pin. Errors: TSL_FOREIGN (no page of a space), TSL_DOUBLE_FREE (not pinned). */
+/* Undoes one pin of this space. Errors: TSL_FOREIGN (no page of a space), TSL_DOUBLE_FREE (this space
+ * has not pinned it). */
 TSL_MUST_CHECK enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame);
 
 /* The first region that ends above `from`: the one that holds it or the next; false: none. */
@@ -256,7 +258,7 @@ TSL_MUST_CHECK enum tsl_status tsl_space_query(struct tsl_space *self, tsl_vaddr
 /* Fills *out; refusals at a moment of their own. Cost: O(1). */
 void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
 
-/* Checks the rules V1 to V8 of the README. Reads only. Before: nobody changes the space, its
+/* Checks the rules V1 to V9 of the README. Reads only. Before: nobody changes the space, its
  * objects or copies. Cost: O(regions + pages). */
 struct tsl_defect tsl_space_verify(struct tsl_space *self);
 

@@ -140,6 +140,15 @@ static void pages_begin_and_end(void)
     CHECK_EQ(tsl_descriptor_references(frame), 1);
     CHECK(!tsl_descriptor_end_page(frame));
     CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_PAGE);
+    /* The same with pins. */
+    frame = one(self);
+    tsl_descriptor_begin_page(frame, 0);
+    for (unsigned i = 0; i < 0x10002; i++)
+        CHECK(tsl_descriptor_pin(frame));
+    for (unsigned i = 0; i < 0x10002; i++)
+        tsl_descriptor_unpin(frame);
+    CHECK(!tsl_descriptor_end_page(frame));
+    CHECK_EQ(tsl_descriptor_state(frame), TSL_FRAME_PAGE);
 }
 
 static void set_counts(struct tsl_frame_descriptor *frame, uint32_t count)

@@ -164,7 +164,7 @@ bool tsl_descriptor_end_page(struct tsl_frame_descriptor *self)
 {
     if (!decrease(references_of(self), TSL_FRAME_COUNT_MAX))
         return false;
-    if (load(maps_of(self)) == FROZEN - 1)
+    if (load(maps_of(self)) == FROZEN - 1 || load(pins_of(self)) == pins_of(self).max)
         return false;
     uint32_t from = TSL_FRAME_PAGE;
     self->as.page.owner = NULL;

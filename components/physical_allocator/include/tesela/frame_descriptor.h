@@ -99,8 +99,8 @@ TSL_MUST_CHECK bool tsl_descriptor_change(struct tsl_frame_descriptor *self,
 void tsl_descriptor_begin_page(struct tsl_frame_descriptor *self, unsigned maps);
 
 /* One reference less. If it was the last one, the page is FREE, which is true; but if its map count
- * has saturated it stays as it is: the frame is lost then. Before: a page that nobody else has mapped
- * or pinned. */
+ * or its pins have saturated it stays as it is: the frame is lost then. Before: a page that nobody
+ * else has mapped or pinned. */
 TSL_MUST_CHECK bool tsl_descriptor_end_page(struct tsl_frame_descriptor *self);
 
 /* Whether all three counts are 0. */

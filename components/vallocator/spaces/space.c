@@ -100,13 +100,12 @@ enum tsl_status tsl_space_destroy(struct tsl_space *self)
         return tsl_refuse(&self->refusals, TSL_BUSY,
                           "space: destroy while a CPU runs it, or with %zu pins left", self->pins);
     struct space_operation op = {.space = self};
-    tsl_space_lock(&op);
-    /* Regions and layer go as a whole: nothing has to be cut, and nothing got for that. */
+    /* Nobody else uses it: without the lock, interrupts come while much is freed. Regions and layer
+     * go as a whole: nothing has to be cut, and nothing got for that. */
     tsl_space_unhook(self, self->regions.first, self->regions.end);
     tsl_slots_destroy(&self->layer);
     for (struct tsl_tree_node *node; (node = tsl_tree_first(&self->regions.tree));)
         tsl_space_take_out(&op, tsl_region_of(node));
-    tsl_space_unlock(&op);
     tsl_space_end(&op);
     TSL_ASSERT(self->committed == 0 && self->locked == 0);
     take_spares(&op);

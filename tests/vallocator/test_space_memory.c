@@ -48,6 +48,8 @@ enum operation {
     PIN,
     OBJECT,
     MAP_POPULATE,
+    GROW_STACK,
+    PIN_READABLE,
     OPERATIONS
 };
 
@@ -55,6 +57,8 @@ enum operation {
 static struct tsl_space *other;
 static struct tsl_object *object;
 static struct tsl_frame pinned;
+#define STACK    (world.base + ((tsl_vaddr)PAGE << 12))
+#define READABLE (world.base + 20 * (tsl_vaddr)PAGE) /* written before */
 
 static void prepare(void)
 {
@@ -70,16 +74,25 @@ static void prepare(void)
                                       .object = object};
     tsl_vaddr out;
     CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
+    request = (struct tsl_map_request){.address = STACK,
+                                       .bytes = PAGE,
+                                       .rights = RW,
+                                       .flags = TSL_SPACE_FIXED | TSL_SPACE_GROWS_DOWN,
+                                       .stack_bytes = 8 * PAGE};
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_OK);
+    world_map(space, READABLE, 1, RW);
+    CHECK_STATUS(world_store(0, space, READABLE, 1), TSL_OK);
+    CHECK_STATUS(tsl_space_protect(space, READABLE, PAGE, TSL_READ), TSL_OK);
     /* This page of the object is there: what a failed fault brought into an object would stay. */
     CHECK_STATUS(tsl_space_fault(space, world.base + 9 * PAGE, TSL_READ, NULL), TSL_OK);
     CHECK_STATUS(tsl_space_copy(space, &other), TSL_OK);
     CHECK_STATUS(tsl_space_pin(space, world.base, TSL_WRITE, NULL, &pinned), TSL_OK);
 }
 
-static enum tsl_status pin_once(void)
+static enum tsl_status pin_once(tsl_vaddr at, unsigned access)
 {
     struct tsl_frame frame;
-    enum tsl_status status = tsl_space_pin(space, world.base + PAGE, TSL_WRITE, NULL, &frame);
+    enum tsl_status status = tsl_space_pin(space, at, access, NULL, &frame);
     if (status == TSL_OK)
         CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
     return status;
@@ -127,7 +140,11 @@ static enum tsl_status perform(enum operation operation, struct tsl_space **copy
     case LOCK:
         return tsl_space_lock_pages(space, world.base + PAGE, PAGE);
     case PIN:
-        return pin_once();
+        return pin_once(world.base + PAGE, TSL_WRITE);
+    case PIN_READABLE:
+        return pin_once(READABLE, TSL_READ);
+    case GROW_STACK:
+        return tsl_space_fault(space, STACK - 3 * (tsl_vaddr)PAGE, TSL_WRITE, NULL);
     case MAP_POPULATE: /* becomes one with its neighbour, and has to be taken out of it again */
         request = (struct tsl_map_request){.address = world.base + 4 * PAGE,
                                            .bytes = 3 * PAGE,

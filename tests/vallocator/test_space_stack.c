@@ -142,6 +142,109 @@ static void a_locked_stack_brings_what_it_gains(void)
     finish();
 }
 
+static enum tsl_status get_nothing(void *context, size_t page, struct tsl_frame into,
+                                   struct tsl_page_request *request)
+{
+    (void)context, (void)page, (void)into, (void)request;
+    return TSL_CORRUPT;
+}
+
+/* What took the place of the end is taken out again, since it cannot be populated. */
+static void a_failed_populate_gives_the_gap_back(void)
+{
+    begin();
+    tsl_vaddr out;
+    struct tsl_object *object = NULL;
+    struct tsl_object_config config = {
+        .kind = TSL_OBJECT_PAGER, .bytes = PAGE, .pager = {get_nothing, NULL}};
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
+    struct tsl_map_request request = {.address = start,
+                                      .bytes = PAGE,
+                                      .rights = RW,
+                                      .flags = TSL_SPACE_FIXED | TSL_SPACE_POPULATE,
+                                      .object = object};
+    CHECK_STATUS(tsl_space_map(space, &request, &out), TSL_CORRUPT);
+    tsl_object_put(object);
+    check_gap(start + PAGE);
+    finish();
+}
+
+static void the_rule_is_checked(void)
+{
+    begin();
+    struct tsl_region *region = tsl_regions_find(&space->regions, start >> TSL_PAGE_SHIFT);
+    region->guard_below--;
+    region->gap_below++;
+    tsl_tree_update(&space->regions.tree, &region->node);
+    CHECK_BROKEN(tsl_space_verify(space), 10);
+    tsl_regions_widen_guard(&space->regions, region, GAP);
+    finish();
+}
+
+/* Whatever is done to stacks and their neighbours, within a window of some gaps. */
+static void one_change(struct rng *rng)
+{
+    static const unsigned flags[] = {TSL_SPACE_FIXED, TSL_SPACE_FIXED | TSL_SPACE_NO_REPLACE,
+                                     TSL_SPACE_FIXED | TSL_SPACE_GUARDED,
+                                     TSL_SPACE_FIXED | TSL_SPACE_GROWS_DOWN,
+                                     TSL_SPACE_FIXED | TSL_SPACE_POPULATE};
+    tsl_vaddr at = start + (tsl_vaddr)rng_below(rng, 40) * PAGE;
+    size_t bytes = (1 + rng_below(rng, 6)) * PAGE;
+    at -= rng_once_in(rng, 4) ? (tsl_vaddr)rng_below(rng, 2 * GAP) * PAGE : 20 * PAGE;
+    tsl_vaddr out;
+    struct tsl_map_request map = {.address = at,
+                                  .bytes = bytes,
+                                  .rights = rng_once_in(rng, 3) ? TSL_READ : RW,
+                                  .flags = flags[rng_below(rng, TSL_COUNT_OF(flags))],
+                                  .stack_bytes = 40 * PAGE};
+    struct tsl_remap_request remap = {.start = at,
+                                      .bytes = bytes,
+                                      .new_bytes = (1 + rng_below(rng, 6)) * PAGE,
+                                      .address = start + (tsl_vaddr)rng_below(rng, 40) * PAGE,
+                                      .flags = rng_once_in(rng, 2) ? TSL_SPACE_FIXED
+                                                                   : TSL_SPACE_MAY_MOVE};
+    switch (rng_below(rng, 8)) {
+    case 0:
+        (void)!tsl_space_map(space, &map, &out);
+        break;
+    case 1:
+    case 2:
+        (void)!tsl_space_unmap(space, at, bytes);
+        break;
+    case 3:
+        (void)!tsl_space_protect(space, at, bytes, map.rights);
+        break;
+    case 4:
+        (void)!tsl_space_remap(space, &remap, &out);
+        break;
+    case 5:
+        (void)!tsl_space_lock_pages(space, at, bytes);
+        break;
+    default:
+        (void)!tsl_space_fault(space, at, map.rights & TSL_WRITE ? TSL_WRITE : TSL_READ, NULL);
+    }
+}
+
+static void whatever_is_done_the_gap_is_kept(void)
+{
+    begin();
+    struct rng rng = rng_start(6);
+    for (unsigned i = 0; i < tap_rounds(3000); i++) {
+        one_change(&rng);
+        CHECK_SOUND(tsl_space_verify(space));
+        if (!rng_once_in(&rng, 300))
+            continue;
+        struct tsl_space *copy;
+        CHECK_STATUS(tsl_space_copy(space, &copy), TSL_OK);
+        CHECK_SOUND(tsl_space_verify(copy));
+        world_destroy(space);
+        space = copy;
+    }
+    finish();
+}
+
 TAP_SUITE(space_stack, TAP_TEST(the_gap_follows_the_end), TAP_TEST(a_hole_is_no_room_to_grow),
           TAP_TEST(a_protected_end_is_part_of_the_stack), TAP_TEST(the_gap_comes_back),
-          TAP_TEST(half_a_gap_is_kept_too), TAP_TEST(a_locked_stack_brings_what_it_gains));
+          TAP_TEST(half_a_gap_is_kept_too), TAP_TEST(a_locked_stack_brings_what_it_gains),
+          TAP_TEST(a_failed_populate_gives_the_gap_back), TAP_TEST(the_rule_is_checked),
+          TAP_TEST(whatever_is_done_the_gap_is_kept));

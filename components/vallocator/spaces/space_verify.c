@@ -6,7 +6,7 @@
  * Needs:   page_table (next), region.h, slots.h.
  * Callers: tests, the monitor.
  *
- * Numbers V1 to V9 are in README.md.
+ * Numbers V1 to V10 are in README.md.
  */
 #include "space_internal.h"
 
@@ -150,6 +150,19 @@ static struct tsl_defect verify_pins(const struct tsl_space *self)
     return TSL_NO_DEFECT;
 }
 
+/* V10: below a stack is its gap, or as much of it as there is room for. */
+static struct tsl_defect verify_stacks(const struct tsl_space *self)
+{
+    for (const struct tsl_tree_node *node = tsl_tree_first(&self->regions.tree); node;
+         node = tsl_tree_next(node)) {
+        const struct tsl_region *region = tsl_region_of(node);
+        if (region->most_pages && region->guard_below < SPACE_STACK_GAP && region->gap_below > 0)
+            return tsl_defect_at(COMPONENT, 10, tsl_space_address(region->start),
+                                 "a stack has its whole gap, or all the room there is");
+    }
+    return TSL_NO_DEFECT;
+}
+
 static struct tsl_defect verify_parts(struct tsl_space *self)
 {
     struct tsl_defect defect = tsl_regions_verify(&self->regions);
@@ -168,7 +181,9 @@ struct tsl_defect tsl_space_verify(struct tsl_space *self)
         defect = verify_entries(self);
     if (!defect.rule)
         defect = verify_charges(self);
-    return defect.rule ? defect : verify_pins(self);
+    if (!defect.rule)
+        defect = verify_pins(self);
+    return defect.rule ? defect : verify_stacks(self);
 }
 
 static void dump_region(const struct tsl_region_info *info, const struct tsl_sink *sink)

@@ -112,15 +112,27 @@ static enum tsl_status map_something(struct rng *rng, struct tsl_object *object,
     if (object && bytes <= 8 * PAGE && rng_below(rng, 2)) {
         request.object = object;
         request.flags |= rng_below(rng, 2) ? TSL_SPACE_SHARED : 0;
+    } else if (rng_below(rng, 8) == 0) {
+        request.flags = TSL_SPACE_FIXED | TSL_SPACE_GROWS_DOWN;
+        request.stack_bytes = 16 * PAGE;
     }
     return tsl_space_map(space, &request, &at);
 }
 
-static enum tsl_status pin_something(tsl_vaddr at, unsigned access)
+static struct tsl_frame held[THREADS]; /* pinned by each CPU; none: nothing is */
+
+static enum tsl_status unpin_held(unsigned cpu)
 {
-    struct tsl_frame frame;
-    enum tsl_status status = tsl_space_pin(space, at, access, NULL, &frame);
-    return status == TSL_OK ? tsl_space_unpin(space, frame) : status;
+    struct tsl_frame frame = held[cpu];
+    held[cpu] = (struct tsl_frame){0};
+    return tsl_frame_is_none(frame) ? TSL_OK : tsl_space_unpin(space, frame);
+}
+
+/* Whatever becomes of the page until the next time: the pin is still there to be undone. */
+static enum tsl_status pin_something(unsigned cpu, tsl_vaddr at, unsigned access)
+{
+    CHECK_STATUS(unpin_held(cpu), TSL_OK);
+    return tsl_space_pin(space, at, access, NULL, &held[cpu]);
 }
 
 static enum tsl_status move_something(struct rng *rng, tsl_vaddr at, size_t bytes)
@@ -183,7 +195,7 @@ static enum tsl_status do_something(struct rng *rng, unsigned cpu, struct tsl_ob
     case 5:
         return tsl_space_unlock_pages(space, at, bytes);
     case 6:
-        return pin_something(at, rng_below(rng, 2) ? TSL_READ : TSL_WRITE);
+        return pin_something(cpu, at, rng_below(rng, 2) ? TSL_READ : TSL_WRITE);
     case 7:
         return move_something(rng, at, bytes);
     case 8:
@@ -202,7 +214,8 @@ static bool is_expected(enum tsl_status status)
 {
     return status == TSL_OK || status == TSL_NOT_FOUND || status == TSL_DENIED ||
            status == TSL_EXISTS || status == TSL_OVERLAP || status == TSL_LIMIT ||
-           status == TSL_OUT_OF_RANGE || status == TSL_NO_MEMORY;
+           status == TSL_OUT_OF_RANGE || status == TSL_NO_MEMORY ||
+           status == TSL_INVALID /* a stack that should become longer */;
 }
 
 static void make_a_mess(unsigned cpu)
@@ -217,6 +230,7 @@ static void make_a_mess(unsigned cpu)
         if (!is_expected(status))
             CHECK_STATUS(status, TSL_OK);
     }
+    CHECK_STATUS(unpin_held(cpu), TSL_OK);
     tsl_object_put(object);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_space_stack.c: what becomes of a stack and its gap when parts of it go, change or are locked.
+ * test_space_stack.c: what becomes of a stack and its gap when parts of it go, change, are locked.
  *
  * Owns:    suite space_stack.
  * Needs:   space_world.h.
@@ -111,7 +111,7 @@ static void the_gap_comes_back(void)
     finish();
 }
 
-/* The same when it only becomes shorter: the gap is as long as there is room, and no stack grows. */
+/* The same when it only becomes shorter: the gap is as long as there is room; no stack grows. */
 static void half_a_gap_is_kept_too(void)
 {
     begin();

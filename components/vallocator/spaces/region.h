@@ -130,8 +130,8 @@ struct tsl_region *tsl_regions_merge(struct tsl_regions *self, struct tsl_region
 void tsl_regions_resize(struct tsl_regions *self, struct tsl_region *region, size_t start,
                         size_t end);
 
-/* Makes the guard below the region `pages` long, or as long as there is room for. It does not become
- * shorter. */
+/* Makes the guard below the region `pages` long, or as long as there is room for. It does not
+ * become shorter. */
 void tsl_regions_widen_guard(struct tsl_regions *self, struct tsl_region *region, size_t pages);
 
 /* Checks the rules T1 to T5 of the README. Reads only. Cost: O(n). */

@@ -219,8 +219,8 @@ struct space_sum {
     size_t locked;
 };
 struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size_t end);
-/* The addresses from `page` up to the next region are free now: if that is a stack whose gap was cut
- * off, it gets back as much of it as there is room for. */
+/* The addresses from `page` up to the next region are free now: if that is a stack whose gap was
+ * cut off, it gets back as much of it as there is room for. */
 void tsl_space_restore_gap(struct tsl_space *space, size_t page);
 /* Merges what can be merged from the region before `start` to the one at `end`. */
 void tsl_space_join(struct space_operation *op, size_t start, size_t end);

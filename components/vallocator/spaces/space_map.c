@@ -242,8 +242,8 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
     return status;
 }
 
-/* ---- Until a region is populated it is kept apart from its neighbours: if that fails, what is left
- * of it is taken out, and nothing that others have put in its place meanwhile. ---- */
+/* ---- Until a region is populated it is kept apart from its neighbours: if that fails, what is
+ * left of it is taken out, and nothing that others have put in its place meanwhile. ---- */
 
 static struct tsl_region *next_made(const struct tsl_space *space, size_t first, size_t end,
                                     unsigned making)
@@ -266,8 +266,8 @@ static void finish_making(struct tsl_space *self, size_t first, size_t end, unsi
     tsl_space_end(&op);
 }
 
-/* Errors: TSL_NO_MEMORY: slots are shared with a copy that was made meanwhile, and there is no memory
- * for nodes. */
+/* Errors: TSL_NO_MEMORY: slots are shared with a copy that was made meanwhile, and there is no
+ * memory for nodes. */
 static enum tsl_status undo_making(struct tsl_space *self, size_t first, size_t end,
                                    unsigned making)
 {

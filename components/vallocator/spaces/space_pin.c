@@ -10,8 +10,8 @@
  * must go on seeing what the program writes. So a page of a private region that may ever be written
  * is brought as if it were: it is this space's alone then, in a frame that no other slot names, and
  * that stays so, since a copy of the space gets a copy of such a page at once. A page is written in
- * place if its references are one and its pins: all of these are pins of the space that writes. Each
- * space knows which frames it has pinned, so that no other one can undo that.
+ * place if its references are one and its pins: all of these are pins of the space that writes.
+ * Each space knows which frames it has pinned, so that no other one can undo that.
  */
 #include "space_internal.h"
 

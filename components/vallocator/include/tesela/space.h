@@ -27,8 +27,8 @@
 #define TSL_SPACE_MAY_MOVE   (1u << 7) /* remap: elsewhere, if there is no room */
 #define TSL_SPACE_LOCKED     (1u << 8) /* see tsl_space_lock_pages; not for map */
 
-/* A stack keeps this much below it free of anything else; so does what is left of it when its end is
- * unmapped. It grows only as far as all of that stays free. */
+/* A stack keeps this much below it free of anything else; so does what is left of it when its end
+ * is unmapped. It grows only as far as all of that stays free. */
 #define TSL_SPACE_STACK_GAP_BYTES ((size_t)1 << 20)
 
 struct tsl_map_request {
@@ -150,8 +150,8 @@ struct tsl_table *tsl_space_table(struct tsl_space *self);
  *          (NO_REPLACE), TSL_OVERLAP (would lie in the guard of another region), TSL_LIMIT (no
  *          gap, a limit of the space, commit limit), TSL_NO_MEMORY. With POPULATE also what
  *          tsl_space_populate says: what is left of the region is removed again, but what FIXED
- *          replaced is gone. Only with TSL_NO_MEMORY, and only if the space was copied meanwhile, the
- *          region may stay.
+ *          replaced is gone. Only with TSL_NO_MEMORY, and only if the space was copied meanwhile,
+ *          the region may stay.
  * Cost:    O(log regions + what is replaced).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_map(struct tsl_space *self,
@@ -232,9 +232,9 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, ts
 /*
  * Keeps the page at `address` where it is and what it is, for a device or a copy in flight, and
  * tells its frame. access: TSL_READ or TSL_WRITE, what will be done to the frame. What the space
- * writes meanwhile is seen in the frame, nobody else's writes are; copies of the space get a page of
- * their own. For that a page of a private region that may ever be written is brought as if it were
- * written, without the right to; it is charged when the region may be written.
+ * writes meanwhile is seen in the frame, nobody else's writes are; copies of the space get a page
+ * of their own. For that a page of a private region that may ever be written is brought as if it
+ * were written, without the right to; it is charged when the region may be written.
  * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
  * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a device's page), TSL_BUSY (on its way
  *          out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
@@ -244,8 +244,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr a
                                              unsigned access, struct tsl_page_request *request,
                                              struct tsl_frame *out);
 
-/* Undoes one pin of this space. Errors: TSL_FOREIGN (no page of a space), TSL_DOUBLE_FREE (this space
- * has not pinned it). */
+/* Undoes one pin of this space. Errors: TSL_FOREIGN (no page of a space), TSL_DOUBLE_FREE (this
+ * space has not pinned it). */
 TSL_MUST_CHECK enum tsl_status tsl_space_unpin(struct tsl_space *self, struct tsl_frame frame);
 
 /* The first region that ends above `from`: the one that holds it or the next; false: none. */

@@ -15,7 +15,7 @@
 
 #include "spaces/space_internal.h"
 
-enum { WORLD_CPUS = 4, WORLD_RAM = 8 << 20 };
+enum { WORLD_CPUS = TSL_CPUS < 4 ? TSL_CPUS : 4, WORLD_RAM = 8 << 20 };
 
 struct space_world {
     struct tsl_frames *frames;

@@ -461,6 +461,9 @@ struct heap_spot {
 /* Finds a block as tsl_heap_find does; no lock or pin needed. */
 enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
                                 struct heap_spot *out);
+/* What the caller may use of a live block that is his: of a greater class it is more than of its own.
+ * No lock or pin needed. */
+size_t tsl_heap_granted(const struct tsl_heap *self, const void *block);
 /* => locked. Unhooks a live large block. */
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
                             struct heap_outgoing *outgoing);

@@ -10,8 +10,8 @@
  *      | what was asked for | pattern | tail |         live
  *      | 0                                | tail |     free
  *
- * The tail is the last word: a secret of the place, exclusive-or the bytes of pattern and a mark in
- * the upper half. A byte written behind the block breaks the pattern or the tail; one written after
+ * The tail is the last word: a secret of the place, exclusive-or the bytes of pattern, in both halves,
+ * and a mark in the upper one: no single bit can be changed to something that is right. A byte written behind the block breaks the pattern or the tail; one written after
  * the free breaks the zeros. Every block of a slab has a tail from the slab's first moment on, so
  * that a broken one always means damage.
  */
@@ -42,6 +42,12 @@ static unsigned char pattern_of(const struct tsl_heap *self)
     return (unsigned char)((self->guard->secret >> 8) | 0x81);
 }
 
+/* The tail of a live block with so many bytes of pattern, but for the mask. */
+static tsl_word live_tail(tsl_word spare)
+{
+    return (MARK_LIVE ^ spare) << HALF_BITS | spare;
+}
+
 static tsl_word *tail_of(const void *block, size_t room)
 {
     return (tsl_word *)((uintptr_t)block + room - HEAP_TAIL_BYTES);
@@ -52,36 +58,43 @@ void tsl_heap_fill(const struct tsl_heap *self, uintptr_t start, size_t bytes)
     memset((void *)start, pattern_of(self), bytes);
 }
 
-size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t bytes)
+/* Eight words: whole blocks are looked at. */
+TSL_ALWAYS_INLINE static inline bool all_are(tsl_word word, const tsl_word *at)
 {
-    const unsigned char *at = (const unsigned char *)start;
-    unsigned char pattern = pattern_of(self);
-    tsl_word word = ~(tsl_word)0 / 0xFF * pattern; /* in each byte */
-    size_t i = 0;
+    tsl_word some = at[0] | at[1] | at[2] | at[3] | at[4] | at[5] | at[6] | at[7];
 
-    /* Bytes up to a word's boundary, words, bytes: also to find the one that is wrong. */
-    while (i < bytes && (start + i) % sizeof word != 0 && at[i] == pattern)
+    return some == word &&
+           (word == 0 || (at[0] & at[1] & at[2] & at[3] & at[4] & at[5] & at[6] & at[7]) == word);
+}
+
+/* How many bytes in a row are `byte`, which `word` consists of. start: a multiple of a word. */
+TSL_ALWAYS_INLINE static inline size_t bytes_that_are(unsigned char byte, tsl_word word,
+                                                      const void *start, size_t bytes)
+{
+    const tsl_word *at = start;
+    size_t i = 0, words = bytes / sizeof word;
+
+    while (words - i >= 8 && all_are(word, at + i))
+        i += 8;
+    while (i < words && at[i] == word)
         i++;
-    while (bytes - i >= sizeof word && (start + i) % sizeof word == 0 &&
-           *(const tsl_word *)(const void *)(at + i) == word)
-        i += sizeof word;
-    while (i < bytes && at[i] == pattern)
+    i *= sizeof word;
+    while (i < bytes && ((const unsigned char *)start)[i] == byte)
         i++;
     return i;
 }
 
-/* The first byte that is not zero. start and bytes: multiples of a word. */
-static size_t zeros(const void *start, size_t bytes)
+size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t bytes)
 {
-    const tsl_word *words = start;
+    const unsigned char *at = (const unsigned char *)start;
+    unsigned char pattern = pattern_of(self);
     size_t i = 0;
 
-    while (i < bytes / sizeof *words && words[i] == 0)
+    while (i < bytes && (start + i) % sizeof(tsl_word) != 0 && at[i] == pattern)
         i++;
-    i *= sizeof *words;
-    while (i < bytes && ((const unsigned char *)start)[i] == 0)
-        i++;
-    return i;
+    if ((start + i) % sizeof(tsl_word) != 0)
+        return i;
+    return i + bytes_that_are(pattern, ~(tsl_word)0 / 0xFF * pattern, at + i, bytes - i);
 }
 
 static void seal(struct tsl_heap *self, void *block, size_t room, size_t bytes)
@@ -89,8 +102,7 @@ static void seal(struct tsl_heap *self, void *block, size_t room, size_t bytes)
     size_t spare = room - HEAP_TAIL_BYTES - bytes;
 
     tsl_heap_fill(self, (uintptr_t)block + bytes, spare);
-    tsl_atomic_store(tail_of(block, room),
-                     mask_of(self, (uintptr_t)block) ^ (MARK_LIVE << HALF_BITS | spare));
+    tsl_atomic_store(tail_of(block, room), mask_of(self, (uintptr_t)block) ^ live_tail(spare));
 }
 
 enum heap_tail tsl_heap_canary_look(const struct tsl_heap *self, const void *block, size_t room,
@@ -101,7 +113,7 @@ enum heap_tail tsl_heap_canary_look(const struct tsl_heap *self, const void *blo
 
     if (tail == MARK_FREE << HALF_BITS)
         return HEAP_TAIL_FREE;
-    if (tail >> HALF_BITS != MARK_LIVE || spare > room - HEAP_TAIL_BYTES)
+    if (tail != live_tail(spare) || spare > room - HEAP_TAIL_BYTES)
         return HEAP_TAIL_BROKEN;
     *bytes = room - HEAP_TAIL_BYTES - spare;
     return tsl_heap_filled(self, (uintptr_t)block + *bytes, spare) == spare ? HEAP_TAIL_LIVE
@@ -137,7 +149,7 @@ void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, siz
 
 bool tsl_heap_canary_is_clean(struct tsl_heap *self, void *block, size_t room)
 {
-    size_t inside = room - HEAP_TAIL_BYTES, at = zeros(block, inside), bytes;
+    size_t inside = room - HEAP_TAIL_BYTES, at = bytes_that_are(0, 0, block, inside), bytes;
     enum tsl_status status;
 
     if (at == inside && tsl_heap_canary_look(self, block, room, &bytes) == HEAP_TAIL_FREE)
@@ -204,7 +216,6 @@ static void *large_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsi
 static void *slot_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
                         size_t *room)
 {
-    struct heap_spot spot;
     void *block;
 
     do {
@@ -213,10 +224,8 @@ static void *slot_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsig
         if (block == NULL)
             return NULL;
         /* For want of slabs it may be a greater class's. */
-        enum tsl_status status = tsl_heap_locate(self, block, &spot);
-        TSL_ASSERT(status == TSL_OK);
-    } while (!tsl_heap_canary_is_clean(self, block, spot.granted));
-    *room = spot.granted;
+        *room = tsl_heap_granted(self, block);
+    } while (!tsl_heap_canary_is_clean(self, block, *room));
     return block;
 }
 

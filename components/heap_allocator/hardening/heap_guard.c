@@ -165,11 +165,12 @@ void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entr
     }
     if (TSL_HEAP_SITES && entry != NULL)
         tsl_heap_ledger_remove(self, entry);
-    enum tsl_status status = tsl_heap_locate(self, block, &spot);
-    TSL_ASSERT(status == TSL_OK);
-    if (!spot.is_large && heap_has_quarantine(self) &&
-        !tsl_heap_canary_is_clean(self, block, spot.granted))
-        return;
+    if (heap_has_quarantine(self)) {
+        enum tsl_status status = tsl_heap_locate(self, block, &spot);
+        TSL_ASSERT(status == TSL_OK);
+        if (!spot.is_large && !tsl_heap_canary_is_clean(self, block, spot.granted))
+            return;
+    }
     core_end(self, block, flags);
 }
 

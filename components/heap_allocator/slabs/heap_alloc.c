@@ -239,15 +239,6 @@ TSL_ALWAYS_INLINE static inline size_t offset_of(const struct tsl_heap *self, si
     return self->pool_of[(bytes + TSL_HEAP_ALIGN - 1) / TSL_HEAP_ALIGN];
 }
 
-/* What a block that was just allocated may use: of a greater class it is more than of its own. */
-static size_t granted(const struct tsl_heap *self, const void *block)
-{
-    struct heap_spot spot;
-
-    (void)tsl_heap_locate(self, block, &spot);
-    return spot.granted;
-}
-
 /* The short way, if it is open. */
 static void *allocate_short(struct tsl_heap *self, size_t bytes)
 {
@@ -273,7 +264,7 @@ void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsig
     if (block == NULL)
         block = allocate_long(self, bytes, align, flags);
     if ((flags & TSL_HEAP_ZERO) != 0 && block != NULL)
-        memset(block, 0, granted(self, block));
+        memset(block, 0, tsl_heap_granted(self, block));
     return block;
 }
 

@@ -355,6 +355,16 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
     return status;
 }
 
+size_t tsl_heap_granted(const struct tsl_heap *self, const void *block)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    const struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    size_t bytes = heap_is_slab(run) ? usable_of(self, run) : heap_run_bytes(run);
+
+    tsl_cpu_unpin(pin);
+    return bytes;
+}
+
 TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self, void *block)
 {
     if (heap_is_guarded(self))

@@ -185,6 +185,59 @@ static void moderate_write_after_free(void)
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_BUSY); /* 100 blocks and the evidence */
 }
 
+static void flip(unsigned char *block, size_t at)
+{
+    *(volatile unsigned char *)(block + at) ^= (unsigned char)(1u << at % 8);
+}
+
+/* One bit, wherever it is: a whole block is looked at, whatever the step. */
+static void moderate_any_bit(void)
+{
+    struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_MODERATE, false);
+    unsigned char *block = opaque(tsl_heap_alloc(heap, 1025));
+    struct heap_spot spot;
+
+    CHECK_STATUS(tsl_heap_locate(heap, block, &spot), TSL_OK);
+    REQUIRE(spot.granted >= 1200); /* more than eight words of pattern and some bytes */
+    for (size_t i = 1025; i < spot.granted; i++) {
+        flip(block, i);
+        CHECK_STATUS(tsl_heap_free(heap, opaque(block)), TSL_CORRUPT);
+        flip(block, i);
+    }
+    CHECK_STATUS(tsl_heap_free(heap, opaque(block)), TSL_OK);
+    end(heap);
+}
+
+/* A tail that is wrong is told as the byte behind the last one. False: there is no such byte. */
+static bool is_told_after_free(size_t at)
+{
+    struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_MODERATE, false); /* one that has told nothing yet */
+    unsigned char *block = opaque(tsl_heap_alloc(heap, 1025));
+    struct heap_spot spot;
+
+    CHECK_STATUS(tsl_heap_locate(heap, block, &spot), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, opaque(block)), TSL_OK);
+    CHECK(tsl_heap_canary_is_clean(heap, block, spot.granted));
+    if (at < spot.granted) {
+        size_t tail = spot.granted - HEAP_TAIL_BYTES;
+        flip(block, at);
+        CHECK(!tsl_heap_canary_is_clean(heap, block, spot.granted));
+        check_line("bytes was written at byte %zu", at < tail ? at : tail);
+        flip(block, at);
+    }
+    end(heap);
+    return at < spot.granted;
+}
+
+static void moderate_any_bit_after_free(void)
+{
+    size_t at = 0;
+
+    while (is_told_after_free(at))
+        at++;
+    CHECK(at >= 1200);
+}
+
 static void freed_blocks_are_cleared(void)
 {
     struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_MODERATE, false);
@@ -379,7 +432,8 @@ static void debug_without_room(void)
 
 TAP_SUITE(hardening, TAP_TEST(debug_double_free), TAP_TEST(debug_wrong_pointers),
           TAP_TEST(debug_damage), TAP_TEST(debug_faults), TAP_TEST(moderate_damage),
-          TAP_TEST(moderate_write_after_free), TAP_TEST(freed_blocks_are_cleared),
+          TAP_TEST(moderate_write_after_free), TAP_TEST(moderate_any_bit),
+          TAP_TEST(moderate_any_bit_after_free), TAP_TEST(freed_blocks_are_cleared),
           TAP_TEST(full_quarantine), TAP_TEST(full_large), TAP_TEST(full_slab),
           TAP_TEST(frees_without_waiting), TAP_TEST(resizes), TAP_TEST(sized_frees),
           TAP_TEST(panics_if_told_to), TAP_TEST(tiers_change_only_without_blocks),

@@ -188,7 +188,7 @@ static void one_of_two_gets_a_disputed_block(void)
     tsl_word before = world_free(&world);
     unsigned cpu[2] = {0, 1};
     pthread_t other;
-    (void)alarm(120); /* a hang is a failure */
+    (void)alarm(tap_rounds(120)); /* a hang is a failure */
     REQUIRE(pthread_create(&other, NULL, split_each, &cpu[1]) == 0);
     (void)split_each(&cpu[0]);
     CHECK_EQ(pthread_join(other, NULL), 0);

@@ -111,7 +111,7 @@ static void no_memory_means_that_there_is_none(void)
     REQUIRE(world_pc(&world, RAM) == TSL_OK);
     host_port_set_kicks(HOST_PORT_KICKS_WAIT);
     all = world_free(&world);
-    (void)alarm(240); /* a hang is a failure */
+    (void)alarm(tap_rounds(240)); /* a hang is a failure */
     for (unsigned i = 0; i < THREADS; i++) {
         cpus[i].number = i;
         REQUIRE(pthread_create(&thread[i], NULL, run, &cpus[i]) == 0);

@@ -152,7 +152,7 @@ static void run_on_all(void (*run)(unsigned cpu))
 {
     pthread_t thread[3];
     struct start start[3];
-    (void)alarm(120); /* a hang is a failure */
+    (void)alarm(tap_rounds(120)); /* a hang is a failure */
     host_port_set_kicks(HOST_PORT_KICKS_WAIT);
     working = THREADS;
     for (unsigned cpu = 0; cpu < THREADS; cpu++) {

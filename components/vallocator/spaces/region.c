@@ -221,26 +221,91 @@ static void set_floor(struct tsl_regions *self, struct tsl_region *region, size_
     tsl_tree_update(&self->tree, &region->node);
 }
 
-void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region)
+/* Between which regions one belongs. One of the two, or none where the set is empty, has no child on
+ * that side. */
+struct place_in_order {
+    struct tsl_region *below;
+    struct tsl_region *above;
+    struct tsl_region *parent;
+};
+
+TSL_ALWAYS_INLINE static inline struct place_in_order find_order(const struct tsl_regions *self,
+                                                                 size_t start)
 {
-    struct tsl_region *parent = NULL, *below = NULL, *above = NULL;
+    struct place_in_order place = {NULL, NULL, NULL};
     for (struct tsl_region *at = tsl_region_of(self->tree.root); at;) {
-        TSL_ASSERT(at->start != region->start);
-        parent = at;
-        if (region->start < at->start) {
-            above = at;
+        TSL_ASSERT(at->start != start);
+        place.parent = at;
+        if (start < at->start) {
+            place.above = at;
             at = tsl_region_of(at->node.left);
         } else {
-            below = at;
+            place.below = at;
             at = tsl_region_of(at->node.right);
         }
     }
-    size_t floor = below ? tsl_region_span_end(below) : self->first;
+    return place;
+}
+
+TSL_ALWAYS_INLINE static inline void insert_at(struct tsl_regions *self, struct tsl_region *region,
+                                               struct place_in_order place)
+{
+    size_t floor = place.below ? tsl_region_span_end(place.below) : self->first;
     region->gap_below = tsl_region_span_start(region) - floor;
-    tsl_tree_insert_at(&self->tree, &region->node, parent ? &parent->node : NULL, parent == above);
-    set_floor(self, above, tsl_region_span_end(region));
+    tsl_tree_insert_at(&self->tree, &region->node, place.parent ? &place.parent->node : NULL,
+                       place.parent == place.above);
+    set_floor(self, place.above, tsl_region_span_end(region));
     self->pages += region->pages;
     self->last_hit = region; /* what comes next is often near */
+}
+
+void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region)
+{
+    insert_at(self, region, find_order(self, region->start));
+}
+
+static bool continues(const struct tsl_region *below, const struct tsl_region *above)
+{
+    return tsl_region_end(below) == above->start && below->guard_above == 0 &&
+           above->guard_below == 0 && below->rights == above->rights &&
+           below->maximum == above->maximum && below->flags == above->flags &&
+           below->object == above->object && below->most_pages == above->most_pages &&
+           (!below->object || below->object_page + below->pages == above->object_page);
+}
+
+/* The region shows the pages of a neighbour too, which is in no set. */
+static void grow(struct tsl_regions *self, struct tsl_region *region,
+                 const struct tsl_region *neighbour)
+{
+    size_t floor = floor_below(region);
+    if (neighbour->start < region->start) {
+        region->start = neighbour->start;
+        region->guard_below = neighbour->guard_below;
+        region->object_page = neighbour->object_page;
+    } else {
+        region->guard_above = neighbour->guard_above;
+    }
+    region->pages += neighbour->pages;
+    region->is_touched = region->is_touched || neighbour->is_touched;
+    self->pages += neighbour->pages;
+    self->last_hit = region;
+    set_floor(self, region, floor);
+    set_floor(self, tsl_regions_next(region), tsl_region_span_end(region));
+}
+
+struct tsl_region *tsl_regions_insert_or_grow(struct tsl_regions *self, struct tsl_region *region)
+{
+    struct place_in_order place = find_order(self, region->start);
+    struct tsl_region *heir = NULL;
+    if (place.below && continues(place.below, region))
+        heir = place.below;
+    else if (place.above && continues(region, place.above))
+        heir = place.above;
+    if (heir)
+        grow(self, heir, region);
+    else
+        insert_at(self, region, place);
+    return heir;
 }
 
 void tsl_regions_remove(struct tsl_regions *self, struct tsl_region *region)
@@ -266,18 +331,12 @@ void tsl_regions_split(struct tsl_regions *self, struct tsl_region *region, size
     if (fresh->object)
         fresh->object_page += below;
     region->guard_above = 0;
-    self->pages -= fresh->pages;
+    fresh->gap_below = 0;
     region->pages = below;
-    tsl_regions_insert(self, fresh);
-}
-
-static bool continues(const struct tsl_region *below, const struct tsl_region *above)
-{
-    return tsl_region_end(below) == above->start && below->guard_above == 0 &&
-           above->guard_below == 0 && below->rights == above->rights &&
-           below->maximum == above->maximum && below->flags == above->flags &&
-           below->object == above->object && below->most_pages == above->most_pages &&
-           (!below->object || below->object_page + below->pages == above->object_page);
+    /* Behind it in order; what is above both has the gap below it that it had. */
+    struct tsl_region *parent = region->node.right ? tsl_regions_next(region) : region;
+    tsl_tree_insert_at(&self->tree, &fresh->node, &parent->node, parent != region);
+    self->last_hit = fresh; /* what comes next is often near */
 }
 
 struct tsl_region *tsl_regions_merge(struct tsl_regions *self, struct tsl_region *region)
@@ -285,11 +344,12 @@ struct tsl_region *tsl_regions_merge(struct tsl_regions *self, struct tsl_region
     struct tsl_region *above = tsl_regions_next(region);
     if (!above || !continues(region, above))
         return NULL;
-    tsl_regions_remove(self, above);
+    tsl_tree_remove(&self->tree, &above->node); /* there was no gap below it */
+    if (self->last_hit == above)
+        self->last_hit = region;
     region->pages += above->pages;
     region->guard_above = above->guard_above;
-    self->pages += above->pages;
-    set_floor(self, tsl_regions_next(region), tsl_region_span_end(region));
+    region->is_touched = region->is_touched || above->is_touched;
     return above;
 }
 

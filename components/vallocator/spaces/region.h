@@ -21,7 +21,7 @@ struct tsl_object;
 /*
  * A run of pages with one protection and one backing. Its span is the run and the guard pages on
  * both sides, which no other region may touch. All members are written by region.c, except between
- * its making and tsl_regions_insert, and except rights and flags.
+ * its making and tsl_regions_insert, and except rights, flags and is_touched.
  */
 struct tsl_region {
     struct tsl_tree_node node;
@@ -37,6 +37,7 @@ struct tsl_region {
     struct tsl_object *object; /* NULL: nothing below the private layer */
     size_t object_page;        /* page of the object that `start` shows */
     size_t most_pages;         /* what it may grow to by itself; 0: it does not grow */
+    bool is_touched;           /* a fault has been here: there may be entries, private contents */
 };
 
 struct tsl_regions {
@@ -111,6 +112,12 @@ bool tsl_regions_place(const struct tsl_regions *self, const struct tsl_place *p
 
 /* Before: the region's span is a gap within the bounds of the set (see tsl_regions_is_gap). */
 void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region);
+
+/*
+ * The same, but a neighbour that the region continues shows its pages instead, and is returned; it may
+ * continue the one behind it then (tsl_regions_merge). NULL: the region is in the set.
+ */
+struct tsl_region *tsl_regions_insert_or_grow(struct tsl_regions *self, struct tsl_region *region);
 
 /* Before: the region is in the set. */
 void tsl_regions_remove(struct tsl_regions *self, struct tsl_region *region);

@@ -55,10 +55,11 @@ static void free_region(struct tsl_space *space, struct tsl_region *region)
     TSL_ASSERT(status == TSL_OK);
 }
 
-/* Regions that are in no set are linked through the right child. */
+/* Regions that are in no set are linked through the right child, and count those behind them. */
 static void push(struct tsl_region **list, struct tsl_region *region)
 {
     region->node.right = *list ? &(*list)->node : NULL;
+    region->pages = tsl_space_listed(*list) + 1u;
     *list = region;
 }
 
@@ -73,24 +74,23 @@ static struct tsl_region *pop(struct tsl_region **list)
 static void take_spares(struct space_operation *op)
 {
     op->spare = (struct tsl_region *)tsl_atomic_exchange(&op->space->spares, 0);
-    for (const struct tsl_region *at = op->spare; at; at = tsl_region_of(at->node.right))
-        op->spares++;
+}
+
+static void free_spares(struct space_operation *op)
+{
+    while (op->spare)
+        free_region(op->space, pop(&op->spare));
 }
 
 /* Leaves some of what is in hand to the next operation; the rest is freed. */
 static void give_spares(struct space_operation *op)
 {
     tsl_word none = 0;
-    while (op->spares > SPACE_MOST_SPARES) {
+    while (tsl_space_listed(op->spare) > SPACE_MOST_SPARES)
         free_region(op->space, pop(&op->spare));
-        op->spares--;
-    }
-    if (op->spares == 0 ||
-        tsl_atomic_compare_exchange(&op->space->spares, &none, (tsl_word)op->spare))
-        return;
-    /* Another operation was faster. */
-    for (; op->spares > 0; op->spares--)
-        free_region(op->space, pop(&op->spare));
+    if (!op->spare || tsl_atomic_compare_exchange(&op->space->spares, &none, (tsl_word)op->spare))
+        op->spare = NULL;
+    free_spares(op); /* if another operation was faster */
 }
 
 enum tsl_status tsl_space_destroy(struct tsl_space *self)
@@ -109,8 +109,7 @@ enum tsl_status tsl_space_destroy(struct tsl_space *self)
     tsl_space_end(&op);
     TSL_ASSERT(self->committed == 0 && self->locked == 0);
     take_spares(&op);
-    for (; op.spares > 0; op.spares--)
-        free_region(self, pop(&op.spare));
+    free_spares(&op);
     enum tsl_status status = tsl_table_fini(&self->table);
     TSL_ASSERT(status == TSL_OK);
     status = tsl_heap_free(vm->config.heap, self);
@@ -131,23 +130,21 @@ enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *sp
     *op = (struct space_operation){.space = space};
     if (regions > 0)
         take_spares(op);
-    while (op->spares < regions) {
+    while (tsl_space_listed(op->spare) < regions) {
         struct tsl_region *region = tsl_heap_alloc(space->vm->config.heap, sizeof(*region));
         if (!region) {
             tsl_space_end(op);
             return TSL_NO_MEMORY;
         }
         push(&op->spare, region);
-        op->spares++;
     }
     return TSL_OK;
 }
 
 struct tsl_region *tsl_space_take_region(struct space_operation *op)
 {
-    TSL_ASSERT(op->spares > 0);
+    TSL_ASSERT(op->spare);
     struct tsl_region *region = pop(&op->spare);
-    op->spares--;
     *region = (struct tsl_region){.pages = 0};
     return region;
 }
@@ -175,11 +172,8 @@ void tsl_space_end_slowly(struct space_operation *op)
         if (region->object)
             tsl_object_put(region->object);
         push(&op->spare, region);
-        op->spares++;
     }
     give_spares(op);
-    op->spare = NULL;
-    op->spares = 0;
     if (op->reserve.count.leaves + op->reserve.count.inners > 0)
         tsl_slot_reserve_drop(&op->reserve, op->space->vm->config.heap);
 }
@@ -219,15 +213,14 @@ struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size
     return sum;
 }
 
-void tsl_space_cut(struct space_operation *op, size_t page)
+/* Cuts a region at a page inside of it. Result: what is behind the border. */
+static struct tsl_region *cut(struct space_operation *op, struct tsl_region *region, size_t page)
 {
-    struct tsl_region *region = tsl_regions_from(&op->space->regions, page);
-    if (!region || region->start >= page)
-        return;
     struct tsl_region *fresh = tsl_space_take_region(op);
     if (region->object)
         tsl_object_get(region->object);
     tsl_regions_split(&op->space->regions, region, page, fresh);
+    return fresh;
 }
 
 void tsl_space_restore_gap(struct tsl_space *space, size_t page)
@@ -237,10 +230,31 @@ void tsl_space_restore_gap(struct tsl_space *space, size_t page)
         tsl_regions_widen_guard(&space->regions, region, SPACE_STACK_GAP);
 }
 
-void tsl_space_join(struct space_operation *op, size_t start, size_t end)
+void tsl_space_cut(struct space_operation *op, size_t page)
+{
+    struct tsl_region *region = tsl_regions_from(&op->space->regions, page);
+    if (region && region->start < page)
+        (void)cut(op, region, page);
+}
+
+struct tsl_region *tsl_space_cut_range(struct space_operation *op, struct tsl_region *region,
+                                       size_t start, size_t end)
+{
+    if (region->start < start)
+        region = cut(op, region, start);
+    if (tsl_region_end(region) > end)
+        (void)cut(op, region, end);
+    else if (tsl_region_end(region) < end)
+        tsl_space_cut(op, end);
+    return region;
+}
+
+void tsl_space_join(struct space_operation *op, struct tsl_region *first, size_t end)
 {
     struct tsl_regions *regions = &op->space->regions;
-    struct tsl_region *region = tsl_regions_from(regions, start > 0 ? start - 1u : 0);
+    struct tsl_region *region = tsl_regions_prev(first);
+    if (!region)
+        region = first;
     while (region && region->start < end) {
         struct tsl_region *gone = tsl_regions_merge(regions, region);
         if (gone)

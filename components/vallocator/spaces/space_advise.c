@@ -55,14 +55,14 @@ enum tsl_status tsl_space_mark(struct tsl_space *self, size_t start, size_t end,
     tsl_space_lock(&op);
     status = check_mark(self, start, end, flag == TSL_SPACE_LOCKED && is_set);
     if (status == TSL_OK) {
-        tsl_space_cut(&op, start);
-        tsl_space_cut(&op, end);
+        struct tsl_region *first = tsl_space_cut_range(
+            &op, tsl_regions_from(&self->regions, start), start, end);
         if (flag == TSL_SPACE_LOCKED)
             self->locked += (is_set ? end - start : 0) - tsl_space_sum(self, start, end).locked;
-        for (struct tsl_region *region = tsl_regions_from(&self->regions, start);
-             region && region->start < end; region = tsl_regions_next(region))
+        for (struct tsl_region *region = first; region && region->start < end;
+             region = tsl_regions_next(region))
             region->flags = (region->flags & ~flag) | (is_set ? flag : 0);
-        tsl_space_join(&op, start, end + 1u);
+        tsl_space_join(&op, first, end);
     }
     tsl_space_unlock(&op);
     tsl_space_end(&op);

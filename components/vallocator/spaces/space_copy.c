@@ -134,7 +134,7 @@ static enum tsl_status begin(struct space_operation *op, struct tsl_space *self,
             tsl_space_lock(op);
             regions = self->regions.tree.count;
             pages = tsl_space_count_pinned(self);
-            if (op->spares >= regions && pinned->count >= pages)
+            if (tsl_space_listed(op->spare) >= regions && pinned->count >= pages)
                 return TSL_OK;
             tsl_space_unlock(op);
         }

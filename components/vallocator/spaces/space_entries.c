@@ -59,6 +59,8 @@ void tsl_space_unhook_gathered(struct tsl_space *space, size_t start, size_t end
          region && region->start < end; region = tsl_regions_next(region)) {
         size_t first = region->start > start ? region->start : start;
         size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
+        if (!region->is_touched)
+            continue;
         unsigned flags = TSL_UNMAP_SPARSE | (is_device(region) ? 0 : TSL_UNMAP_FREE);
         enum tsl_status status = tsl_table_unmap(&space->table, tsl_space_address(first),
                                                  (last - first) << TSL_PAGE_SHIFT, flags, gather);
@@ -137,6 +139,8 @@ void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region
                         size_t end, struct tsl_gather *gather)
 {
     unsigned attributes = tsl_space_attributes(region) & ~(TSL_WRITE | TSL_ALLOW_WX);
+    if (!region->is_touched)
+        return;
     if (!(region->rights & TSL_READ)) {
         tsl_space_unhook_gathered(space, start, end, gather);
         return;

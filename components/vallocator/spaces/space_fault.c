@@ -258,6 +258,7 @@ static enum tsl_status look_into(struct fault *fault)
     bool exclusive = false;
     if (fault->right & ~fault->region->rights)
         return TSL_DENIED;
+    fault->region->is_touched = true;
     if (tsl_region_is_private(fault->region))
         slot = tsl_slots_look(&fault->space->layer, fault->page, &exclusive);
     if (slot)

@@ -16,7 +16,7 @@
 /* One fault, in registers: everything here is one function. */
 struct short_fault {
     struct tsl_space *space;
-    const struct tsl_region *region;
+    struct tsl_region *region;
     size_t page;
     unsigned access;
     struct tsl_vm_page fresh; /* none: there is none in hand */
@@ -143,6 +143,7 @@ PART enum tsl_status look(struct short_fault *fault)
         fault->region = tsl_regions_find(&fault->space->regions, fault->page);
     if (!fault->region || fault->access & ~fault->region->rights)
         return TSL_BUSY;
+    fault->region->is_touched = true;
     return tsl_region_is_private(fault->region) ? private_page(fault) : shared_page(fault);
 }
 

@@ -92,9 +92,8 @@ struct space_pinned {
 /* Regions that an operation brings along, and what it leaves behind to be freed without a lock. */
 struct space_operation {
     struct tsl_space *space;
-    struct tsl_region *spare; /* a list of `spares` */
+    struct tsl_region *spare; /* a list; the first says how many */
     struct tsl_region *dead;  /* a list */
-    size_t spares;
     struct tsl_slot_reserve reserve;
     tsl_pin pin;
 };
@@ -166,6 +165,12 @@ static inline struct tsl_frame tsl_vm_frame_of(tsl_slot slot)
 
 /* ---- space.c ---- */
 
+/* How many regions a list has that are in no set. */
+static inline size_t tsl_space_listed(const struct tsl_region *list)
+{
+    return list ? list->pages : 0;
+}
+
 /* Gets `regions` spare regions. Errors: TSL_NO_MEMORY, nothing is kept. */
 TSL_MUST_CHECK enum tsl_status tsl_space_begin(struct space_operation *op, struct tsl_space *space,
                                                size_t regions);
@@ -174,7 +179,7 @@ void tsl_space_end_slowly(struct space_operation *op);
 
 static inline void tsl_space_end(struct space_operation *op)
 {
-    if (op->dead || op->spares > 0 || op->reserve.leaves || op->reserve.inners)
+    if (op->dead || op->spare || op->reserve.leaves || op->reserve.inners)
         tsl_space_end_slowly(op);
 }
 
@@ -209,6 +214,10 @@ void tsl_space_bury(struct space_operation *op, struct tsl_region *region);
 void tsl_space_take_out(struct space_operation *op, struct tsl_region *region);
 /* Makes `page` a border between regions. Takes a spare region if it is inside of one. */
 void tsl_space_cut(struct space_operation *op, size_t page);
+/* The same with both ends of a range in which, or across whose start, there is a region: `region` is
+ * the first that ends behind the start. Result: the first that is in the range now. */
+struct tsl_region *tsl_space_cut_range(struct space_operation *op, struct tsl_region *region,
+                                       size_t start, size_t end);
 /* How many borders are missing: what cut would take. */
 size_t tsl_space_cuts(const struct tsl_space *space, size_t start, size_t end);
 /* What lies in start .. end - 1: regions, also those that stick out, and pages. */
@@ -222,8 +231,8 @@ struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size
 /* The addresses from `page` up to the next region are free now: if that is a stack whose gap was
  * cut off, it gets back as much of it as there is room for. */
 void tsl_space_restore_gap(struct tsl_space *space, size_t page);
-/* Merges what can be merged from the region before `start` to the one at `end`. */
-void tsl_space_join(struct space_operation *op, size_t start, size_t end);
+/* Merges what can be merged from the region before `first`, which is in the set, to the one at `end`. */
+void tsl_space_join(struct space_operation *op, struct tsl_region *first, size_t end);
 
 /* Checks and translates a range of whole pages of the user half. Refusals are logged. */
 TSL_MUST_CHECK enum tsl_status tsl_space_check_range(struct tsl_space *space, const char *verb,
@@ -269,9 +278,12 @@ TSL_MUST_CHECK enum tsl_status tsl_space_check_lockable(struct tsl_space *self, 
 
 /* ---- space_unmap.c ---- */
 
-/* Unhooks, flushes, frees: everything in start .. end - 1, whose borders are cut. Lock held; the
+/* Whether a fault has been in a region from this one on, up to `end`, which is behind its start: if not,
+ * there is no entry and nothing private. */
+bool tsl_space_is_touched(const struct tsl_region *region, size_t end);
+/* Unhooks, flushes, frees: every region from this one on up to `end`, which is a border. Lock held; the
  * reserve has what tsl_slots_clear_need said. */
-void tsl_space_remove(struct space_operation *op, size_t start, size_t end);
+void tsl_space_remove(struct space_operation *op, struct tsl_region *region, size_t end);
 
 /* ---- space_entries.c: the lock is held ---- */
 

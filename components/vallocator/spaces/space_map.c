@@ -133,7 +133,7 @@ enum tsl_status tsl_space_check_place(const struct tsl_space *space,
 
 /* Where a region goes, and what has to go for it. */
 struct plan {
-    bool replaces; /* something is there; if not, the rest is 0 */
+    struct tsl_region *old; /* the first that is there; NULL: none, and the rest is 0 */
     size_t cuts;
     struct space_sum gone;
     struct tsl_slot_need need;
@@ -160,20 +160,21 @@ static void plan_replacing(struct tsl_space *space, const struct tsl_region *reg
                            struct plan *out)
 {
     size_t start = region->start, end = tsl_region_end(region);
-    const struct tsl_region *old = tsl_regions_from(&space->regions, start);
+    struct tsl_region *old = tsl_regions_from(&space->regions, start);
     if (!old || old->start >= end)
         return;
-    out->replaces = true;
+    out->old = old;
     out->cuts = tsl_space_cuts(space, start, end);
     out->gone = tsl_space_sum(space, start, end);
-    tsl_slots_clear_need(&space->layer, start, end - 1u, &out->need);
+    if (tsl_space_is_touched(old, end))
+        tsl_slots_clear_need(&space->layer, start, end - 1u, &out->need);
 }
 
 static enum tsl_status plan(struct space_operation *op, const struct tsl_map_request *request,
                             struct tsl_region *region, struct plan *out)
 {
     enum tsl_status status;
-    *out = (struct plan){.replaces = false};
+    *out = (struct plan){.old = NULL};
     if (request->flags & TSL_SPACE_FIXED) {
         status = tsl_space_check_place(op->space, region, !(request->flags & TSL_SPACE_NO_REPLACE));
         if (status == TSL_OK)
@@ -184,19 +185,21 @@ static enum tsl_status plan(struct space_operation *op, const struct tsl_map_req
     return status == TSL_OK ? check_limits(op->space, region, out) : status;
 }
 
-static void put_in(struct space_operation *op, struct tsl_region *region, bool replaces)
+static void put_in(struct space_operation *op, struct tsl_region *region, struct tsl_region *old)
 {
-    struct tsl_space *space = op->space;
+    struct tsl_regions *regions = &op->space->regions;
     size_t start = region->start, end = tsl_region_end(region);
-    if (replaces) {
-        tsl_space_cut(op, start);
-        tsl_space_cut(op, end);
-        tsl_space_remove(op, start, end);
-    }
+    if (old)
+        tsl_space_remove(op, tsl_space_cut_range(op, old, start, end), end);
     if (region->object)
         tsl_object_get(region->object);
-    tsl_regions_insert(&space->regions, region);
-    tsl_space_join(op, start, end + 1u);
+    struct tsl_region *grown = tsl_regions_insert_or_grow(regions, region);
+    if (!grown)
+        return;
+    tsl_space_bury(op, region);
+    struct tsl_region *gone = tsl_regions_merge(regions, grown);
+    if (gone)
+        tsl_space_bury(op, gone);
 }
 
 /* The number of this map, which populates: no region of another one has it now. Lock held. */
@@ -232,7 +235,7 @@ static enum tsl_status map_region(struct tsl_space *self, const struct tsl_map_r
         *out = tsl_space_address(region->start);
         *making = request->flags & TSL_SPACE_POPULATE ? new_making(self) : 0;
         region->flags |= *making;
-        put_in(&op, region, planned.replaces);
+        put_in(&op, region, planned.old);
     } else {
         region->object = NULL; /* it never had a reference */
         tsl_space_bury(&op, region);
@@ -261,7 +264,8 @@ static void finish_making(struct tsl_space *self, size_t first, size_t end, unsi
     tsl_space_lock(&op);
     while ((region = next_made(self, first, end, making)))
         region->flags &= ~REGION_MAKING;
-    tsl_space_join(&op, first, end + 1u);
+    if ((region = tsl_regions_from(&self->regions, first)))
+        tsl_space_join(&op, region, end);
     tsl_space_unlock(&op);
     tsl_space_end(&op);
 }
@@ -279,11 +283,12 @@ static enum tsl_status undo_making(struct tsl_space *self, size_t first, size_t 
         bool again;
         size_t start = region->start, behind = tsl_region_end(region);
         struct tsl_slot_need need = {0};
-        tsl_slots_clear_need(&self->layer, start, behind - 1u, &need);
+        if (region->is_touched)
+            tsl_slots_clear_need(&self->layer, start, behind - 1u, &need);
         status = tsl_space_reserve(&op, &need, &again);
         if (status != TSL_OK || again)
             continue;
-        tsl_space_remove(&op, start, behind);
+        tsl_space_remove(&op, region, behind);
         tsl_space_restore_gap(self, start);
     }
     tsl_space_unlock(&op);

@@ -110,7 +110,8 @@ static unsigned bring_batch(struct tsl_space *self, size_t page, size_t end)
     pin = tsl_lock_acquire(&self->lock);
     bool good = untouched(self, page, end) >= batch.count;
     if (good) {
-        const struct tsl_region *region = tsl_regions_near(&self->regions, page);
+        struct tsl_region *region = tsl_regions_near(&self->regions, page);
+        region->is_touched = true;
         good = tsl_table_map_word(&self->table, tsl_space_address(page), batch.first, batch.frames,
                                   tsl_space_attributes(region)) == TSL_OK;
     }

@@ -9,20 +9,23 @@
  */
 #include "space_internal.h"
 
-/* Looks at each region once. *charge: pages that the change would charge for the first time. */
-static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t end,
-                            unsigned rights, size_t *charge)
+/* Looks at each region from the first one on once. *charge: pages that the change would charge for the
+ * first time. */
+static enum tsl_status plan(const struct tsl_space *space, const struct tsl_region *first,
+                            size_t start, size_t end, unsigned rights, size_t *charge)
 {
     size_t pages = 0, regions = space->regions.tree.count, covered = start;
     bool denied = false;
-    for (const struct tsl_region *region = tsl_regions_from(&space->regions, start);
-         region && region->start <= covered && covered < end; region = tsl_regions_next(region)) {
+    for (const struct tsl_region *region = first; region && region->start <= covered;
+         region = tsl_regions_next(region)) {
         size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
         regions += (size_t)(region->start < start) + (tsl_region_end(region) > end);
         denied = denied || rights & ~region->maximum;
         if (tsl_region_is_private(region) && !(region->flags & REGION_CHARGED))
             pages += last - covered;
         covered = last;
+        if (covered == end)
+            break;
     }
     if (covered < end)
         return TSL_NOT_FOUND;
@@ -34,22 +37,23 @@ static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t 
     return TSL_OK;
 }
 
-static void protect_regions(struct space_operation *op, size_t start, size_t end, unsigned rights)
+static void protect_regions(struct space_operation *op, struct tsl_region *first, size_t start,
+                            size_t end, unsigned rights)
 {
     struct tsl_space *space = op->space;
     struct tsl_gather gather;
     tsl_gather_init(&gather, &space->table);
-    tsl_space_cut(op, start);
-    tsl_space_cut(op, end);
-    for (struct tsl_region *region = tsl_regions_from(&space->regions, start);
-         region && region->start < end; region = tsl_regions_next(region)) {
+    first = tsl_space_cut_range(op, first, start, end);
+    for (struct tsl_region *region = first; region; region = tsl_regions_next(region)) {
         region->rights = rights;
         if ((rights & TSL_WRITE) && tsl_region_is_private(region))
             region->flags |= REGION_CHARGED;
         tsl_space_restrict(space, region, region->start, tsl_region_end(region), &gather);
+        if (tsl_region_end(region) == end)
+            break;
     }
     tsl_gather_finish(&gather);
-    tsl_space_join(op, start, end + 1u);
+    tsl_space_join(op, first, end);
 }
 
 enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_t bytes,
@@ -67,11 +71,12 @@ enum tsl_status tsl_space_protect(struct tsl_space *self, tsl_vaddr start, size_
             return status;
         tsl_space_lock(&op);
         size_t charge;
-        status = plan(self, first, end, rights, &charge);
+        struct tsl_region *region = tsl_regions_from(&self->regions, first);
+        status = plan(self, region, first, end, rights, &charge);
         if (status == TSL_OK && (rights & TSL_WRITE))
             status = tsl_vm_charge(self->vm, self, charge, 0);
         if (status == TSL_OK)
-            protect_regions(&op, first, end, rights);
+            protect_regions(&op, region, first, end, rights);
         tsl_space_unlock(&op);
         tsl_space_end(&op);
     }

@@ -169,14 +169,11 @@ static void move(struct space_operation *op, const struct remap *remap, struct t
 {
     struct tsl_space *space = op->space;
     size_t end = remap->from + moved(remap), to_end = remap->to + remap->fresh;
-    const struct tsl_region *there = tsl_regions_from(&space->regions, remap->to);
     tsl_space_cut(op, remap->from);
     tsl_space_cut(op, end);
-    if (there && there->start < to_end) {
-        tsl_space_cut(op, remap->to);
-        tsl_space_cut(op, to_end);
-        tsl_space_remove(op, remap->to, to_end);
-    }
+    struct tsl_region *there = tsl_regions_from(&space->regions, remap->to);
+    if (there && there->start < to_end)
+        tsl_space_remove(op, tsl_space_cut_range(op, there, remap->to, to_end), to_end);
     tsl_space_unhook(space, remap->from, end);
     struct tsl_region *region = tsl_regions_find(&space->regions, remap->from);
     if (tsl_region_is_private(region))
@@ -187,7 +184,7 @@ static void move(struct space_operation *op, const struct remap *remap, struct t
     tsl_regions_insert(&space->regions, region);
     if (tsl_region_is_private(region))
         show_moved(space, region, remap->to, to_end);
-    tsl_space_join(op, remap->to, to_end + 1u);
+    tsl_space_join(op, region, to_end);
 }
 
 static void apply(struct space_operation *op, const struct remap *remap)
@@ -201,11 +198,8 @@ static void apply(struct space_operation *op, const struct remap *remap)
         return;
     if (region->flags & TSL_SPACE_LOCKED)
         space->locked += growth(remap);
-    if (kept_end < end) {
-        tsl_space_cut(op, kept_end);
-        tsl_space_cut(op, end);
-        tsl_space_remove(op, kept_end, end);
-    }
+    if (kept_end < end)
+        tsl_space_remove(op, tsl_space_cut_range(op, region, kept_end, end), end);
     if (remap->to != remap->from) {
         move(op, remap, piece);
         tsl_space_restore_gap(space, end - 1u);
@@ -215,7 +209,7 @@ static void apply(struct space_operation *op, const struct remap *remap)
     tsl_regions_resize(&space->regions, region, region->start, remap->from + remap->fresh);
     if (kept_end < end)
         tsl_space_restore_gap(space, kept_end);
-    tsl_space_join(op, remap->from, remap->from + remap->fresh + 1u);
+    tsl_space_join(op, region, remap->from + remap->fresh);
 }
 
 static enum tsl_status check(struct tsl_space *self, const struct tsl_remap_request *request,

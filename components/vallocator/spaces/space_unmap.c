@@ -8,25 +8,43 @@
  */
 #include "space_internal.h"
 
-void tsl_space_remove(struct space_operation *op, size_t start, size_t end)
+bool tsl_space_is_touched(const struct tsl_region *region, size_t end)
 {
-    struct tsl_space *space = op->space;
-    tsl_space_unhook(space, start, end);
-    tsl_slots_clear(&space->layer, &op->reserve, start, end - 1u);
-    struct tsl_region *region;
-    while ((region = tsl_regions_from(&space->regions, start)) && region->start < end)
-        tsl_space_take_out(op, region);
+    while (!region->is_touched && tsl_region_end(region) < end) {
+        region = tsl_regions_next(region);
+        if (!region || region->start >= end)
+            return false;
+    }
+    return region->is_touched;
 }
 
-static enum tsl_status plan(const struct tsl_space *space, size_t start, size_t end)
+void tsl_space_remove(struct space_operation *op, struct tsl_region *region, size_t end)
 {
-    const struct tsl_region *region = tsl_regions_from(&space->regions, start);
+    struct tsl_space *space = op->space;
+    if (tsl_space_is_touched(region, end)) {
+        tsl_space_unhook(space, region->start, end);
+        tsl_slots_clear(&space->layer, &op->reserve, region->start, end - 1u);
+    }
+    for (struct tsl_region *next; region && region->start < end; region = next) {
+        next = tsl_region_end(region) < end ? tsl_regions_next(region) : NULL;
+        tsl_space_take_out(op, region);
+    }
+}
+
+/* What is there from the first region on, and what taking it away needs. */
+static enum tsl_status plan(struct tsl_space *space, size_t start, size_t end,
+                            struct tsl_region **out, struct tsl_slot_need *need)
+{
+    struct tsl_region *region = tsl_regions_from(&space->regions, start);
     if (!region || region->start >= end)
         return TSL_NOT_FOUND;
     /* Only a hole in the middle of one region leaves more regions than before. */
     bool hole = region->start < start && tsl_region_end(region) > end;
     if (hole && space->limits.regions && space->regions.tree.count >= space->limits.regions)
         return TSL_LIMIT;
+    if (tsl_space_is_touched(region, end))
+        tsl_slots_clear_need(&space->layer, start, end - 1u, need);
+    *out = region;
     return TSL_OK;
 }
 
@@ -40,17 +58,15 @@ enum tsl_status tsl_space_unmap(struct tsl_space *self, tsl_vaddr start, size_t 
     if (status != TSL_OK)
         return status;
     tsl_space_lock(&op);
+    struct tsl_region *region;
     for (bool again = true; status == TSL_OK && again;) {
         struct tsl_slot_need need = {0};
-        status = plan(self, first, end);
-        tsl_slots_clear_need(&self->layer, first, end - 1u, &need);
+        status = plan(self, first, end, &region, &need);
         if (status == TSL_OK)
             status = tsl_space_reserve(&op, &need, &again);
     }
     if (status == TSL_OK) {
-        tsl_space_cut(&op, first);
-        tsl_space_cut(&op, end);
-        tsl_space_remove(&op, first, end);
+        tsl_space_remove(&op, tsl_space_cut_range(&op, region, first, end), end);
         tsl_space_restore_gap(self, first);
     }
     tsl_space_unlock(&op);

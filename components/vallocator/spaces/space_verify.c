@@ -6,11 +6,18 @@
  * Needs:   page_table (next), region.h, slots.h.
  * Callers: tests, the monitor.
  *
- * Numbers V1 to V10 are in README.md.
+ * Numbers V1 to V11 are in README.md.
  */
 #include "space_internal.h"
 
 #define COMPONENT "space"
+
+/* V11. */
+static struct tsl_defect untouched(size_t page)
+{
+    return tsl_defect_at(COMPONENT, 11, tsl_space_address(page),
+                         "a region that no fault has been in has no entry and nothing private");
+}
 
 /* V3: what is in the layer belongs to a private region. */
 static struct tsl_defect verify_layer(struct tsl_space *self)
@@ -22,6 +29,8 @@ static struct tsl_defect verify_layer(struct tsl_space *self)
         if (!region || region->start > page || !tsl_region_is_private(region))
             return tsl_defect_at(COMPONENT, 3, tsl_space_address(page),
                                  "private contents lie in a private region");
+        if (!region->is_touched)
+            return untouched(page);
     }
     return TSL_NO_DEFECT;
 }
@@ -50,7 +59,7 @@ static bool expected_target(const struct tsl_space *self, const struct tsl_regio
     return tsl_slot_type_of(slot) == TSL_SLOT_FRAME;
 }
 
-/* V4 and V5: an entry shows what the slots say, with no right too many. */
+/* V4, V5, V11: an entry shows what the slots say, with no right too many. */
 static struct tsl_defect verify_entry(struct tsl_space *self, const struct tsl_mapping *entry)
 {
     size_t page = entry->start >> TSL_PAGE_SHIFT;
@@ -61,6 +70,8 @@ static struct tsl_defect verify_entry(struct tsl_space *self, const struct tsl_m
         !expected_target(self, region, page, &target, &may_write) || target != entry->target)
         return tsl_defect_at(COMPONENT, 4, entry->start,
                              "an entry lies in a region and leads where the slots say");
+    if (!region->is_touched)
+        return untouched(page);
     unsigned rights = entry->attributes & (TSL_WRITE | TSL_EXEC);
     if (rights & ~region->rights || !(region->rights & TSL_READ) ||
         (rights & TSL_WRITE && !may_write))

@@ -258,7 +258,7 @@ TSL_MUST_CHECK enum tsl_status tsl_space_query(struct tsl_space *self, tsl_vaddr
 /* Fills *out; refusals at a moment of their own. Cost: O(1). */
 void tsl_space_stats(struct tsl_space *self, struct tsl_space_stats *out);
 
-/* Checks the rules V1 to V10 of the README. Reads only. Before: nobody changes the space, its
+/* Checks the rules V1 to V11 of the README. Reads only. Before: nobody changes the space, its
  * objects or copies. Cost: O(regions + pages). */
 struct tsl_defect tsl_space_verify(struct tsl_space *self);
 

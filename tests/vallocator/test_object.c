@@ -500,6 +500,14 @@ static void rules_are_checked(void)
     CHECK_BROKEN(tsl_space_verify(space), 9);
     pinned->count = --space->pins;
     CHECK_STATUS(tsl_space_unpin(space, frame), TSL_OK);
+    region->is_touched = false;
+    CHECK_BROKEN(tsl_space_verify(space), 11); /* there are private contents */
+    CHECK_STATUS(tsl_space_advise(space, world.base + 4 * PAGE, PAGE, TSL_ADVISE_NEED), TSL_OK);
+    region->is_touched = true;
+    region = tsl_regions_find(&space->regions, first + 4);
+    region->is_touched = false;
+    CHECK_BROKEN(tsl_space_verify(space), 11); /* there is an entry */
+    region->is_touched = true;
     CHECK_SOUND(tsl_space_verify(space));
     world_destroy(space);
     world_stop();

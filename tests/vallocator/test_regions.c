@@ -51,13 +51,19 @@ static void start(size_t pages)
     tsl_regions_init(&set, FIRST, FIRST + pages);
 }
 
-static struct tsl_region *add(size_t first, size_t pages, size_t below, size_t above, unsigned kind)
+static struct tsl_region *prepare(size_t first, size_t pages, size_t below, size_t above)
 {
     struct tsl_region *region = take();
     region->start = first;
     region->pages = pages;
     region->guard_below = below;
     region->guard_above = above;
+    return region;
+}
+
+static struct tsl_region *add(size_t first, size_t pages, size_t below, size_t above, unsigned kind)
+{
+    struct tsl_region *region = prepare(first, pages, below, above);
     region->rights = kind;
     tsl_regions_insert(&set, region);
     return region;
@@ -114,6 +120,31 @@ static struct tsl_region *any(struct rng *rng)
     return region ? region : tsl_region_of(tsl_tree_first(&set.tree));
 }
 
+/* As a region of its own or, if `grows` and there is such a neighbour, as more of that one. */
+static void put(const struct tsl_place *place, size_t start, unsigned kind, bool grows)
+{
+    struct tsl_region *region = prepare(start, place->pages, place->guard_below, place->guard_above);
+    region->rights = kind;
+    region->is_touched = start % 2;
+    mark(region, true);
+    size_t count = set.tree.count, pages = set.pages;
+    struct tsl_region *below = tsl_regions_find(&set, start - 1);
+    struct tsl_region *above = tsl_regions_find(&set, tsl_region_end(region));
+    bool is_more = (below && below->rights == kind && !below->guard_above && !region->guard_below) ||
+                   (above && above->rights == kind && !above->guard_below && !region->guard_above);
+    struct tsl_region *grown = NULL;
+    if (grows)
+        grown = tsl_regions_insert_or_grow(&set, region);
+    else
+        tsl_regions_insert(&set, region);
+    CHECK_EQ(grown != NULL, grows && is_more);
+    CHECK(!grown || grown == below || grown == above);
+    CHECK_EQ(set.tree.count, count + (grown == NULL));
+    CHECK_EQ(set.pages, pages + place->pages);
+    CHECK(!grown || grown->is_touched || start % 2 == 0);
+    give(grown ? region : NULL);
+}
+
 static void random_place(struct rng *rng)
 {
     struct tsl_place place = {.pages = 1 + rng_below(rng, rng_once_in(rng, 8) ? 40 : 6),
@@ -129,8 +160,7 @@ static void random_place(struct rng *rng)
     CHECK_EQ(tsl_regions_place(&set, &place, &found), is_there);
     CHECK_EQ(found, expected);
     if (is_there && found == expected)
-        mark(add(found, place.pages, place.guard_below, place.guard_above, 1 + rng_below(rng, 2)),
-             true);
+        put(&place, found, 1 + rng_below(rng, 2), rng_once_in(rng, 2));
 }
 
 static void random_split(struct rng *rng, struct tsl_region *region)
@@ -335,6 +365,32 @@ static void split_shifts_the_object(void)
     CHECK_SOUND(tsl_regions_verify(&set));
 }
 
+static void a_region_grows_with_its_object(void)
+{
+    struct tsl_object *object = (struct tsl_object *)(void *)&map; /* only compared */
+    start(PAGES);
+    struct tsl_region *region = add(FIRST + 8, 4, 0, 0, 1);
+    region->object = object;
+    region->object_page = 20;
+    struct tsl_region *below = prepare(FIRST + 5, 3, 2, 0);
+    below->rights = 1;
+    below->object = object;
+    below->object_page = 17;
+    CHECK(tsl_regions_insert_or_grow(&set, below) == region);
+    CHECK_EQ(region->start, FIRST + 5);
+    CHECK_EQ(region->pages, 7);
+    CHECK_EQ(region->object_page, 17);
+    CHECK_EQ(region->guard_below, 2);
+    CHECK_SOUND(tsl_regions_verify(&set));
+    struct tsl_region *above = prepare(FIRST + 12, 2, 0, 3);
+    above->rights = 1;
+    above->object = object;
+    above->object_page = 25; /* 24 would continue */
+    CHECK(tsl_regions_insert_or_grow(&set, above) == NULL);
+    CHECK_EQ(set.tree.count, 2);
+    CHECK_SOUND(tsl_regions_verify(&set));
+}
+
 static void regions_that_differ_stay_apart(void)
 {
     for (int field = 0; field < 6; field++) {
@@ -404,5 +460,5 @@ static void rules_are_checked(void)
 
 TAP_SUITE(regions, TAP_TEST(random_operations_agree),
           TAP_TEST(all_states_of_eight_pages_to_depth_four), TAP_TEST(guards_keep_others_away),
-          TAP_TEST(split_shifts_the_object), TAP_TEST(regions_that_differ_stay_apart),
-          TAP_TEST(no_place_for_too_much), TAP_TEST(rules_are_checked));
+          TAP_TEST(split_shifts_the_object), TAP_TEST(a_region_grows_with_its_object),
+          TAP_TEST(regions_that_differ_stay_apart), TAP_TEST(no_place_for_too_much), TAP_TEST(rules_are_checked));

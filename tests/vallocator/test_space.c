@@ -538,6 +538,7 @@ static void a_stack_grows_and_keeps_its_gap(void)
     tsl_vaddr top = world.base + 1024 * (tsl_vaddr)PAGE;
     tsl_vaddr start = map_stack(top, 2, 100);
     CHECK_STATUS(world_store(0, space, start - 1, 1), TSL_OK); /* one page more */
+    CHECK_SOUND(tsl_space_verify(space));
     CHECK_STATUS(world_store(0, space, start - 30 * PAGE, 2), TSL_OK);
     CHECK_EQ(read_byte(space, start - 1), 1);
     struct tsl_region_info info;

@@ -100,6 +100,27 @@ static void touched_pages_are_left_alone(void)
     }
 }
 
+/* The leaf of slots is a neighbour's, so no page needs a fault: the region knows of its pages all the
+ * same, and they go with it. */
+static void pages_that_no_fault_brought_go_too(void)
+{
+    static const unsigned char none[PAGES];
+    begin();
+    CHECK_STATUS(tsl_space_unmap(space, at(1), (PAGES - 1) * PAGE), TSL_OK);
+    CHECK_STATUS(world_store(0, space, at(0), 1), TSL_OK);
+    world_map(space, at(2), 8, RW);
+    CHECK_STATUS(tsl_space_populate(space, at(2), 8 * PAGE), TSL_OK);
+    CHECK_SOUND(tsl_space_verify(space));
+    CHECK_STATUS(tsl_space_unmap(space, at(2), 8 * PAGE), TSL_OK);
+    CHECK_SOUND(tsl_space_verify(space));
+    CHECK_STATUS(world_load(0, space, at(2), &(unsigned char){0}), TSL_NOT_FOUND);
+    CHECK_STATUS(tsl_space_unmap(space, at(0), PAGE), TSL_OK);
+    world_map(space, world.base, PAGES, RW);
+    CHECK_STATUS(tsl_space_populate(space, world.base, PAGES * PAGE), TSL_OK);
+    check_pages(none);
+    finish();
+}
+
 /* Other regions in the same leaf of slots: each gets what it may have. */
 static void every_region_gets_its_own(void)
 {
@@ -227,5 +248,6 @@ static void a_right_that_is_added_is_not_flushed(void)
 }
 
 TAP_SUITE(space_populate, TAP_TEST(untouched_pages_come), TAP_TEST(touched_pages_are_left_alone),
+          TAP_TEST(pages_that_no_fault_brought_go_too),
           TAP_TEST(every_region_gets_its_own), TAP_TEST(just_enough_frames_are_enough),
           TAP_TEST(frames_that_others_have_stay), TAP_TEST(a_right_that_is_added_is_not_flushed));

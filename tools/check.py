@@ -327,7 +327,7 @@ def run_deep(arguments, pattern, report):
         seed = random.SystemRandom().randrange(1, 2**31)
         groups = matrix.deep()
         for group in groups:
-            group.env.update({"TSL_SEED": str(seed), "TSL_ROUNDS": matrix.LONG_ROUNDS})
+            group.env.update({"TSL_SEED": str(seed), **matrix.LONG_RUNS})
         report.total = rounds * len(groups)
         report.screen.line(f"round {rounds}, seed {seed}")
         run_groups(groups, pattern, arguments.jobs, report)

@@ -235,10 +235,9 @@ static bool end_waiting(struct tsl_ranges *self)
     return any;
 }
 
-/* Takes the lock, with a spare node in hand. Errors: TSL_NO_MEMORY, counted; no lock is held. */
-static enum tsl_status lock_with_spare(struct tsl_ranges *self, tsl_pin *pin)
+/* Gets a node before the lock is taken again. Errors: TSL_NO_MEMORY, counted; no lock is held then. */
+TSL_NOINLINE static enum tsl_status get_spare(struct tsl_ranges *self, tsl_pin *pin)
 {
-    *pin = tsl_lock_acquire(&self->lock);
     while (!self->spares) {
         tsl_lock_release(&self->lock, *pin);
         struct range *range = tsl_heap_alloc_array(self->config.heap, 1, sizeof(*range));
@@ -254,6 +253,13 @@ static enum tsl_status lock_with_spare(struct tsl_ranges *self, tsl_pin *pin)
         self->spare_count++;
     }
     return TSL_OK;
+}
+
+/* Takes the lock, with a spare node in hand. Errors: TSL_NO_MEMORY, counted; no lock is held. */
+static enum tsl_status lock_with_spare(struct tsl_ranges *self, tsl_pin *pin)
+{
+    *pin = tsl_lock_acquire(&self->lock);
+    return TSL_LIKELY(self->spares) ? TSL_OK : get_spare(self, pin);
 }
 
 /* Lock held; there is one. */

@@ -245,6 +245,9 @@ struct tsl_heap {
     struct heap_moving *moving; /* atomic to look whether there are any */
     struct tsl_list shrinkers;
     struct tsl_list caches;
+    uint64_t ended_objects; /* taken in caches that have ended, as what follows */
+    uint64_t ended_requested_bytes;
+    uint64_t ended_granted_bytes;
     size_t (*trim_caches)(struct tsl_heap *self);       /* NULL until the first cache */
     bool (*out_of_memory)(void *context, size_t bytes); /* constant, as its context */
     void *out_of_memory_context;
@@ -265,7 +268,8 @@ struct tsl_heap {
 
 /* A typed cache: a pool of its own, of the centre's kind, in a block of the heap. */
 struct tsl_heap_cache {
-    struct tsl_heap *heap; /* constant, as the next three */
+    struct tsl_heap *heap; /* constant, as the next four */
+    size_t object_bytes;
     void (*construct)(void *context, void *object);
     void *context;
     struct heap_class class;
@@ -411,6 +415,11 @@ void tsl_heap_owners_end(struct tsl_heap *self);
 /* Waits until no CPU online is inside of anything that it began pinned before. Lock not held. */
 void tsl_heap_wait_for_readers(void);
 
+/* heap_cache.c */
+
+/* Whether an object of the cache is live. While nobody frees it; no lock needed. */
+bool tsl_heap_cache_has(const struct tsl_heap_cache *self, const void *object);
+
 /* heap_alloc.c */
 
 /* The class of a size with an alignment, HEAP_LARGE if none. Cost: one load unless aligned. */
@@ -431,6 +440,11 @@ void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
  * not held. */
 bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
 
+/* heap_realloc.c */
+
+/* tsl_heap_realloc_aligned of a block that is not NULL, without the layer of heap_guard.h. */
+void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, size_t bytes);
+
 /* heap_free.c */
 
 /* What an address is: where a live block was found, or why not. */
@@ -446,6 +460,8 @@ enum tsl_status tsl_heap_find(const struct tsl_heap *self, const void *block,
                               struct heap_place_of *out);
 /* The public functions without the layer of heap_guard.h. */
 enum tsl_status tsl_heap_core_free(struct tsl_heap *self, void *block, bool is_kept);
+enum tsl_status tsl_heap_core_free_sized(struct tsl_heap *self, void *block, size_t bytes);
+size_t tsl_heap_core_usable(struct tsl_heap *self, const void *block);
 /* Undoes heap_moving_begin; a block of a slab (not NULL) whose contents have moved ends. Lock not
  * held. */
 void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *block);
@@ -478,6 +494,8 @@ const char *tsl_heap_reason(enum tsl_status status);
 
 /* heap_array.c: only with TSL_HEAP_ARRAYS. */
 struct heap_array;
+/* => locked, or nobody removes arrays. The address is in an array, its bookkeeping included. */
+bool tsl_heap_array_holds(const struct tsl_heap *self, uintptr_t address);
 /* => pinned. The array whose pages hold an address; NULL: none. */
 struct heap_array *tsl_heap_array_of(const struct tsl_heap *self, uintptr_t address);
 /* => pinned. What the map says of an address in an array. */
@@ -672,6 +690,24 @@ static inline void heap_moving_end(struct tsl_heap *self, struct heap_moving *mo
     while (*link != moving)
         link = &(*link)->next;
     TSL_ATOMIC_STORE_POINTER(link, moving->next);
+}
+
+/* Around what the histogram of HEAP_PROFILE counts, where the layer above is not gone through. */
+static inline uint64_t heap_begin(const struct tsl_heap *self)
+{
+    return heap_is_guarded(self) ? heap_clock(self->guard) : 0;
+}
+
+static inline void heap_end_alloc(struct tsl_heap *self, uint64_t begin)
+{
+    if (TSL_HEAP_PROFILE && heap_is_guarded(self))
+        tsl_heap_time(self, self->guard->allocs, begin);
+}
+
+static inline void heap_end_free(struct tsl_heap *self, uint64_t begin)
+{
+    if (TSL_HEAP_PROFILE && heap_is_guarded(self))
+        tsl_heap_time(self, self->guard->frees, begin);
 }
 
 static inline size_t heap_ceiling_pages(const struct tsl_heap *self)

@@ -31,20 +31,20 @@ static void show_heap(void)
 }
 
 /* Blocks taken after it are what `leaks` shows. */
-static size_t heap_mark;
+static uint64_t heap_mark;
 
 static void mark(void)
 {
     if (!TSL_HEAP_SITES)
         return;
     heap_mark = tsl_heap_mark(tsl_system()->heap);
-    tsl_print(console(), "%zu allocations so far\n", heap_mark);
+    tsl_print(console(), "%llu allocations so far\n", (unsigned long long)heap_mark);
 }
 
 static void leaks(void)
 {
     if (TSL_HEAP_SITES)
-        tsl_heap_print_since(tsl_system()->heap, heap_mark, console());
+        tsl_heap_print_since(tsl_system()->heap, heap_mark, TSL_HEAP_BY_BYTES, console());
 }
 
 enum { LOST_PRINTED = 20 };

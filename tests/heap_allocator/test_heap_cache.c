@@ -124,6 +124,101 @@ static void bad_configurations_are_refused(void)
     test_heap_end(heap, &source);
 }
 
+/* A cache with live objects does not end, and neither does its heap: both are as before, and
+ * whoever frees the objects may end them. */
+static void a_cache_in_use_goes_on(void)
+{
+    static struct object *objects[100];
+
+    heap = test_heap(&source, 0);
+    struct tsl_heap_cache *cache = make(sizeof(struct object), 0);
+    for (size_t i = 0; i < TSL_COUNT_OF(objects); i++) {
+        objects[i] = tsl_heap_cache_alloc(cache, 0);
+        REQUIRE(objects[i] != NULL);
+        objects[i]->uses = (uint32_t)i;
+    }
+    for (size_t left = TSL_COUNT_OF(objects); left > 0; left--) {
+        size_t busy = test_refusals(heap, TSL_BUSY);
+        CHECK_STATUS(tsl_heap_cache_destroy(cache), TSL_BUSY);
+        CHECK_STATUS(tsl_heap_destroy(heap), TSL_BUSY);
+        CHECK_EQ(test_refusals(heap, TSL_BUSY), busy + 2);
+        CHECK_EQ(tsl_heap_cache_live(cache), left);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        for (size_t i = 0; i < left; i++)
+            if (objects[i]->magic != 0xC0FFEE || objects[i]->uses != i)
+                CHECK_EQ(objects[i]->uses, i);
+        CHECK_STATUS(tsl_heap_cache_free(cache, objects[left - 1]), TSL_OK);
+    }
+    /* It serves as before. */
+    objects[0] = tsl_heap_cache_alloc(cache, 0);
+    REQUIRE(objects[0] != NULL);
+    CHECK_EQ(objects[0]->magic, 0xC0FFEE);
+    CHECK_STATUS(tsl_heap_cache_free(cache, objects[0]), TSL_OK);
+    end(cache);
+}
+
+static unsigned shrunk;
+
+/* Gives an object back, from within a request for another. */
+static size_t shrink(void *context, size_t bytes)
+{
+    void **held = context;
+    struct tsl_heap_cache *cache = held[0];
+
+    (void)bytes;
+    shrunk++;
+    if (held[1] == NULL)
+        return 0;
+    CHECK_STATUS(tsl_heap_cache_free(cache, held[1]), TSL_OK);
+    held[1] = NULL;
+    return 300;
+}
+
+/* A cache that is out of memory gets what waits in quarantine, then what others give back. */
+static void what_waits_serves_a_cache(void)
+{
+    void *held[2];
+    struct tsl_heap_shrinker shrinker = {.shrink = shrink, .context = held};
+    size_t count[2] = {0, 0};
+
+    heap = test_heap(&source, 120);
+    struct tsl_heap_cache *cache = make(300, 0);
+    held[0] = cache;
+    held[1] = NULL;
+    for (unsigned round = 0; round < 2; round++) {
+        void *chain = NULL;
+        if (round == 1) {
+            /* Several large blocks, which wait where there is a quarantine. */
+            void *large[4];
+            for (size_t i = 0; i < TSL_COUNT_OF(large); i++)
+                large[i] = tsl_heap_alloc(heap, 3 * TSL_PAGE_BYTES);
+            for (size_t i = 0; i < TSL_COUNT_OF(large); i++)
+                CHECK_STATUS(tsl_heap_free(heap, large[i]), TSL_OK);
+        }
+        for (void **object; (object = tsl_heap_cache_alloc(cache, 0)) != NULL; count[round]++) {
+            *object = chain;
+            chain = object;
+        }
+        if (round == 1) {
+            held[1] = chain;
+            chain = *(void **)chain;
+            tsl_heap_shrinker_add(heap, &shrinker);
+            void **object = tsl_heap_cache_alloc(cache, 0);
+            CHECK(object != NULL && shrunk > 0);
+            CHECK_STATUS(tsl_heap_cache_free(cache, object), TSL_OK);
+            tsl_heap_shrinker_remove(heap, &shrinker);
+        }
+        for (void *next; chain != NULL; chain = next) {
+            next = *(void **)chain;
+            CHECK_STATUS(tsl_heap_cache_free(cache, chain), TSL_OK);
+        }
+        (void)tsl_heap_trim(heap);
+    }
+    tap_note("%zu and %zu objects", count[0], count[1]);
+    CHECK(count[0] <= count[1] + count[1] / 16);
+    end(cache);
+}
+
 /* Every object of the heap's ceiling can be had, and all pages come back. */
 static void a_cache_fills_the_heap_and_empties_it(void)
 {
@@ -149,7 +244,10 @@ static void a_cache_fills_the_heap_and_empties_it(void)
         CHECK(large != NULL);
         CHECK_STATUS(tsl_heap_free(heap, large), TSL_OK);
     }
-    CHECK(count[0] > 800 && count[0] == count[1]);
+    tap_note("%zu and %zu objects", count[0], count[1]);
+    /* Call sites take room too, and the ring that the large block waits in has come meanwhile. */
+    CHECK(count[0] > (test_heap_is_hardened ? 400u : 800u));
+    CHECK(count[1] <= count[0] && count[0] - count[1] <= (test_heap_is_hardened ? 30u : 0u));
     end(cache);
 }
 
@@ -175,5 +273,6 @@ static void the_verifier_looks_into_caches(void)
 
 TAP_SUITE(heap_cache, TAP_TEST(objects_are_constructed_once_and_keep_their_state),
           TAP_TEST(the_wrong_way_to_free_is_refused), TAP_TEST(bad_configurations_are_refused),
+          TAP_TEST(a_cache_in_use_goes_on), TAP_TEST(what_waits_serves_a_cache),
           TAP_TEST(a_cache_fills_the_heap_and_empties_it),
           TAP_TEST(the_verifier_looks_into_caches));

@@ -19,6 +19,7 @@
 #include <tesela/heap_allocator.h>
 #include <tesela/heap_hardening.h>
 #include <tesela/heap_leaks.h>
+#include <tesela/heap_profile.h>
 #include <tesela/heap_report.h>
 #include <tesela/memory.h>
 #include <tesela/port.h>
@@ -272,12 +273,44 @@ static void call_sites_are_the_kernels(void)
 
     if (!TSL_HEAP_SITES)
         SKIP("built without HEAP_SITES");
-    size_t mark = tsl_heap_mark(heap());
+    uint64_t mark = tsl_heap_mark(heap());
     void *block = take_and_free(kmalloc(1));
-    CHECK_EQ(tsl_heap_since(heap(), mark, &row, 1, NULL), 1);
+    CHECK_EQ(tsl_heap_since(heap(), mark, TSL_HEAP_BY_BYTES, &row, 1, NULL), 1);
     CHECK(is_in_take_and_free(row.site));
     CHECK_EQ(row.bytes, 77);
     kfree(block);
+}
+
+enum { TIMED = 200 };
+
+static void take_and_give(void *argument)
+{
+    (void)argument;
+    for (unsigned i = 0; i < TIMED; i++)
+        kfree(kmalloc(8 + i % 100));
+}
+
+static uint64_t timed(const uint64_t *times)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < TSL_HEAP_TIMES; i++)
+        count += times[i];
+    return count;
+}
+
+/* The platform's clock moves, and no CPU's calls are lost. */
+static void times_are_measured(void)
+{
+    struct tsl_heap_profile before, after;
+
+    if (!TSL_HEAP_PROFILE)
+        SKIP("built without HEAP_PROFILE");
+    tsl_heap_profile(heap(), &before);
+    CHECK(platform_run_everywhere(take_and_give, NULL, LIMIT_US));
+    tsl_heap_profile(heap(), &after);
+    CHECK_EQ(timed(after.allocs) - timed(before.allocs), TIMED * platform_cpu_count());
+    CHECK_EQ(timed(after.frees) - timed(before.frees), TIMED * platform_cpu_count());
+    CHECK(timed(after.allocs) > after.allocs[0]);
 }
 
 /* The fault's report counts as a refusal. */
@@ -363,7 +396,8 @@ static void use_after_free(void)
 }
 
 TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
-          TAP_TEST(call_sites_are_the_kernels), TAP_TEST(what_nothing_points_to_is_found));
+          TAP_TEST(times_are_measured), TAP_TEST(call_sites_are_the_kernels),
+          TAP_TEST(what_nothing_points_to_is_found));
 
 bool kernel_main(const struct platform_boot *boot)
 {

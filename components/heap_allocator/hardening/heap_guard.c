@@ -11,7 +11,8 @@
  *           -> contents cleared -> quarantine (full) -> still clean -> core
  *   resize: claim -> alloc, copy -> as a free; or, without memory, the claim is undone
  *
- * A block that was damaged is reported and kept out of use, as it is.
+ * A block that was damaged is reported and kept out of use, as it is. Below the moderate tier and
+ * without call sites calls are the core's, and are only timed.
  */
 #include <string.h>
 
@@ -20,6 +21,12 @@
 static bool has_tails(const struct tsl_heap *self)
 {
     return self->guard->tier >= TSL_HEAP_TIER_MODERATE;
+}
+
+/* Nothing here knows a block or claims it for one caller: the core does what is to be done. */
+static bool is_plain(const struct tsl_heap *self)
+{
+    return !TSL_HEAP_SITES && !has_tails(self);
 }
 
 static bool is_zero(const struct heap_spot *spot)
@@ -129,23 +136,24 @@ static void *attempt_again(struct tsl_heap *self, size_t bytes, size_t align, un
 static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
                       uintptr_t site)
 {
-    uint64_t begin = heap_clock(self->guard);
-
+    if (is_plain(self))
+        return tsl_heap_allocate(self, bytes, align, flags);
     align = natural_align(bytes, align);
     void *block = attempt(self, bytes, align, flags | HEAP_NO_RELIEF, site);
     if (block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 &&
         bytes <= heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
         block = attempt_again(self, bytes, align, flags | HEAP_NO_RELIEF, site);
-    if (TSL_HEAP_PROFILE)
-        tsl_heap_time(self, self->guard->profile->allocs, begin);
     return block;
 }
 
 void *tsl_heap_guarded_alloc(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags,
                              uintptr_t site)
 {
+    uint64_t begin = heap_clock(self->guard);
     void *block = allocate(self, bytes, align, flags, site);
 
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_time(self, self->guard->allocs, begin);
     return block != NULL ? block : tsl_heap_fail(self, bytes);
 }
 
@@ -295,19 +303,26 @@ static enum tsl_status end_claimed(struct tsl_heap *self, void *block, const str
     return TSL_OK;
 }
 
+static enum tsl_status release(struct tsl_heap *self, void *block, unsigned flags, uintptr_t site)
+{
+    struct claim claim;
+
+    if (is_plain(self))
+        return tsl_heap_core_free(self, block, (flags & TSL_HEAP_NO_WAIT) != 0);
+    if (HEAP_HAS_QUARANTINE && (flags & TSL_HEAP_NO_WAIT) == 0)
+        tsl_heap_quarantine_resume(self);
+    enum tsl_status status = claim_for(self, block, "free", site, &claim);
+    return status == TSL_OK ? end_claimed(self, block, &claim, flags) : status;
+}
+
 enum tsl_status tsl_heap_guarded_free(struct tsl_heap *self, void *block, unsigned flags,
                                       uintptr_t site)
 {
     uint64_t begin = heap_clock(self->guard);
-    struct claim claim;
+    enum tsl_status status = release(self, block, flags, site);
 
-    if (HEAP_HAS_QUARANTINE && (flags & TSL_HEAP_NO_WAIT) == 0)
-        tsl_heap_quarantine_resume(self);
-    enum tsl_status status = claim_for(self, block, "free", site, &claim);
-    if (status == TSL_OK)
-        status = end_claimed(self, block, &claim, flags);
     if (TSL_HEAP_PROFILE)
-        tsl_heap_time(self, self->guard->profile->frees, begin);
+        tsl_heap_time(self, self->guard->frees, begin);
     return status;
 }
 
@@ -320,7 +335,8 @@ static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
     struct heap_spot spot;
 
     if (TSL_HEAP_SITES) {
-        bool is_listed = tsl_heap_ledger_live(self, (uintptr_t)block, seen) == TSL_OK;
+        bool is_listed =
+            tsl_heap_ledger_live(self, (uintptr_t)block, seen) == TSL_OK && seen->cache == NULL;
         *bytes = is_listed ? seen->bytes : *bytes;
         return is_listed;
     }
@@ -334,7 +350,9 @@ static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
     return is_zero(&spot) || tsl_heap_canary_look(self, block, room, bytes) == HEAP_TAIL_LIVE;
 }
 
-bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char *verb, size_t *out)
+/* What was asked for a live block; anything else is reported. */
+static enum tsl_status size_of(struct tsl_heap *self, const void *block, const char *verb,
+                               size_t *out)
 {
     struct heap_entry seen;
     struct heap_spot spot = {0};
@@ -343,11 +361,12 @@ bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char 
 
     if (TSL_HEAP_SITES) {
         status = tsl_heap_ledger_live(self, (uintptr_t)block, &seen);
-        if (status == TSL_OK)
-            *out = seen.bytes;
-        else
-            status = refuse_entry(self, status, verb, block, &seen);
-        return status == TSL_OK;
+        if (status == TSL_OK && seen.cache != NULL)
+            status = TSL_FOREIGN;
+        if (status != TSL_OK)
+            return refuse_entry(self, status, verb, block, &seen);
+        *out = seen.bytes;
+        return TSL_OK;
     }
     status = tsl_heap_locate(self, block, &spot);
     size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
@@ -360,10 +379,28 @@ bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char 
     if (tail == HEAP_TAIL_FREE)
         status = TSL_DOUBLE_FREE;
     if (tail == HEAP_TAIL_BROKEN)
-        status = refuse_damaged(self, verb, block, room, NULL);
-    else if (status != TSL_OK)
-        status = tsl_heap_refuse_block(self, status, verb, block, spot.granted);
-    return status == TSL_OK;
+        return refuse_damaged(self, verb, block, room, NULL);
+    return status == TSL_OK ? TSL_OK
+                            : tsl_heap_refuse_block(self, status, verb, block, spot.granted);
+}
+
+size_t tsl_heap_guarded_size(struct tsl_heap *self, const void *block)
+{
+    size_t bytes;
+
+    if (is_plain(self))
+        return tsl_heap_core_usable(self, block);
+    return size_of(self, block, "size", &bytes) == TSL_OK ? bytes : 0;
+}
+
+static enum tsl_status plain_free_sized(struct tsl_heap *self, void *block, size_t bytes)
+{
+    uint64_t begin = heap_clock(self->guard);
+    enum tsl_status status = tsl_heap_core_free_sized(self, block, bytes);
+
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_time(self, self->guard->frees, begin);
+    return status;
 }
 
 enum tsl_status tsl_heap_guarded_free_sized(struct tsl_heap *self, void *block, size_t bytes,
@@ -374,6 +411,8 @@ enum tsl_status tsl_heap_guarded_free_sized(struct tsl_heap *self, void *block, 
 
     if (block == NULL)
         return TSL_OK;
+    if (is_plain(self))
+        return plain_free_sized(self, block, bytes);
     /* A block that is not live is refused by the free. */
     if (is_live(self, block, &asked, &seen) && asked != bytes)
         return tsl_heap_accuse(self, TSL_WRONG_SIZE, TSL_HEAP_SITES ? &seen : NULL,
@@ -403,13 +442,12 @@ static size_t align_of(const struct tsl_heap *self, const void *block)
     return asked < lowest ? asked : lowest;
 }
 
-void *tsl_heap_guarded_realloc(struct tsl_heap *self, void *block, size_t bytes, size_t align,
-                               uintptr_t site)
+static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t align, uintptr_t site)
 {
     struct claim claim;
 
-    if (block == NULL)
-        return tsl_heap_guarded_alloc(self, bytes, align, 0, site);
+    if (is_plain(self))
+        return tsl_heap_core_realloc(self, align, block, bytes);
     if (claim_for(self, block, "resize", site, &claim) != TSL_OK)
         return NULL;
     size_t kept = align_of(self, block);
@@ -431,6 +469,19 @@ void *tsl_heap_guarded_realloc(struct tsl_heap *self, void *block, size_t bytes,
     (void)
         status; /* an object of size 0 may be freed by mistake at this very moment: that is logged */
     return fresh;
+}
+
+void *tsl_heap_guarded_realloc(struct tsl_heap *self, void *block, size_t bytes, size_t align,
+                               uintptr_t site)
+{
+    if (block == NULL)
+        return tsl_heap_guarded_alloc(self, bytes, align, 0, site);
+    uint64_t begin = heap_clock(self->guard);
+    void *result = resize(self, block, bytes, align, site);
+
+    if (TSL_HEAP_PROFILE)
+        tsl_heap_time(self, self->guard->allocs, begin);
+    return result;
 }
 
 /* ---- Begin and end ---- */

@@ -44,6 +44,13 @@ struct heap_ring {
     uintptr_t *blocks; /* HEAP_QUARANTINE of them; NULL: none was needed yet */
 };
 
+/* A histogram whose counts have 64 bits, on machines without atomic operations on so many: their
+ * lower 32, and how often the highest of these has changed. */
+struct heap_times {
+    uint32_t low[TSL_HEAP_TIMES];     /* atomic */
+    uint32_t changes[TSL_HEAP_TIMES]; /* atomic */
+};
+
 struct heap_guard {
     enum tsl_heap_tier tier;
     bool is_on; /* calls go through the layer */
@@ -53,12 +60,13 @@ struct heap_guard {
 
     struct tsl_lock lock;   /* of what follows; never held while the core or a source is called */
     struct tsl_tree ledger; /* struct heap_entry by address */
-    size_t serial;          /* of the last block taken */
+    uint64_t serial;        /* of the last block taken */
     size_t large_waiting;   /* bytes in the ring of large blocks */
     tsl_word deferred;      /* large blocks freed by who may not call the source: each begins with
                              * the address of the next */
     struct heap_ring rings[HEAP_HAS_QUARANTINE ? HEAP_RINGS : 0];
-    struct tsl_heap_profile profile[TSL_HEAP_PROFILE]; /* atomic */
+    struct heap_times allocs[TSL_HEAP_PROFILE];
+    struct heap_times frees[TSL_HEAP_PROFILE];
 };
 
 /* The block of one user, in the ledger. */
@@ -68,18 +76,21 @@ struct heap_entry {
     struct tsl_tree_node node;
     uintptr_t address;
     size_t bytes;   /* asked for */
-    uintptr_t base; /* debug: of the pages around it */
-    size_t pages;   /* debug, both guards included; 0: a block of the core */
-    size_t serial;
+    struct tsl_heap_cache *cache; /* whose object it is; NULL: a block */
+    uintptr_t base;               /* debug: of the pages around it */
+    size_t pages;                 /* debug, both guards included; 0: a block of the core */
+    uint64_t serial;
     uint8_t state;
     bool is_reached;         /* by the leak scan */
-    struct heap_entry *next; /* in the scan's list of blocks to look into */
+    bool is_cache;           /* the block is a cache: of what is in it only the context leads on */
+    struct heap_entry *next; /* in a list of the scan, or of those since a mark */
     uintptr_t taken_by[TSL_HEAP_SITE_FRAMES + !TSL_HEAP_SITES];
     uintptr_t freed_by[TSL_HEAP_SITE_FRAMES + !TSL_HEAP_SITES];
 };
 
 struct heap_spot;
 struct heap_run;
+struct tsl_heap_cache;
 
 /* heap_guard.c: the public functions while the heap is guarded. */
 void tsl_heap_guard_init(struct tsl_heap *self);
@@ -98,8 +109,8 @@ void tsl_heap_let_go(struct tsl_heap *self, void *block, struct heap_entry *entr
 /* Memory of the layer itself, in the same heap and in no ledger; NULL: none. */
 void *tsl_heap_guard_memory(struct tsl_heap *self, size_t bytes, unsigned flags);
 void tsl_heap_guard_drop(struct tsl_heap *self, void *memory);
-/* What was asked for; false: refused. */
-bool tsl_heap_guarded_size(struct tsl_heap *self, const void *block, const char *verb, size_t *out);
+/* What was asked for; 0 also when refused. */
+size_t tsl_heap_guarded_size(struct tsl_heap *self, const void *block);
 /* Counts, logs (or panics): a misuse that the layer found. entry: NULL or what is known of it. */
 #define tsl_heap_accuse(self, status, entry, ...)                                                  \
     (TSL_LOG_SENTENCES ? tsl_heap_accuse_saying((self), (status), (entry), __VA_ARGS__)            \
@@ -188,8 +199,15 @@ void tsl_heap_ledger_remove(struct tsl_heap *self, struct heap_entry *entry);
 /* What the ledger says of an address; *seen: a copy of the entry that it lies in, if any. */
 enum tsl_status tsl_heap_ledger_live(struct tsl_heap *self, uintptr_t address,
                                      struct heap_entry *seen);
+/* The block of a cache that was just made. */
+void tsl_heap_ledger_mark_cache(struct tsl_heap *self, const struct tsl_heap_cache *cache);
+/* A live object of a cache, copied to *seen; false: it has none. */
+bool tsl_heap_ledger_object(struct tsl_heap *self, const struct tsl_heap_cache *cache,
+                            struct heap_entry *seen);
 /* The entry at exactly this address, or NULL. It stays while its block is not freed. */
 struct heap_entry *tsl_heap_ledger_find(struct tsl_heap *self, uintptr_t address);
+/* Bytes that were asked for in live blocks, and those that they got. */
+void tsl_heap_ledger_sums(struct tsl_heap *self, uint64_t *asked, uint64_t *got);
 /* The entry whose block holds the address, or NULL. Without the lock. */
 struct heap_entry *tsl_heap_ledger_inside(const struct tsl_heap *self, uintptr_t address);
 /* The entry whose block or pages hold the address, or NULL. Without the lock: for faults. */
@@ -211,7 +229,10 @@ struct tsl_defect tsl_heap_guard_check_slab(const struct tsl_heap *self,
 struct tsl_defect tsl_heap_guard_check(const struct tsl_heap *self);
 
 /* heap_profile.c */
-void tsl_heap_time(struct tsl_heap *self, uint32_t *times, uint64_t begin);
+/* What began then ends now. */
+void tsl_heap_time(struct tsl_heap *self, struct heap_times *times, uint64_t begin);
+
+void tsl_heap_times_clear(struct tsl_heap *self);
 
 static inline uint64_t heap_clock(const struct heap_guard *guard)
 {

@@ -124,6 +124,8 @@ static bool is_backed(const struct tsl_heap *self, const struct heap_entry *entr
 
     if (entry->state == HEAP_ENTRY_ENDING)
         return true;
+    if (entry->cache != NULL)
+        return tsl_heap_cache_has(entry->cache, (const void *)entry->address);
     if (tsl_heap_locate(self, (const void *)start, &spot) != TSL_OK)
         return false;
     return !has_pages || (spot.is_large && spot.granted == heap_pages_bytes(entry) &&

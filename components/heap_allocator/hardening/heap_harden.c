@@ -41,6 +41,9 @@ enum tsl_status tsl_heap_harden(struct tsl_heap *self, const struct tsl_heap_har
         guard->secret ^= how->seed;
         tsl_heap_noise ^= (uint32_t)how->seed;
         guard->trace = how->trace;
+        /* Units of two clocks do not mix. */
+        if (TSL_HEAP_PROFILE && guard->clock != how->clock)
+            tsl_heap_times_clear(self);
         guard->clock = how->clock;
         guard->is_on = how->tier >= TSL_HEAP_TIER_MODERATE || (TSL_HEAP_SITES && how->sites) ||
                        (TSL_HEAP_PROFILE && how->clock != NULL);

@@ -150,6 +150,32 @@ struct heap_entry *tsl_heap_ledger_find(struct tsl_heap *self, uintptr_t address
     return status == TSL_OK || status == TSL_DOUBLE_FREE ? entry : NULL;
 }
 
+void tsl_heap_ledger_mark_cache(struct tsl_heap *self, const struct tsl_heap_cache *cache)
+{
+    struct heap_entry *entry;
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+
+    if (look(self, (uintptr_t)cache, &entry) == TSL_OK)
+        entry->is_cache = true;
+    tsl_lock_release(&self->guard->lock, pin);
+}
+
+bool tsl_heap_ledger_object(struct tsl_heap *self, const struct tsl_heap_cache *cache,
+                            struct heap_entry *seen)
+{
+    bool is_found = false;
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    struct tsl_tree_node *node = tsl_tree_first(&self->guard->ledger);
+
+    for (; node != NULL && !is_found; node = tsl_tree_next(node)) {
+        is_found = entry_at(node)->cache == cache;
+        if (is_found)
+            *seen = *entry_at(node);
+    }
+    tsl_lock_release(&self->guard->lock, pin);
+    return is_found;
+}
+
 enum tsl_status tsl_heap_ledger_end(struct tsl_heap *self, uintptr_t address, uintptr_t site,
                                     struct heap_entry **out, struct heap_entry *seen)
 {
@@ -183,6 +209,34 @@ void tsl_heap_ledger_freed(struct tsl_heap *self, struct heap_entry *entry)
     tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
 
     entry->state = HEAP_ENTRY_FREED;
+    tsl_lock_release(&self->guard->lock, pin);
+}
+
+/* => locked. What the block of an entry has for itself: pages without access aside. */
+static size_t room_of(const struct tsl_heap *self, const struct heap_entry *entry)
+{
+    struct heap_spot spot;
+
+    if (entry->pages != 0)
+        return heap_pages_bytes(entry) - 2 * TSL_PAGE_BYTES;
+    if (entry->cache != NULL)
+        return entry->cache->class.block_bytes;
+    return tsl_heap_locate(self, (const void *)entry->address, &spot) == TSL_OK ? spot.granted : 0;
+}
+
+void tsl_heap_ledger_sums(struct tsl_heap *self, uint64_t *asked, uint64_t *got)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    struct tsl_tree_node *node = tsl_tree_first(&self->guard->ledger);
+
+    *asked = *got = 0;
+    for (; node != NULL; node = tsl_tree_next(node)) {
+        const struct heap_entry *entry = entry_at(node);
+        if (entry->state != HEAP_ENTRY_LIVE)
+            continue;
+        *asked += entry->bytes;
+        *got += room_of(self, entry);
+    }
     tsl_lock_release(&self->guard->lock, pin);
 }
 

@@ -45,6 +45,16 @@ struct heap_array *tsl_heap_array_of(const struct tsl_heap *self, uintptr_t addr
     return array;
 }
 
+bool tsl_heap_array_holds(const struct tsl_heap *self, uintptr_t address)
+{
+    const struct heap_array *array = first_of(self);
+
+    while (array != NULL &&
+           address - (uintptr_t)array->begin > array->last - (uintptr_t)array->begin)
+        array = TSL_ATOMIC_LOAD_POINTER(&array->next);
+    return array != NULL;
+}
+
 struct heap_run **tsl_heap_array_entry(struct heap_array *array, uintptr_t address)
 {
     return &array->map[(address - array->start) >> TSL_PAGE_SHIFT];

@@ -3,17 +3,24 @@
  * heap_cache.c: typed caches: a pool of slabs of its own for each, under the heap's lock.
  *
  * Owns:    struct tsl_heap_cache, which is itself a block of the heap; the list of caches.
- * Needs:   heap_slab.c, heap_map.c, heap_class.c (pages of a slab).
+ * Needs:   heap_slab.c, heap_map.c, heap_class.c (pages of a slab), heap_ledger.c.
  * Callers: users of the heap; the verifier, the figures and trims go through the list.
  *
  * A cache's slab has class HEAP_CACHE and reciprocal 0, so that the heap's own free never takes one
- * of its objects for a block.
+ * of its objects for a block. Of what the tiers add, objects have their place in the ledger and in
+ * the histogram: their contents stay, so there is no tail, and a free one may be taken at once.
  */
 #include <tesela/heap_cache.h>
 
 #include "../heap_allocator_internal.h"
 
 #define CACHE_FLAGS ((unsigned)(TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY))
+
+/* With call sites: objects are in the ledger, as blocks are. */
+static bool is_listed(const struct tsl_heap *heap)
+{
+    return TSL_HEAP_SITES && heap_is_guarded(heap);
+}
 
 static enum tsl_status check_config(struct tsl_heap *heap,
                                     const struct tsl_heap_cache_config *config)
@@ -106,12 +113,19 @@ enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
     enum tsl_status status = check_config(heap, config);
     if (status != TSL_OK)
         return status;
-    struct tsl_heap_cache *self = tsl_heap_alloc_array(heap, 1, sizeof(*self));
+    /* Taken by who wants the cache. */
+    struct tsl_heap_cache *self = heap_is_guarded(heap)
+                                      ? tsl_heap_guarded_alloc(heap, sizeof(*self), TSL_HEAP_ALIGN,
+                                                               TSL_HEAP_ZERO, HEAP_CALLER)
+                                      : tsl_heap_alloc_array(heap, 1, sizeof(*self));
     if (self == NULL)
         return TSL_NO_MEMORY;
+    if (is_listed(heap))
+        tsl_heap_ledger_mark_cache(heap, self);
     size_t align = config->align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : config->align;
 
     self->heap = heap;
+    self->object_bytes = config->object_bytes;
     self->construct = config->construct;
     self->context = config->context;
     tsl_heap_class_shape(&self->class, (uint32_t)tsl_align_up(config->object_bytes, align),
@@ -125,19 +139,39 @@ enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
     return TSL_OK;
 }
 
+/* Objects are live: how many, and one of them with who took it, if that is known. */
+static enum tsl_status refuse_end(struct tsl_heap_cache *self)
+{
+    struct tsl_heap *heap = self->heap;
+    struct heap_entry seen;
+    size_t live = tsl_heap_cache_live(self);
+
+    if (!is_listed(heap) || !tsl_heap_ledger_object(heap, self, &seen))
+        return tsl_refuse(&heap->refusals, TSL_BUSY,
+                          "heap %p: end of cache %p: %zu objects of %zu bytes are live",
+                          (void *)heap, (void *)self, live, self->object_bytes);
+    enum tsl_status status =
+        tsl_refuse(&heap->refusals, TSL_BUSY,
+                   "heap %p: end of cache %p: %zu objects of %zu bytes are live; %p, taken at %#zx",
+                   (void *)heap, (void *)self, live, self->object_bytes, (void *)seen.address,
+                   (size_t)seen.taken_by[0]);
+    tsl_heap_log_stacks(&seen);
+    return status;
+}
+
 enum tsl_status tsl_heap_cache_destroy(struct tsl_heap_cache *self)
 {
     if (self == NULL)
         return tsl_refuse(NULL, TSL_INVALID, "heap: no cache to destroy");
     struct tsl_heap *heap = self->heap;
-    size_t live = tsl_heap_cache_live(self);
-    if (live != 0) {
-        return tsl_refuse(&heap->refusals, TSL_BUSY, "heap %p: %zu objects of a cache are live",
-                          (void *)heap, live);
-    }
+    if (tsl_heap_cache_live(self) != 0)
+        return refuse_end(self);
     (void)trim_caches(heap);
     tsl_pin pin = tsl_lock_acquire(&heap->lock);
     tsl_list_remove(&self->link);
+    heap->ended_objects += self->pool.allocs;
+    heap->ended_requested_bytes += self->pool.allocs * self->object_bytes;
+    heap->ended_granted_bytes += self->pool.allocs * self->class.block_bytes;
     tsl_lock_release(&heap->lock, pin);
     return tsl_heap_free(heap, self);
 }
@@ -175,31 +209,81 @@ static void *cache_try(struct tsl_heap_cache *self)
     return object;
 }
 
-void *tsl_heap_cache_alloc(struct tsl_heap_cache *self, unsigned flags)
+/* An object out of those that the cache has or can get. NULL is not yet counted or logged. */
+static void *cache_take(struct tsl_heap_cache *self, unsigned flags)
 {
-    enum tsl_status status;
-    unsigned round = 0;
+    struct tsl_heap *heap = self->heap;
+    bool has_ended = false;
 
-    if ((flags & ~CACHE_FLAGS) != 0) {
-        status = tsl_refuse(&self->heap->refusals, TSL_INVALID,
-                            "heap %p: object of a cache with flags %#x", (void *)self->heap, flags);
-        (void)status;
-        return NULL;
-    }
-    for (;;) {
+    for (unsigned round = 0;;) {
         void *object = cache_try(self);
-        if (object != NULL)
+        if (object != NULL || (flags & TSL_HEAP_NO_WAIT) != 0)
             return object;
-        if ((flags & TSL_HEAP_NO_WAIT) != 0 ||
-            (!cache_grow(self, flags) &&
-             !tsl_heap_relieve(self->heap, self->class.block_bytes, round++)))
-            return tsl_heap_fail(self->heap, self->class.block_bytes);
+        if (cache_grow(self, flags))
+            continue;
+        /* Frees what waits, then asks those who can give memory back, whose blocks would wait too. */
+        if (!has_ended) {
+            has_ended = true;
+            if (tsl_heap_end_quarantine(heap) > 0)
+                continue;
+        }
+        if (!tsl_heap_relieve(heap, self->class.block_bytes, round++))
+            return NULL;
+        (void)tsl_heap_end_quarantine(heap);
     }
 }
 
-/* => locked. Frees a live object or says why not. */
-static enum tsl_status release(struct tsl_heap_cache *self, void *object,
-                               struct heap_outgoing *outgoing)
+static struct heap_entry *entry_new(struct tsl_heap_cache *self, unsigned flags, uintptr_t site)
+{
+    struct heap_entry *entry = tsl_heap_entry_new(self->heap, self->object_bytes, flags, site);
+
+    if (entry == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 && tsl_heap_end_quarantine(self->heap) > 0)
+        entry = tsl_heap_entry_new(self->heap, self->object_bytes, flags, site);
+    if (entry != NULL)
+        entry->cache = self;
+    return entry;
+}
+
+static void *listed_take(struct tsl_heap_cache *self, unsigned flags, uintptr_t site)
+{
+    struct heap_entry *entry = entry_new(self, flags, site);
+    if (entry == NULL)
+        return NULL;
+    void *object = cache_take(self, flags);
+
+    if (object == NULL) {
+        tsl_heap_guard_drop(self->heap, entry);
+        return NULL;
+    }
+    entry->address = (uintptr_t)object;
+    tsl_heap_ledger_add(self->heap, entry);
+    return object;
+}
+
+void *tsl_heap_cache_alloc(struct tsl_heap_cache *self, unsigned flags)
+{
+    struct tsl_heap *heap = self->heap;
+
+    if ((flags & ~CACHE_FLAGS) != 0) {
+        enum tsl_status status =
+            tsl_refuse(&heap->refusals, TSL_INVALID, "heap %p: object of a cache with flags %#x",
+                       (void *)heap, flags);
+        (void)status;
+        return NULL;
+    }
+    uint64_t begin = heap_begin(heap);
+    void *object =
+        is_listed(heap) ? listed_take(self, flags, HEAP_CALLER) : cache_take(self, flags);
+    heap_end_alloc(heap, begin);
+    return object != NULL ? object : tsl_heap_fail(heap, self->class.block_bytes);
+}
+
+/* ---- Free ---- */
+
+/* => pinned. Finds a live object, or says why it is none; that is certain if locked, or while nobody
+ * frees the object. */
+static enum tsl_status find(const struct tsl_heap_cache *self, const void *object,
+                            struct heap_place_of *out)
 {
     struct heap_run *run = heap_map_at(self->heap, (uintptr_t)object);
     size_t index;
@@ -209,35 +293,109 @@ static enum tsl_status release(struct tsl_heap_cache *self, void *object,
     uint32_t offset = (uint32_t)((uintptr_t)object - run->start);
     if (!heap_split(self->class.reciprocal, offset, &index) || index >= run->blocks)
         return TSL_INVALID;
-    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
-    tsl_word bit = (tsl_word)1 << (index % HEAP_WORD_BITS);
-    if ((tsl_atomic_load(word) & bit) != 0 || (uintptr_t)object == self->pool.next)
+    *out = (struct heap_place_of){run, index, self->class.block_bytes};
+    if ((tsl_atomic_load(&run->free[index / HEAP_WORD_BITS]) >> index % HEAP_WORD_BITS & 1) != 0 ||
+        (tsl_word)object == tsl_atomic_load(&self->pool.next))
         return TSL_DOUBLE_FREE;
-    tsl_atomic_store(word, tsl_atomic_load(word) | bit);
+    return TSL_OK;
+}
+
+bool tsl_heap_cache_has(const struct tsl_heap_cache *self, const void *object)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_cpu_pin();
+    bool is_live = find(self, object, &place) == TSL_OK;
+
+    tsl_cpu_unpin(pin);
+    return is_live;
+}
+
+/* => locked. Frees a live object or says why not. */
+static enum tsl_status release(struct tsl_heap_cache *self, void *object,
+                               struct heap_outgoing *outgoing)
+{
+    struct heap_place_of place;
+    enum tsl_status status = find(self, object, &place);
+    if (status != TSL_OK)
+        return status;
+    tsl_word *word = &place.run->free[place.index / HEAP_WORD_BITS];
+    tsl_atomic_store(word, tsl_atomic_load(word) | (tsl_word)1 << place.index % HEAP_WORD_BITS);
     self->pool.frees++;
-    if (--run->slack < 0 && tsl_heap_pool_came(&self->pool, run))
+    if (--place.run->slack < 0 && tsl_heap_pool_came(&self->pool, place.run))
         (void)cache_retire(self, 1, outgoing);
     return TSL_OK;
 }
 
-enum tsl_status tsl_heap_cache_free(struct tsl_heap_cache *self, void *object)
+static enum tsl_status cache_give(struct tsl_heap_cache *self, void *object)
 {
     struct heap_outgoing outgoing = {0};
+    tsl_pin pin = tsl_lock_acquire(&self->heap->lock);
+    enum tsl_status status = release(self, object, &outgoing);
+
+    tsl_lock_release(&self->heap->lock, pin);
+    tsl_heap_source_give_all(self->heap, &outgoing);
+    return status;
+}
+
+static enum tsl_status refuse(struct tsl_heap_cache *self, enum tsl_status status,
+                              const void *object, const struct heap_entry *entry)
+{
+    if (entry == NULL)
+        return tsl_heap_refuse_block(self->heap, status, "cache free", object,
+                                     status == TSL_FOREIGN ? 0 : self->class.block_bytes);
+    return tsl_heap_accuse(self->heap, status, entry, "cache free of %p: %s", object,
+                           tsl_heap_reason(status));
+}
+
+/* The ledger lets one caller end an object; what it does not know the core judges. */
+static enum tsl_status listed_give(struct tsl_heap_cache *self, void *object, uintptr_t site)
+{
+    struct heap_entry *entry, seen;
+    struct heap_place_of place;
+    enum tsl_status status =
+        tsl_heap_ledger_end(self->heap, (uintptr_t)object, site, &entry, &seen);
+    bool is_ours = status == TSL_OK && entry->cache == self;
+
+    if (is_ours) {
+        /* Out of the ledger first: it may be another CPU's object at once. */
+        tsl_heap_ledger_remove(self->heap, entry);
+        return cache_give(self, object);
+    }
+    if (status == TSL_OK)
+        tsl_heap_ledger_revive(self->heap, entry, entry->bytes);
+    tsl_pin pin = tsl_lock_acquire(&self->heap->lock);
+    enum tsl_status verdict = find(self, object, &place);
+    tsl_lock_release(&self->heap->lock, pin);
+    /* Somebody else is ending it. */
+    if (verdict == TSL_OK)
+        verdict = TSL_DOUBLE_FREE;
+    return refuse(self, verdict, object, status == TSL_NOT_FOUND ? NULL : &seen);
+}
+
+enum tsl_status tsl_heap_cache_free(struct tsl_heap_cache *self, void *object)
+{
+    struct tsl_heap *heap = self->heap;
+    enum tsl_status status;
 
     if (object == NULL)
         return TSL_OK;
-    tsl_pin pin = tsl_lock_acquire(&self->heap->lock);
-    enum tsl_status status = release(self, object, &outgoing);
-    tsl_lock_release(&self->heap->lock, pin);
-    tsl_heap_source_give_all(self->heap, &outgoing);
-    if (status != TSL_OK) {
-        return tsl_heap_refuse_block(self->heap, status, "cache free", object,
-                                     status == TSL_FOREIGN ? 0 : self->class.block_bytes);
+    uint64_t begin = heap_begin(heap);
+    if (is_listed(heap)) {
+        status = listed_give(self, object, HEAP_CALLER);
+    } else {
+        status = cache_give(self, object);
+        if (status != TSL_OK)
+            status = refuse(self, status, object, NULL);
     }
-    return TSL_OK;
+    heap_end_free(heap, begin);
+    return status;
 }
 
 size_t tsl_heap_cache_live(const struct tsl_heap_cache *self)
 {
-    return (size_t)(self->pool.allocs - self->pool.frees);
+    tsl_pin pin = tsl_lock_acquire(&self->heap->lock);
+    size_t live = (size_t)(self->pool.allocs - self->pool.frees);
+
+    tsl_lock_release(&self->heap->lock, pin);
+    return live;
 }

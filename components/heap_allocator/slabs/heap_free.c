@@ -402,12 +402,9 @@ static bool is_size_of(const struct tsl_heap *self, const struct heap_run *run, 
     return true;
 }
 
-enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t bytes)
+enum tsl_status tsl_heap_core_free_sized(struct tsl_heap *self, void *block, size_t bytes)
 {
     struct heap_place_of place;
-
-    if (heap_is_guarded(self))
-        return tsl_heap_guarded_free_sized(self, block, bytes, HEAP_CALLER);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool is_wrong = block != NULL && tsl_heap_find(self, block, &place) == TSL_OK &&
                     !is_size_of(self, place.run, bytes);
@@ -418,15 +415,16 @@ enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t b
     return free_block(self, block);
 }
 
-size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
+enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block, size_t bytes)
+{
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_free_sized(self, block, bytes, HEAP_CALLER);
+    return tsl_heap_core_free_sized(self, block, bytes);
+}
+
+size_t tsl_heap_core_usable(struct tsl_heap *self, const void *block)
 {
     struct heap_place_of place;
-    size_t bytes = 0;
-
-    if (block == NULL)
-        return 0;
-    if (heap_is_guarded(self))
-        return tsl_heap_guarded_size(self, block, "size", &bytes) ? bytes : 0;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_find(self, block, &place);
     tsl_lock_release(&self->lock, pin);
@@ -435,4 +433,13 @@ size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
     status = tsl_heap_refuse_block(self, status, "size", block, place.block_bytes);
     (void)status;
     return 0;
+}
+
+size_t tsl_heap_usable(struct tsl_heap *self, const void *block)
+{
+    if (block == NULL)
+        return 0;
+    if (heap_is_guarded(self))
+        return tsl_heap_guarded_size(self, block);
+    return tsl_heap_core_usable(self, block);
 }

@@ -178,7 +178,7 @@ static void *move_slab(struct tsl_heap *self, void *block, struct resize *plan, 
     return fresh;
 }
 
-static void *resize(struct tsl_heap *self, size_t align, void *block, size_t bytes)
+void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, size_t bytes)
 {
     struct heap_outgoing outgoing = {0};
     struct resize plan = {.align = align};
@@ -214,7 +214,8 @@ void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)
 {
     if (heap_is_guarded(self))
         return tsl_heap_guarded_realloc(self, block, bytes, TSL_HEAP_ALIGN, HEAP_CALLER);
-    return block == NULL ? tsl_heap_alloc(self, bytes) : resize(self, TSL_HEAP_ALIGN, block, bytes);
+    return block == NULL ? tsl_heap_alloc(self, bytes)
+                         : tsl_heap_core_realloc(self, TSL_HEAP_ALIGN, block, bytes);
 }
 
 void *tsl_heap_realloc_aligned(struct tsl_heap *self, size_t align, void *block, size_t bytes)
@@ -224,5 +225,5 @@ void *tsl_heap_realloc_aligned(struct tsl_heap *self, size_t align, void *block,
     align = align < TSL_HEAP_ALIGN ? TSL_HEAP_ALIGN : align;
     if (heap_is_guarded(self))
         return tsl_heap_guarded_realloc(self, block, bytes, align, HEAP_CALLER);
-    return resize(self, align, block, bytes);
+    return tsl_heap_core_realloc(self, align, block, bytes);
 }

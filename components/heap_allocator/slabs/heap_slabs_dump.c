@@ -23,6 +23,8 @@ struct pool_sum {
     uint64_t requested_bytes;
 };
 
+#define FIGURE_TRIES 16u
+
 /* A figure that its owner counts up while we read: on 32-bit in two halves, hence twice. */
 TSL_READS_RACILY static uint64_t figure(const volatile uint64_t *place)
 {
@@ -33,13 +35,22 @@ TSL_READS_RACILY static uint64_t figure(const volatile uint64_t *place)
     }
 }
 
+/* The three figures of a moment between two frees, or nearly so if frees do not stop. */
 TSL_READS_RACILY static void add_pool(struct pool_sum *sum, const struct heap_pool *pool)
 {
+    uint64_t frees, allocs, requested;
+    unsigned tries = 0;
+
+    do {
+        frees = figure(&pool->frees);
+        requested = figure(&pool->requested_bytes); /* before the blocks that it is for */
+        allocs = figure(&pool->allocs);
+    } while (frees != figure(&pool->frees) && ++tries < FIGURE_TRIES);
     sum->slabs += pool->slab_count;
     sum->empty += pool->empty_count;
-    sum->allocs += figure(&pool->allocs);
-    sum->frees += figure(&pool->frees);
-    sum->requested_bytes += figure(&pool->requested_bytes);
+    sum->allocs += allocs;
+    sum->frees += frees;
+    sum->requested_bytes += requested;
 }
 
 /* Other CPUs count while we add up: a block on its way may be seen or not. */
@@ -61,16 +72,40 @@ static size_t live_of(const struct pool_sum *sum)
     return sum->allocs > sum->frees ? (size_t)(sum->allocs - sum->frees) : 0;
 }
 
-/* => locked. Adds the live objects of typed caches. */
-static void add_caches(const struct tsl_heap *self, size_t *bytes, size_t *blocks)
+/* => locked. Bytes of live objects of typed caches. */
+static size_t cached_bytes(const struct tsl_heap *self)
 {
     struct tsl_list *link;
+    size_t bytes = 0;
 
     TSL_LIST_EACH(link, &self->caches)
     {
         const struct heap_pool *pool = &TSL_CONTAINER_OF(link, struct tsl_heap_cache, link)->pool;
-        *blocks += (size_t)(pool->allocs - pool->frees);
-        *bytes += (size_t)(pool->allocs - pool->frees) * pool->block_bytes;
+        bytes += (size_t)(pool->allocs - pool->frees) * pool->block_bytes;
+    }
+    return bytes;
+}
+
+/* => locked */
+static void add_caches(const struct tsl_heap *self, struct tsl_heap_stats *out)
+{
+    struct tsl_list *link;
+
+    out->live_bytes += cached_bytes(self);
+    out->allocs += self->ended_objects;
+    out->frees += self->ended_objects;
+    out->requested_bytes += self->ended_requested_bytes;
+    out->granted_bytes += self->ended_granted_bytes;
+    TSL_LIST_EACH(link, &self->caches)
+    {
+        const struct tsl_heap_cache *cache = TSL_CONTAINER_OF(link, struct tsl_heap_cache, link);
+        const struct heap_pool *pool = &cache->pool;
+        out->live_blocks += (size_t)(pool->allocs - pool->frees);
+        out->empty_bytes += (size_t)pool->empty_count * cache->class.slab_pages << TSL_PAGE_SHIFT;
+        out->allocs += pool->allocs;
+        out->frees += pool->frees;
+        out->requested_bytes += pool->allocs * cache->object_bytes;
+        out->granted_bytes += pool->allocs * pool->block_bytes;
     }
 }
 
@@ -88,7 +123,7 @@ TSL_READS_RACILY static size_t live_of_owner(const struct heap_cpu *cpu)
 
 size_t tsl_heap_live_bytes(const struct tsl_heap *self)
 {
-    size_t bytes = live_of_owner(&self->centre), blocks = 0;
+    size_t bytes = live_of_owner(&self->centre);
 
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++) {
         const struct heap_cpu *cpu = TSL_ATOMIC_LOAD_POINTER(&self->cpus[i]);
@@ -98,8 +133,7 @@ size_t tsl_heap_live_bytes(const struct tsl_heap *self)
     /* Frees may be seen without their allocations while other CPUs count. */
     if (bytes > SIZE_MAX / 2)
         bytes = 0;
-    add_caches(self, &bytes, &blocks);
-    return bytes + (self->large_pages << TSL_PAGE_SHIFT);
+    return bytes + cached_bytes(self) + (self->large_pages << TSL_PAGE_SHIFT);
 }
 
 /* => locked */
@@ -142,7 +176,7 @@ void tsl_heap_stats(const struct tsl_heap *self, struct tsl_heap_stats *out)
         .source_failures = self->source_failures,
     };
     add_classes(self, out);
-    add_caches(self, &out->live_bytes, &out->live_blocks);
+    add_caches(self, out);
     if (out->live_bytes > self->peak_bytes)
         noted->peak_bytes = out->live_bytes;
     out->peak_bytes = self->peak_bytes;
@@ -212,14 +246,13 @@ static void dump_totals(const struct tsl_heap_stats *stats, const struct tsl_sin
               (unsigned long long)tsl_refusals_total(&stats->refusals));
 }
 
-static void dump_class(const struct tsl_heap_class_stats *pool, const struct tsl_sink *sink)
+static void dump_class(const char *name, const struct tsl_heap_class_stats *pool,
+                       const struct tsl_sink *sink)
 {
     uint64_t room = (uint64_t)(pool->slabs * pool->slab_pages) << TSL_PAGE_SHIFT;
     uint64_t live = (uint64_t)pool->live_blocks * pool->block_bytes;
 
-    if (pool->slabs == 0 && pool->allocs == 0)
-        return;
-    tsl_print(sink, "  %8zu %8zu %10zu %8zu %8zu", pool->block_bytes, pool->live_blocks,
+    tsl_print(sink, "  %8s %8zu %10zu %8zu %8zu", name, pool->live_blocks,
               pool->live_blocks * pool->block_bytes, pool->slabs, pool->empty_slabs);
     if (room > 0)
         tsl_print(sink, " %5u %%", percent(live, room));
@@ -228,18 +261,66 @@ static void dump_class(const struct tsl_heap_class_stats *pool, const struct tsl
     tsl_print(sink, " %10llu\n", (unsigned long long)pool->allocs);
 }
 
-void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink)
+static void dump_classes(const struct tsl_heap *self, const struct tsl_sink *sink)
 {
     struct tsl_heap_class_stats pool;
+    char name[24];
+
+    for (size_t i = 0; i < HEAP_CLASSES; i++) {
+        if (tsl_heap_class_stats(self, i, &pool) != TSL_OK || (pool.slabs == 0 && pool.allocs == 0))
+            continue;
+        (void)tsl_format(name, sizeof name, "%zu", pool.block_bytes);
+        dump_class(name, &pool, sink);
+    }
+}
+
+/* The figures of a cache by its number; false: there are no more. */
+static bool cache_stats(const struct tsl_heap *self, size_t index, struct tsl_heap_class_stats *out)
+{
+    tsl_pin pin = tsl_lock_acquire(lock_of(self));
+    struct tsl_list *link = self->caches.next;
+    bool is_there;
+
+    while (link != &self->caches && index-- > 0)
+        link = link->next;
+    is_there = link != &self->caches;
+    if (is_there) {
+        const struct tsl_heap_cache *cache = TSL_CONTAINER_OF(link, struct tsl_heap_cache, link);
+        *out = (struct tsl_heap_class_stats){
+            .block_bytes = cache->class.block_bytes,
+            .slab_pages = cache->class.slab_pages,
+            .slab_blocks = cache->class.slab_blocks,
+            .slabs = cache->pool.slab_count,
+            .empty_slabs = cache->pool.empty_count,
+            .live_blocks = (size_t)(cache->pool.allocs - cache->pool.frees),
+            .allocs = cache->pool.allocs,
+            .requested_bytes = cache->pool.allocs * cache->object_bytes};
+    }
+    tsl_lock_release(lock_of(self), pin);
+    return is_there;
+}
+
+static void dump_caches(const struct tsl_heap *self, const struct tsl_sink *sink)
+{
+    struct tsl_heap_class_stats pool;
+    char name[24];
+
+    for (size_t i = 0; cache_stats(self, i, &pool); i++) {
+        (void)tsl_format(name, sizeof name, "of %zu", pool.block_bytes);
+        dump_class(name, &pool, sink);
+    }
+}
+
+void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink)
+{
     struct tsl_heap_stats stats;
 
     tsl_heap_stats(self, &stats);
     dump_totals(&stats, sink);
     tsl_print(sink, "  %8s %8s %10s %8s %8s %7s %10s\n", "class", "blocks", "bytes", "slabs",
               "empty", "in use", "allocs");
-    for (size_t i = 0; i < HEAP_CLASSES; i++)
-        if (tsl_heap_class_stats(self, i, &pool) == TSL_OK)
-            dump_class(&pool, sink);
+    dump_classes(self, sink);
+    dump_caches(self, sink);
     tsl_pin pin = tsl_lock_acquire(lock_of(self));
     size_t count = self->large_count, pages = self->large_pages;
     struct pool_sum zero = sum_class(self, HEAP_ZERO);

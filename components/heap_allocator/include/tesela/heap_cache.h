@@ -36,8 +36,13 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_cache_create(struct tsl_heap *heap,
                                                      const struct tsl_heap_cache_config *config,
                                                      struct tsl_heap_cache **out);
 
-/* Ends a cache. Before: nobody uses it any more. Errors: TSL_BUSY (objects are live; the cache is
- * as before), TSL_INVALID (NULL). */
+/*
+ * Ends a cache.
+ * Before:  nobody uses it any more.
+ * Errors:  TSL_BUSY (objects are live: the log says how many, and with HEAP_SITES one of them and
+ *          who took it; the cache is as before, and can be ended when they are freed), TSL_INVALID
+ *          (NULL).
+ */
 TSL_MUST_CHECK enum tsl_status tsl_heap_cache_destroy(struct tsl_heap_cache *self);
 
 /*

@@ -37,7 +37,9 @@ struct tsl_heap_hardening {
      * returns how many. Called pinned or not, never under the heap's lock. NULL: a call site is the
      * one return address that the compiler knows. */
     size_t (*trace)(uintptr_t *out, size_t most);
-    /* Optional: a time stamp of any unit that only grows, for tesela/heap_profile.h. */
+    /* Optional: a time stamp of any unit that only grows, for tesela/heap_profile.h (HEAP_PROFILE;
+     * without, it is not called). Called pinned or not, in any context. Where the CPUs' clocks
+     * differ, a call that changes CPU may seem shorter or longer. */
     uint64_t (*clock)(void);
 };
 

@@ -23,32 +23,44 @@
 TSL_MALLOC_LIKE TSL_ALLOC_SIZE(2) void *tsl_heap_alloc_tagged(struct tsl_heap *self, size_t bytes,
                                                               unsigned flags, uintptr_t site);
 
+/* The same of tsl_heap_alloc_aligned, and of tsl_heap_realloc_aligned (align 1: as
+ * tsl_heap_realloc), after which the block is counted for `site`. */
+TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned_tagged(struct tsl_heap *self,
+                                                                      size_t align, size_t bytes,
+                                                                      uintptr_t site);
+TSL_MUST_CHECK TSL_ALLOC_SIZE(4) void *tsl_heap_realloc_tagged(struct tsl_heap *self, size_t align,
+                                                               void *block, size_t bytes,
+                                                               uintptr_t site);
+
 /* As tsl_heap_free; it is call site `site` that freed the block. */
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_tagged(struct tsl_heap *self, void *block,
                                                     uintptr_t site);
 
-/* A moment in the life of a heap: blocks taken later are `since` it. */
-size_t tsl_heap_mark(const struct tsl_heap *self);
+/* A moment in the life of a heap: blocks taken or resized later are `since` it. */
+uint64_t tsl_heap_mark(const struct tsl_heap *self);
 
-/* The live blocks of one call site. */
+/* The live blocks of one call site, and the live objects of typed caches that it took. */
 struct tsl_heap_site {
     uintptr_t site;
     size_t bytes; /* asked for */
     size_t blocks;
 };
 
-/*
- * The live blocks taken since `mark` (0: all), by call site, most bytes first, in at most
- * `capacity` rows. A site that found no room is counted in *left_out, in blocks (NULL: nobody
- * asks).
- * Result: rows written.
- * Cost:    live blocks x rows, under a lock that allocations wait for.
- */
-size_t tsl_heap_since(struct tsl_heap *self, size_t mark, struct tsl_heap_site *rows,
-                      size_t capacity, size_t *left_out);
+/* Which sites are first. */
+enum tsl_heap_order { TSL_HEAP_BY_BYTES, TSL_HEAP_BY_BLOCKS };
 
-/* Prints the table of tsl_heap_since: the 16 sites with most bytes. */
-void tsl_heap_print_since(struct tsl_heap *self, size_t mark, const struct tsl_sink *sink);
+/*
+ * The live blocks taken since `mark` (0: all), by call site: of all sites the first `capacity` in
+ * that order. Blocks of the others are counted in *left_out (NULL: nobody asks).
+ * Result: rows written.
+ * Cost:    live blocks x their logarithm + sites x rows, under a lock that allocations wait for.
+ */
+size_t tsl_heap_since(struct tsl_heap *self, uint64_t mark, enum tsl_heap_order order,
+                      struct tsl_heap_site *rows, size_t capacity, size_t *left_out);
+
+/* Prints the table of tsl_heap_since: the first 16 sites. */
+void tsl_heap_print_since(struct tsl_heap *self, uint64_t mark, enum tsl_heap_order order,
+                          const struct tsl_sink *sink);
 
 /* A range of memory in which pointers to blocks may lie: data, stacks, saved registers. */
 struct tsl_heap_root {
@@ -64,9 +76,10 @@ struct tsl_heap_leak {
 };
 
 /*
- * Searches for live blocks that no root points to, directly or through other blocks; a word that
- * could be an address inside a block counts as a pointer to it. Writes up to `capacity` leaks,
- * lowest address first. Result: how many there are.
+ * Searches for live blocks, and live objects of typed caches, that no root points to, directly or
+ * through others; a word that could be an address inside a block counts as a pointer to it. Roots
+ * may overlap. Memory of the heap itself in them is none; that of other heaps is, if it is named.
+ * Writes up to `capacity` leaks, lowest address first. Result: how many there are.
  * Before:  nobody writes to the roots or to blocks meanwhile (other CPUs wait).
  * Cost:    words in roots and reached blocks x logarithm of the number of blocks. No recursion, no
  *          memory of its own.

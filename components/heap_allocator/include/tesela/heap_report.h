@@ -28,6 +28,7 @@ struct tsl_heap_stats {
     size_t ceiling_bytes;     /* taken_bytes never exceeds it */
     size_t bookkeeping_bytes; /* of taken_bytes (fixed array: of the array): records, page map */
     size_t empty_bytes;       /* of taken_bytes: slabs without a live block, kept for reuse */
+    /* What follows, and live bytes and blocks, contain objects of typed caches. */
     uint64_t allocs;          /* successful, since the heap began */
     uint64_t frees;
     uint64_t failures;        /* requests that ended with NULL for want of memory */
@@ -69,8 +70,8 @@ TSL_MUST_CHECK enum tsl_status tsl_heap_class_stats(const struct tsl_heap *self,
  */
 struct tsl_defect tsl_heap_verify(const struct tsl_heap *self);
 
-/* Prints totals and one line for each class that was ever used: blocks, bytes, slabs, how much of
- * the slabs is in use (-: there are none), allocations so far. */
+/* Prints totals and one line for each class that was ever used, and for each typed cache: blocks,
+ * bytes, slabs, how much of the slabs is in use (-: there are none), allocations so far. */
 void tsl_heap_dump(const struct tsl_heap *self, const struct tsl_sink *sink);
 
 #endif

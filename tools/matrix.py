@@ -164,14 +164,15 @@ def preloaded_tiers():
 
 
 def hardened_kernels():
-    """Kernels whose heap has the strongest tiers: the suites in a kernel; the heap and the tour also
-    on four CPUs."""
+    """Kernels whose heap has the strongest tiers, or measures times: the suites in a kernel; the heap
+    and the tour also on four CPUs; the stages of a start."""
     groups = []
-    for arch, tier in (("x86_64", "debug"), ("x86_32", "full")):
+    for arch, tier in (("x86_64", "debug"), ("x86_32", "full"), ("x86_32", "profiled")):
         build = kernel_build("desktop", arch, fragment=f"tests/kernel/heap_{tier}.config")
         boots = [Boot(build.name + suffix, "desktop", arch, ["--smp", cpus])
                  for suffix, cpus in (("-1cpu", "1"), ("-4cpu", "4"))]
-        groups.append(Group(build.name, build, ("one-cpu", "four-cpus"), boots=boots, patience=3))
+        suites = ("one-cpu", "four-cpus", "start") if tier == "profiled" else ("one-cpu", "four-cpus")
+        groups.append(Group(build.name, build, suites, boots=boots, patience=3))
     return groups
 
 

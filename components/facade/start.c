@@ -11,6 +11,7 @@
 #include <tesela/arch.h>
 #include <tesela/config.h>
 #include <tesela/cpu.h>
+#include <tesela/heap_hardening.h>
 #include <tesela/window.h>
 
 struct tsl_facade tsl_facade;
@@ -178,6 +179,18 @@ static size_t heap_ceiling(const struct tsl_layout_range *window)
     return wanted < most ? wanted : most;
 }
 
+/* As the kernel says; if that cannot be, there is no heap. */
+static enum tsl_status harden_heap(void)
+{
+    const struct tsl_heap_hardening *how = tsl_facade.options.heap_hardening;
+    enum tsl_status status = how ? tsl_heap_harden(tsl_facade.system.heap, how) : TSL_OK;
+    if (status != TSL_OK) {
+        TSL_ASSERT(tsl_heap_destroy(tsl_facade.system.heap) == TSL_OK);
+        tsl_facade.system.heap = NULL;
+    }
+    return status;
+}
+
 static enum tsl_status start_heap(void)
 {
     const struct tsl_layout_range *window =
@@ -193,6 +206,8 @@ static enum tsl_status start_heap(void)
     struct tsl_page_source source = tsl_backed_range_source(tsl_facade.system.heap_pages);
     struct tsl_heap_config config = {.source = source, .ceiling_bytes = pages.bytes};
     status = tsl_heap_create(&config, &tsl_facade.system.heap);
+    if (status == TSL_OK)
+        status = harden_heap();
     if (status != TSL_OK) {
         tsl_backed_range_destroy(tsl_facade.system.heap_pages);
         tsl_facade.system.heap_pages = NULL;

@@ -10,12 +10,14 @@
 #include <platform/memory.h>
 
 #include <tesela/arch.h>
+#include <tesela/config.h>
 #include <tesela/heap_hardening.h>
 #include <tesela/memory_nodes.h>
 #include <platform/acpi.h>
 #include <platform/boot.h>
 #include <platform/cpu.h>
 #include <platform/fault.h>
+#include <platform/machine.h>
 
 /* 312 entries have been seen on a real machine; a kernel's own reservations come on top. */
 enum { MAP_RANGES = 400, MOST_DEVICES = 8, MOST_PLACES = 16 };
@@ -25,6 +27,12 @@ static struct tsl_memory_map map, imported;
 static struct tsl_kernel_device devices[MOST_DEVICES];
 static struct tsl_memory_nodes nodes;
 static struct tsl_memory_range places[MOST_PLACES];
+
+/* As configured, with a clock. */
+static const struct tsl_heap_hardening heap_hardening = {.tier = TSL_HEAP_HARDENING,
+                                                         .sites = TSL_HEAP_SITES,
+                                                         .panics = TSL_HEAP_PANIC,
+                                                         .clock = platform_ticks};
 
 struct tsl_memory_map *platform_memory_map(void)
 {
@@ -157,7 +165,8 @@ enum tsl_status platform_memory_options(struct tsl_start_options *out)
                                       .image = image_of(&boot->image),
                                       .devices = devices,
                                       .device_count = list_devices(boot),
-                                      .reach_end = boot->reach_end};
+                                      .reach_end = boot->reach_end,
+                                      .heap_hardening = &heap_hardening};
     return TSL_OK;
 }
 

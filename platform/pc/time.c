@@ -100,6 +100,11 @@ uint64_t platform_now_us(void)
     return (counts >> 32) * tsc_us_32 + (((counts & UINT32_MAX) * tsc_us_32) >> 32);
 }
 
+uint64_t platform_ticks(void)
+{
+    return has_tsc ? x86_read_tsc() : platform_now_us();
+}
+
 void platform_delay_us(uint64_t us)
 {
     uint64_t start = platform_now_us();

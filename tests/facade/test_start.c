@@ -11,6 +11,8 @@
 #include <tesela/arch.h>
 #include <tesela/config.h>
 #include <tesela/frames_hotplug.h>
+#include <tesela/heap_hardening.h>
+#include <tesela/heap_profile.h>
 #include <tesela/memory.h>
 #include <tesela/physical_allocator.h>
 #include <tesela/vm.h>
@@ -115,6 +117,49 @@ static void stages_come_one_by_one(void)
         vfree(memory);
         kfree(object);
         free_physical_page(page);
+        CHECK_STATUS(tsl_stop(), TSL_OK);
+        check_down();
+    }
+}
+
+static uint64_t looks;
+
+static uint64_t clock(void)
+{
+    return looks++;
+}
+
+static uint64_t timed(const uint64_t *times)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < TSL_HEAP_TIMES; i++)
+        count += times[i];
+    return count;
+}
+
+/* Each heap of a start has its own. */
+static void the_heap_is_as_hard_as_told(void)
+{
+    struct tsl_heap_hardening how = {.tier = (enum tsl_heap_tier)(TSL_HEAP_HARDENING + 1)};
+    struct tsl_start_options options = fresh_options();
+    options.heap_hardening = &how;
+    CHECK_STATUS(tsl_start(&options), TSL_UNSUPPORTED);
+    check_down();
+    how = (struct tsl_heap_hardening){
+        .tier = TSL_HEAP_HARDENING, .sites = true, .panics = TSL_HEAP_PANIC, .clock = clock};
+    for (int has_clock = 1; has_clock >= 0; has_clock--) {
+        options = fresh_options();
+        options.heap_hardening = has_clock ? &how : NULL;
+        looks = 0;
+        CHECK_STATUS(tsl_start(&options), TSL_OK);
+        uint64_t before = looks;
+        kfree(kmalloc(100));
+        CHECK_EQ(looks - before, TSL_HEAP_PROFILE && has_clock ? 4 : 0);
+        if (TSL_HEAP_PROFILE) {
+            struct tsl_heap_profile profile;
+            tsl_heap_profile(tsl_system()->heap, &profile);
+            CHECK_EQ(2 * (timed(profile.allocs) + timed(profile.frees)), looks);
+        }
         CHECK_STATUS(tsl_stop(), TSL_OK);
         check_down();
     }
@@ -370,7 +415,7 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
-          TAP_TEST(promises_follow_the_configuration),
+          TAP_TEST(the_heap_is_as_hard_as_told), TAP_TEST(promises_follow_the_configuration),
           TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(places_are_no_ram),
           TAP_TEST(memory_may_begin_anywhere), TAP_TEST(absurd_options_end_as_a_status),
           TAP_TEST(an_image_without_us_is_refused), TAP_TEST(an_image_in_usable_memory_is_refused),

@@ -26,6 +26,7 @@
 
 struct tsl_backed_range;
 struct tsl_heap;
+struct tsl_heap_hardening;
 struct tsl_ranges;
 struct tsl_vm;
 
@@ -78,6 +79,10 @@ struct tsl_start_options {
     tsl_paddr reach_end;
     /* Ceiling of the heap in bytes; 0: the profile's. */
     size_t heap_bytes;
+    /* What the heap does about misuse; its clock for HEAP_PROFILE and its walker of stacks
+     * (tesela/heap_hardening.h: tsl_heap_harden). Read while starting, the only time when the heap
+     * has no blocks. NULL: the configured tier, without a clock. */
+    const struct tsl_heap_hardening *heap_hardening;
     /* Pages that may be promised to address spaces; 0: what the configured policy (COMMIT_POLICY)
      * makes of those that are free when they come up; SIZE_MAX: no limit. tsl_vm_set_commit()
      * changes it later. */
@@ -115,8 +120,9 @@ struct tsl_system {
  * Errors:  TSL_INVALID (no map, format or image; a format that the boot tables do not have; an
  *          image that the map does not keep for itself; a layout that does not fit: the log says
  *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format
- *          needs), TSL_NO_MEMORY (the log says at which stage and what was there). The machine is
- *          then as before: stages that had come up are undone, the boot tables are in force.
+ *          needs, or a heap_hardening of a tier that is not compiled in), TSL_NO_MEMORY (the log
+ *          says at which stage and what was there). The machine is then as before: stages that had
+ *          come up are undone, the boot tables are in force.
  * Context: one CPU, once.
  * Cost:    O(RAM / 2 MiB) for the direct map, O(RAM / 128 KiB) for the frames' bits.
  */

@@ -19,6 +19,10 @@
  */
 uint64_t platform_now_us(void);
 
+/* The finest clock of the machine, for figures: the time-stamp counter of this CPU. Without one,
+ * microseconds as above. In any context. */
+uint64_t platform_ticks(void);
+
 /* Waits, busily, at least this long. */
 void platform_delay_us(uint64_t us);
 

@@ -386,7 +386,7 @@ static enum tsl_status size_of(struct tsl_heap *self, const void *block, const c
 
 size_t tsl_heap_guarded_size(struct tsl_heap *self, const void *block)
 {
-    size_t bytes;
+    size_t bytes = 0;
 
     if (is_plain(self))
         return tsl_heap_core_usable(self, block);

@@ -19,10 +19,20 @@ static bool is_supported(enum tsl_heap_tier tier)
     return HEAP_GUARDED && (int)tier < TSL_HEAP_HARDENING && tier >= TSL_HEAP_TIER_BASIC;
 }
 
+/* Small kernels, which have granules, need no figures for that. */
+static size_t live_blocks(const struct tsl_heap *self)
+{
+    struct tsl_heap_stats stats;
+
+    if (TSL_HEAP_CORE_GRANULES)
+        return (size_t)(self->granules->allocs - self->granules->frees);
+    tsl_heap_stats(self, &stats);
+    return stats.live_blocks;
+}
+
 enum tsl_status tsl_heap_harden(struct tsl_heap *self, const struct tsl_heap_hardening *how)
 {
     struct heap_guard *guard = self->guard;
-    struct tsl_heap_stats stats;
 
     if (!is_supported(how->tier))
         return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "heap %p: tier %d of %d", (void *)self,
@@ -31,10 +41,10 @@ enum tsl_status tsl_heap_harden(struct tsl_heap *self, const struct tsl_heap_har
         tsl_heap_guard_fini(self);
     /* Slabs of the other tier are marked differently. */
     (void)tsl_heap_trim(self);
-    tsl_heap_stats(self, &stats);
-    if (stats.live_blocks != 0)
+    size_t live = live_blocks(self);
+    if (live != 0)
         return tsl_refuse(&self->refusals, TSL_BUSY, "heap %p: %zu blocks are live", (void *)self,
-                          stats.live_blocks);
+                          live);
     self->panics = how->panics;
     if (HEAP_GUARDED) {
         guard->tier = how->tier;

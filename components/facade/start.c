@@ -185,7 +185,8 @@ static enum tsl_status harden_heap(void)
     const struct tsl_heap_hardening *how = tsl_facade.options.heap_hardening;
     enum tsl_status status = how ? tsl_heap_harden(tsl_facade.system.heap, how) : TSL_OK;
     if (status != TSL_OK) {
-        TSL_ASSERT(tsl_heap_destroy(tsl_facade.system.heap) == TSL_OK);
+        enum tsl_status destroyed = tsl_heap_destroy(tsl_facade.system.heap);
+        TSL_ASSERT(destroyed == TSL_OK); /* nobody has had a block yet */
         tsl_facade.system.heap = NULL;
     }
     return status;

@@ -102,6 +102,18 @@ static struct tsl_object *device(unsigned cache)
     return object;
 }
 
+/* Pages that the kernel and the program both write to. */
+static struct tsl_object *memory_of_kernel(void)
+{
+    struct tsl_object *object = NULL;
+    struct tsl_object_config config = {.kind = TSL_OBJECT_KERNEL,
+                                       .bytes = 4 * TSL_PAGE_BYTES,
+                                       .memory = valloc(4 * TSL_PAGE_BYTES, VM_READ | VM_WRITE)};
+    expect(config.memory && tsl_object_create(tsl_system()->vm, &config, &object) == TSL_OK,
+           "object of the kernel's memory");
+    return object;
+}
+
 /* A CPU that stops where it finds two sizes of page has none but small ones. */
 static bool has_large_pages(const struct tsl_table *table)
 {
@@ -112,7 +124,8 @@ static bool has_large_pages(const struct tsl_table *table)
     return large > 0;
 }
 
-/* Program, zeros, shared memory, devices of three cache types, and pages read but never written. */
+/* Program, zeros, shared memory, the kernel's memory, devices of three cache types, and pages read but
+ * never written. */
 static struct tsl_space *make_space(void)
 {
     static const uintptr_t argument[2] = {0};
@@ -135,6 +148,7 @@ static struct tsl_space *make_space(void)
     add(space, 0x20030000, RW, shared, TSL_SPACE_SHARED);
     add(space, 0x20040000, TSL_READ, shared, TSL_SPACE_SHARED);
     add(space, 0x20050000, RW, shared, 0);
+    add(space, 0x20060000, RW, memory_of_kernel(), TSL_SPACE_SHARED);
     for (unsigned i = 0; i < TSL_COUNT_OF(caches); i++)
         add(space, 0x30000000 + i * 0x10000, RW, device(caches[i]), TSL_SPACE_SHARED);
     /* The last page of the user half, and pages around the border of the lowest tables. */

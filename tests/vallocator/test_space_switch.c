@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_space_switch.c: spaces that show the kernel's half, and CPUs that go from one to another.
+ * test_space_switch.c: spaces that show the kernel's half, or some of its pages to programs, and CPUs
+ * that go from one to another.
  *
  * Owns:    suite space_switch.
  * Needs:   space_world.h; a second vm beside the world's, whose spaces show a kernel table.
@@ -153,6 +154,149 @@ static void flushes_go_to_the_cpus_that_run_the_space(void)
     finish();
 }
 
+/* ---- Memory of the kernel that programs see. ---- */
+
+static unsigned releases;
+
+static void count_release(void *context)
+{
+    releases += context == &releases;
+}
+
+/* Two pages of the kernel's, in frames that are not neighbours. */
+static void map_kernel_pages(struct tsl_frame out[2], unsigned cache_of_second)
+{
+    struct tsl_frame between;
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_LOW, &out[0]), TSL_OK);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_LOW, &between), TSL_OK);
+    CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_LOW, &out[1]), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, between, 0), TSL_OK);
+    for (unsigned i = 0; i < 2; i++)
+        CHECK_STATUS(tsl_table_map(&kernel, kernel_page + i * PAGE, tsl_frame_address(out[i]), PAGE,
+                                   RW | (i == 1 ? cache_of_second : 0)),
+                     TSL_OK);
+}
+
+static void unmap_kernel_pages(void)
+{
+    CHECK_STATUS(tsl_table_unmap(&kernel, kernel_page, 2 * PAGE, TSL_UNMAP_FREE, NULL), TSL_OK);
+}
+
+static struct tsl_object_config over_kernel_pages(void)
+{
+    releases = 0;
+    return (struct tsl_object_config){.kind = TSL_OBJECT_KERNEL,
+                                      .bytes = 2 * PAGE,
+                                      .memory = (const void *)(uintptr_t)kernel_page,
+                                      .released = count_release,
+                                      .released_context = &releases};
+}
+
+static enum tsl_status map_shared(struct tsl_space *space, struct tsl_object *object,
+                                  unsigned rights, unsigned flags)
+{
+    tsl_vaddr at;
+    struct tsl_map_request request = {.address = world.base,
+                                      .bytes = 2 * PAGE,
+                                      .rights = rights,
+                                      .flags = TSL_SPACE_FIXED | flags,
+                                      .object = object};
+    return tsl_space_map(space, &request, &at);
+}
+
+static void programs_see_the_kernels_memory(void)
+{
+    struct tsl_frame frame[2], pinned;
+    struct tsl_object *object = NULL;
+    struct tsl_space *copy = NULL;
+    unsigned char byte = 7;
+    begin();
+    map_kernel_pages(frame, 0);
+    unsigned char *second = tsl_port_phys_to_virt(tsl_frame_address(frame[1]));
+    second[5] = 42;
+    struct tsl_object_config config = over_kernel_pages();
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OK);
+    struct tsl_space *space = make();
+    CHECK_STATUS(map_shared(space, object, RW, 0), TSL_INVALID); /* there is no copy to write to */
+    CHECK_STATUS(map_shared(space, object, TSL_READ | TSL_EXEC, TSL_SPACE_SHARED), TSL_DENIED);
+    CHECK_STATUS(map_shared(space, object, RW, TSL_SPACE_SHARED), TSL_OK);
+    tsl_object_put(object);
+    switch_on(0, NULL, space);
+    CHECK_STATUS(tsl_space_fault(space, world.base + PAGE, TSL_READ, NULL), TSL_OK);
+    model_set_user(0, true);
+    CHECK_EQ(model_load(0, world.base + PAGE + 5, &byte, 1), MODEL_OK);
+    CHECK_EQ(byte, 42);
+    byte = 43;
+    CHECK_EQ(model_store(0, world.base + PAGE + 6, &byte, 1), MODEL_OK);
+    CHECK_EQ(model_load(0, kernel_page + PAGE, &byte, 1), MODEL_PROTECTION);
+    model_set_user(0, false);
+    CHECK_EQ(second[6], 43);
+    CHECK_STATUS(tsl_space_pin(space, world.base, TSL_READ, NULL, &pinned), TSL_UNSUPPORTED);
+    CHECK_STATUS(tsl_space_copy(space, &copy), TSL_OK);
+    CHECK_STATUS(tsl_space_fault(copy, world.base + PAGE, TSL_WRITE, NULL), TSL_OK);
+    CHECK_SOUND(tsl_space_verify(copy));
+    CHECK_STATUS(tsl_space_protect(space, world.base, 2 * PAGE, TSL_READ), TSL_OK);
+    model_set_user(0, true);
+    CHECK_EQ(model_store(0, world.base + PAGE + 6, &byte, 1), MODEL_PROTECTION);
+    model_set_user(0, false);
+    CHECK_STATUS(tsl_space_unmap(space, world.base, 2 * PAGE), TSL_OK);
+    CHECK_EQ(load(0, world.base + PAGE, true), MODEL_NOT_PRESENT);
+    switch_on(0, space, NULL);
+    CHECK_EQ(releases, 0); /* the copy shows it */
+    end(space);
+    end(copy);
+    CHECK_EQ(releases, 1);
+    unmap_kernel_pages();
+    finish();
+}
+
+static void memory_of_the_kernel_is_looked_at(void)
+{
+    struct tsl_frame frame[2];
+    struct tsl_object *object = NULL;
+    begin();
+    map_kernel_pages(frame, TSL_CACHE_UNCACHED);
+    struct tsl_object_config config = over_kernel_pages();
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_INVALID); /* two cache types */
+    CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_UNSUPPORTED);
+    config.bytes = 3 * PAGE;
+    config.memory = (const void *)(uintptr_t)(kernel_page + PAGE);
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_NOT_FOUND);
+    config.memory = (const void *)(uintptr_t)(kernel_page + 1);
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_MISALIGNED);
+    config.memory = (const void *)(uintptr_t)(0 - (tsl_vaddr)PAGE);
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OUT_OF_RANGE);
+    config.memory = (const void *)(uintptr_t)world.base;
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OUT_OF_RANGE);
+    CHECK_SAME(object, NULL);
+    CHECK_EQ(releases, 0);
+
+    /* The second page alone has one cache type, and programs get it. */
+    config.bytes = PAGE;
+    config.memory = (const void *)(uintptr_t)(kernel_page + PAGE);
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OK);
+    struct tsl_space *space = make();
+    struct tsl_mapping entry;
+    tsl_vaddr at;
+    struct tsl_map_request request = {
+        .bytes = PAGE, .rights = TSL_READ, .flags = TSL_SPACE_SHARED, .object = object};
+    CHECK_STATUS(tsl_space_map(space, &request, &at), TSL_OK);
+    CHECK_STATUS(tsl_space_fault(space, at, TSL_READ, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_query(tsl_space_table(space), at, &entry), TSL_OK);
+    CHECK_EQ(entry.target, tsl_frame_address(frame[1]));
+    CHECK_EQ(entry.attributes & TSL_CACHE_MASK, TSL_CACHE_UNCACHED);
+    CHECK_STATUS(tsl_space_unmap(space, at, PAGE), TSL_OK);
+
+    /* A kernel that breaks its word: the program's fault says so. */
+    CHECK_STATUS(tsl_space_map(space, &request, &at), TSL_OK);
+    unmap_kernel_pages();
+    CHECK_STATUS(tsl_space_fault(space, at, TSL_READ, NULL), TSL_NOT_FOUND);
+    end(space);
+    tsl_object_put(object);
+    CHECK_EQ(releases, 1);
+    finish();
+}
+
 static void a_vm_refuses_what_is_no_kernel_table(void)
 {
     struct tsl_vm *other = NULL;
@@ -171,4 +315,5 @@ static void a_vm_refuses_what_is_no_kernel_table(void)
 
 TAP_SUITE(space_switch, TAP_TEST(a_kernel_page_made_later_is_in_every_space),
           TAP_TEST(flushes_go_to_the_cpus_that_run_the_space),
+          TAP_TEST(programs_see_the_kernels_memory), TAP_TEST(memory_of_the_kernel_is_looked_at),
           TAP_TEST(a_vm_refuses_what_is_no_kernel_table));

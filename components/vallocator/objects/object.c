@@ -27,16 +27,69 @@ static enum tsl_status check_device(const struct tsl_vm *vm, const struct tsl_ob
     return TSL_OK;
 }
 
+static enum tsl_status check_memory(const struct tsl_vm *vm, const struct tsl_object_config *config)
+{
+    tsl_vaddr start = (uintptr_t)config->memory, last;
+    if (!vm->config.kernel_table)
+        return TSL_UNSUPPORTED;
+    if (!tsl_is_aligned(start, TSL_PAGE_BYTES))
+        return TSL_MISALIGNED;
+    if (start <= vm->config.format->user_last || !tsl_checked_last(start, config->bytes, &last))
+        return TSL_OUT_OF_RANGE;
+    return TSL_OK;
+}
+
 static enum tsl_status check(const struct tsl_vm *vm, const struct tsl_object_config *config)
 {
     if (config->bytes == 0 || config->maximum & ~SPACE_RIGHTS ||
-        (unsigned)config->kind > TSL_OBJECT_PAGER)
+        (unsigned)config->kind > TSL_OBJECT_KERNEL)
         return TSL_INVALID;
     if (!tsl_is_aligned(config->bytes, TSL_PAGE_BYTES))
         return TSL_MISALIGNED;
     if (config->kind == TSL_OBJECT_PAGER && !config->pager.get)
         return TSL_INVALID;
+    if (config->kind == TSL_OBJECT_KERNEL)
+        return check_memory(vm, config);
     return config->kind == TSL_OBJECT_DEVICE ? check_device(vm, config) : TSL_OK;
+}
+
+/* How the kernel maps the page of an object over its memory. */
+static enum tsl_status look_up(const struct tsl_object *self, size_t page, tsl_paddr *target,
+                               unsigned *cache)
+{
+    struct tsl_mapping entry;
+    tsl_vaddr at = (uintptr_t)self->config.memory + (page << TSL_PAGE_SHIFT);
+    enum tsl_status status = tsl_table_query(self->vm->config.kernel_table, at, &entry);
+    if (status != TSL_OK)
+        return TSL_NOT_FOUND;
+    *target = entry.target + (at - entry.start);
+    *cache = entry.attributes & TSL_CACHE_MASK;
+    return TSL_OK;
+}
+
+/* The kernel's memory is all there, and programs see it with the kernel's cache type. */
+static enum tsl_status take_over(struct tsl_object *self)
+{
+    enum tsl_status status = TSL_OK;
+    tsl_paddr target;
+    unsigned cache;
+    for (size_t page = 0; status == TSL_OK && page < self->pages; page++) {
+        status = look_up(self, page, &target, &cache);
+        if (status == TSL_OK && page > 0 && cache != self->config.cache)
+            status = TSL_INVALID;
+        else if (status == TSL_OK)
+            self->config.cache = cache;
+    }
+    return status;
+}
+
+enum tsl_status tsl_object_target(const struct tsl_object *self, size_t page, tsl_paddr *out)
+{
+    unsigned cache;
+    if (self->config.kind == TSL_OBJECT_KERNEL)
+        return look_up(self, page, out, &cache);
+    *out = self->config.target + ((tsl_paddr)page << TSL_PAGE_SHIFT);
+    return TSL_OK;
 }
 
 enum tsl_status tsl_object_create(struct tsl_vm *vm, const struct tsl_object_config *config,
@@ -54,10 +107,12 @@ enum tsl_status tsl_object_create(struct tsl_vm *vm, const struct tsl_object_con
     self->references = 1;
     if (!config->maximum)
         self->config.maximum = TSL_READ | TSL_WRITE;
-    if (!config->maximum && config->kind != TSL_OBJECT_DEVICE)
+    if (!config->maximum && !tsl_object_is_in_place(self))
         self->config.maximum |= TSL_EXEC;
     if (config->kind == TSL_OBJECT_MEMORY)
         status = tsl_vm_charge(vm, NULL, self->pages, 0);
+    else if (config->kind == TSL_OBJECT_KERNEL)
+        status = take_over(self);
     if (status != TSL_OK) {
         enum tsl_status freed = tsl_heap_free(vm->config.heap, self);
         TSL_ASSERT(freed == TSL_OK);
@@ -86,9 +141,12 @@ void tsl_object_put(struct tsl_object *self)
     tsl_slots_destroy(&self->slots);
     if (self->config.kind == TSL_OBJECT_MEMORY)
         tsl_vm_uncharge(vm, NULL, self->pages);
+    const struct tsl_object_config config = self->config;
     enum tsl_status status = tsl_heap_free(vm->config.heap, self);
     TSL_ASSERT(status == TSL_OK);
     (void)tsl_atomic_sub(&vm->objects, 1);
+    if (config.kind == TSL_OBJECT_KERNEL && config.released)
+        config.released(config.released_context);
 }
 
 void tsl_object_info(struct tsl_object *self, struct tsl_object_info *out)

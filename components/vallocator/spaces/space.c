@@ -311,7 +311,7 @@ enum tsl_status tsl_space_check_rights(unsigned rights, unsigned maximum)
 unsigned tsl_space_attributes(const struct tsl_region *region)
 {
     unsigned attributes = region->rights | TSL_USER;
-    if (region->object && region->object->config.kind == TSL_OBJECT_DEVICE)
+    if (region->object && tsl_object_is_in_place(region->object))
         attributes |= region->object->config.cache;
     return attributes;
 }

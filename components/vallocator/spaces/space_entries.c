@@ -9,7 +9,7 @@
  * A frame's map count is the number of entries that lead to it, in all spaces. It is raised before
  * an entry is written, and lowered after every CPU has forgotten the entry: while it is 0 nobody
  * reaches the page, so whoever freezes it then may take the contents away. The page of zeros and
- * memory of devices are not counted.
+ * memory of devices and of the kernel are not counted.
  */
 #include "space_internal.h"
 
@@ -45,9 +45,9 @@ static void release_maps(void *context, struct tsl_frame first, tsl_word pages)
             (void)!tsl_descriptor_unmap(begin);
 }
 
-static bool is_device(const struct tsl_region *region)
+static bool is_in_place(const struct tsl_region *region)
 {
-    return region->object && region->object->config.kind == TSL_OBJECT_DEVICE;
+    return region->object && tsl_object_is_in_place(region->object);
 }
 
 void tsl_space_unhook_gathered(struct tsl_space *space, size_t start, size_t end,
@@ -61,7 +61,7 @@ void tsl_space_unhook_gathered(struct tsl_space *space, size_t start, size_t end
         size_t last = tsl_region_end(region) < end ? tsl_region_end(region) : end;
         if (!region->is_touched)
             continue;
-        unsigned flags = TSL_UNMAP_SPARSE | (is_device(region) ? 0 : TSL_UNMAP_FREE);
+        unsigned flags = TSL_UNMAP_SPARSE | (is_in_place(region) ? 0 : TSL_UNMAP_FREE);
         enum tsl_status status = tsl_table_unmap(&space->table, tsl_space_address(first),
                                                  (last - first) << TSL_PAGE_SHIFT, flags, gather);
         TSL_ASSERT(status == TSL_OK); /* a region, and no large pages that had to be split */
@@ -81,7 +81,7 @@ TSL_NOINLINE static void settle(struct tsl_space *space, const struct tsl_region
                                 struct tsl_frame_descriptor *descriptor,
                                 const struct tsl_page_change *change)
 {
-    if (change->kind == TSL_PAGE_REPLACED && !is_device(region))
+    if (change->kind == TSL_PAGE_REPLACED && !is_in_place(region))
         release_map(space->vm, tsl_frame_of(change->old));
     if (change->kind == TSL_PAGE_SAME && descriptor) /* it has been counted already */
         (void)!tsl_descriptor_unmap(descriptor);
@@ -126,13 +126,15 @@ enum tsl_status tsl_space_show_private(struct tsl_space *space, const struct tsl
     return tsl_space_show(space, region, page, shown, alone);
 }
 
-enum tsl_status tsl_space_show_device(struct tsl_space *space, const struct tsl_region *region,
-                                      size_t page)
+enum tsl_status tsl_space_show_in_place(struct tsl_space *space, const struct tsl_region *region,
+                                        size_t page)
 {
-    size_t index = region->object_page + (page - region->start);
-    return show(space, region, page,
-                region->object->config.target + ((tsl_paddr)index << TSL_PAGE_SHIFT),
-                tsl_space_attributes(region), NULL);
+    tsl_paddr target;
+    enum tsl_status status =
+        tsl_object_target(region->object, region->object_page + (page - region->start), &target);
+    return status == TSL_OK
+               ? show(space, region, page, target, tsl_space_attributes(region), NULL)
+               : status;
 }
 
 void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,

@@ -194,8 +194,8 @@ static enum tsl_status object_fault(struct fault *fault)
 {
     struct tsl_region *region = fault->region;
     struct tsl_object *object = region->object;
-    if (object->config.kind == TSL_OBJECT_DEVICE)
-        return tsl_space_show_device(fault->space, region, fault->page);
+    if (tsl_object_is_in_place(object))
+        return tsl_space_show_in_place(fault->space, region, fault->page);
     size_t page = region->object_page + (fault->page - region->start);
     tsl_pin pin = tsl_lock_acquire(&object->lock);
     enum tsl_status status = object_page(fault, object, page);

@@ -98,6 +98,18 @@ struct space_operation {
     tsl_pin pin;
 };
 
+/* ---- object.c ---- */
+
+/* Its pages are not its own, and lie where they lie: there are no slots, and frames count no map. */
+static inline bool tsl_object_is_in_place(const struct tsl_object *object)
+{
+    return object->config.kind == TSL_OBJECT_DEVICE || object->config.kind == TSL_OBJECT_KERNEL;
+}
+
+/* Where such a page lies. Errors: TSL_NOT_FOUND (the kernel has unmapped its memory after all). */
+TSL_MUST_CHECK enum tsl_status tsl_object_target(const struct tsl_object *self, size_t page,
+                                                 tsl_paddr *out);
+
 /* ---- object_published.c ---- */
 
 void tsl_vm_init_published(struct tsl_vm *vm);
@@ -308,9 +320,10 @@ TSL_MUST_CHECK enum tsl_status tsl_space_show(struct tsl_space *space,
 TSL_MUST_CHECK enum tsl_status tsl_space_show_private(struct tsl_space *space,
                                                       const struct tsl_region *region, size_t page,
                                                       struct tsl_frame frame);
-/* The same with what a device's region shows at the page. */
-TSL_MUST_CHECK enum tsl_status tsl_space_show_device(struct tsl_space *space,
-                                                     const struct tsl_region *region, size_t page);
+/* The same with what an object in place shows at the page. Errors also as tsl_object_target. */
+TSL_MUST_CHECK enum tsl_status tsl_space_show_in_place(struct tsl_space *space,
+                                                       const struct tsl_region *region,
+                                                       size_t page);
 
 /* ---- space_fault.c ---- */
 

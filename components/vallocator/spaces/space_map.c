@@ -38,7 +38,7 @@ static enum tsl_status check_object(const struct tsl_vm *vm, const struct tsl_ma
     size_t pages = request->bytes >> TSL_PAGE_SHIFT;
     if (request->object_page >= object->pages || pages > object->pages - request->object_page)
         return TSL_OUT_OF_RANGE;
-    if (object->config.kind == TSL_OBJECT_DEVICE && !shared)
+    if (tsl_object_is_in_place(object) && !shared)
         return TSL_INVALID;
     return request->rights & ~(allowed_by(request) | TSL_ALLOW_WX) ? TSL_DENIED : TSL_OK;
 }

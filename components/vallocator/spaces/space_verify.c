@@ -47,9 +47,8 @@ static bool expected_target(const struct tsl_space *self, const struct tsl_regio
                      tsl_vm_is_alone(self->vm, tsl_vm_frame_of(slot));
     } else if (!slot && region->object) {
         size_t index = region->object_page + (page - region->start);
-        *target = region->object->config.target + ((tsl_paddr)index << TSL_PAGE_SHIFT);
-        if (region->object->config.kind == TSL_OBJECT_DEVICE)
-            return true;
+        if (tsl_object_is_in_place(region->object))
+            return tsl_object_target(region->object, index, target) == TSL_OK;
         slot = tsl_slots_get(&region->object->slots, index);
     } else if (!slot || tsl_slot_type_of(slot) == TSL_SLOT_ZERO) {
         *target = tsl_frame_address(self->vm->zero);
@@ -199,7 +198,8 @@ struct tsl_defect tsl_space_verify(struct tsl_space *self)
 
 static void dump_region(const struct tsl_region_info *info, const struct tsl_sink *sink)
 {
-    static const char *const kinds[] = {"memory object", "device", "pager"};
+    static const char *const kinds[] = {"memory object", "device", "pager",
+                                        "memory of the kernel"};
     char size[16];
     tsl_format_bytes(size, sizeof(size), info->bytes);
     tsl_print(sink, "  %p..%p  %10s  %c%c%c %s", (void *)info->start,

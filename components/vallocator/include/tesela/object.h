@@ -14,8 +14,9 @@
 
 enum tsl_object_kind {
     TSL_OBJECT_MEMORY, /* zero until written; frames come at the first access */
-    TSL_OBJECT_DEVICE, /* physical memory of somebody else: registers, the kernel's own pages */
-    TSL_OBJECT_PAGER   /* pages are brought by functions of the kernel: files */
+    TSL_OBJECT_DEVICE, /* physical memory of somebody else: registers */
+    TSL_OBJECT_PAGER,  /* pages are brought by functions of the kernel: files */
+    TSL_OBJECT_KERNEL  /* pages that the kernel uses too, at its own addresses: rings, clocks */
 };
 
 struct tsl_page_request;
@@ -37,10 +38,16 @@ struct tsl_object_config {
     enum tsl_object_kind kind;
     size_t bytes;           /* whole pages */
     unsigned maximum;       /* rights that regions may ever have, private ones also write; 0: read,
-                               write, execute */
+                               write and, but for DEVICE and KERNEL, execute */
     tsl_paddr target;       /* DEVICE: where it lies */
-    unsigned cache;         /* DEVICE: TSL_CACHE_... */
+    unsigned cache;         /* DEVICE: TSL_CACHE_...; KERNEL: as the kernel has it */
     struct tsl_pager pager; /* PAGER: copied */
+    /* KERNEL: whole pages of the kernel's half, of one cache type. They are mapped, and stay as they
+     * are until `released` is called: no space shows them any more. It may be NULL; no lock is
+     * held. */
+    const void *memory;
+    void (*released)(void *context);
+    void *released_context;
 };
 
 /* It lives in the heap. */
@@ -70,9 +77,12 @@ struct tsl_page_request {
 /*
  * Makes an object; memory is charged against the commit limit as a whole.
  * Owns:    the caller has the first reference.
- * Errors:  TSL_INVALID (0 bytes, unknown rights or kind, no pager), TSL_MISALIGNED, TSL_DENIED (an
- *          executable device), TSL_OUT_OF_RANGE (a device beyond the physical width),
+ * Errors:  TSL_INVALID (0 bytes, unknown rights or kind, no pager, memory of several cache types),
+ *          TSL_MISALIGNED, TSL_DENIED (an executable device), TSL_OUT_OF_RANGE (a device beyond the
+ *          physical width, memory that is not all in the kernel's half), TSL_NOT_FOUND (memory that
+ *          is not mapped), TSL_UNSUPPORTED (memory of a kernel whose table the vm does not know),
  *          TSL_LIMIT (commit limit), TSL_NO_MEMORY.
+ * Cost:    O(1); for memory of the kernel a walk a page, as each of its faults has.
  */
 TSL_MUST_CHECK enum tsl_status tsl_object_create(struct tsl_vm *vm,
                                                  const struct tsl_object_config *config,

@@ -197,8 +197,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vadd
 /*
  * Makes the page that holds `address` accessible: one right of TSL_READ, TSL_WRITE, TSL_EXEC.
  * request: idle, or the one that came back with TSL_SHOULD_WAIT; NULL: the caller cannot wait.
- * Errors:  TSL_NOT_FOUND (no region), TSL_DENIED (no such right), TSL_OUT_OF_RANGE (behind the
- *          object's end), TSL_SHOULD_WAIT, TSL_NO_MEMORY, TSL_LIMIT (a stack may not grow), and
+ * Errors:  TSL_NOT_FOUND (no region, or the kernel has unmapped what a KERNEL object shows),
+ *          TSL_DENIED (no such right), TSL_OUT_OF_RANGE (behind the object's end), TSL_SHOULD_WAIT, TSL_NO_MEMORY, TSL_LIMIT (a stack may not grow), and
  *          what a pager or store says. None is logged: programs may err as they like. A page that
  *          was brought into an object stays there.
  * Context: the page-fault handler; any but NMI.
@@ -236,8 +236,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, ts
  * of their own. For that a page of a private region that may ever be written is brought as if it
  * were written, without the right to; it is charged when the region may be written.
  * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
- * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a device's page), TSL_BUSY (on its way
- *          out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
+ * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a page of a device or of the kernel),
+ *          TSL_BUSY (on its way out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
  * Cost:    as fault, and O(log frames that the space has pinned).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address,

@@ -12,6 +12,7 @@
 #include <tesela/config.h>
 #include <tesela/cpu.h>
 #include <tesela/heap_hardening.h>
+#include <tesela/store.h>
 #include <tesela/window.h>
 
 struct tsl_facade tsl_facade;
@@ -22,12 +23,15 @@ struct tsl_facade tsl_facade;
  */
 #define PAE_RAM_END ((tsl_paddr)16 << 30)
 
+/* What spaces can put into a slot: 2 TiB. */
+#define SLOT_RAM_END ((tsl_paddr)(TSL_SLOT_PAYLOAD_MASK + 1u) << TSL_PAGE_SHIFT)
+
 static tsl_paddr direct_map_end(void)
 {
     return tsl_layout_bytes(tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_DIRECT_MAP));
 }
 
-/* The end of the physical addresses that this CPU, this format and the descriptions can name. */
+/* The end of the physical addresses that this CPU, this format, the descriptions and slots can name. */
 static tsl_paddr nameable_end(const struct tsl_table_format *format)
 {
     unsigned bits = tsl_facade.system.features.physical_bits;
@@ -38,6 +42,8 @@ static tsl_paddr nameable_end(const struct tsl_table_format *format)
         end = direct_map_end();
     if (format->entry_bytes == 8 && format->va_bits == 32 && end > PAE_RAM_END)
         end = PAE_RAM_END;
+    if (TSL_SPACES && end > SLOT_RAM_END)
+        end = SLOT_RAM_END;
     return end;
 }
 

@@ -98,22 +98,39 @@ static void print_registers(const struct interrupt_frame *frame, uintptr_t sp)
               (void *)x86_read_cr3());
 }
 
-/* Follows frame pointers as long as they stay on a stack and go upwards. Addresses are for
- * addr2line. */
-void backtrace(uintptr_t bp)
+/* Follows frame pointers as long as they stay on a stack and go upwards. */
+static size_t return_addresses(uintptr_t bp, uintptr_t *out, size_t most)
 {
-    tsl_print(platform_console(), "# called from:");
-    for (unsigned i = 0; i < BACKTRACE_DEPTH; i++) {
+    size_t count = 0;
+
+    while (count < most) {
         const uintptr_t *frame = (const uintptr_t *)bp;
 
         if (bp % sizeof(uintptr_t) != 0 || !cpu_stack_contains(bp, 2 * sizeof(uintptr_t)) ||
             frame[1] == 0)
             break;
-        tsl_print(platform_console(), " %#lx", (unsigned long)frame[1]);
+        out[count++] = frame[1];
         if (frame[0] <= bp)
             break;
         bp = frame[0];
     }
+    return count;
+}
+
+size_t platform_trace(uintptr_t *out, size_t most)
+{
+    return return_addresses((uintptr_t)__builtin_frame_address(0), out, most);
+}
+
+/* Addresses are for addr2line. */
+void backtrace(uintptr_t bp)
+{
+    uintptr_t addresses[BACKTRACE_DEPTH];
+    size_t count = return_addresses(bp, addresses, BACKTRACE_DEPTH);
+
+    tsl_print(platform_console(), "# called from:");
+    for (size_t i = 0; i < count; i++)
+        tsl_print(platform_console(), " %#lx", (unsigned long)addresses[i]);
     tsl_print(platform_console(), "\n");
 }
 

@@ -28,10 +28,11 @@ static struct tsl_kernel_device devices[MOST_DEVICES];
 static struct tsl_memory_nodes nodes;
 static struct tsl_memory_range places[MOST_PLACES];
 
-/* As configured, with a clock. */
+/* As configured, with a clock, and whole call stacks in reports where they are kept. */
 static const struct tsl_heap_hardening heap_hardening = {.tier = TSL_HEAP_HARDENING,
                                                          .sites = TSL_HEAP_SITES,
                                                          .panics = TSL_HEAP_PANIC,
+                                                         .trace = platform_trace,
                                                          .clock = platform_ticks};
 
 struct tsl_memory_map *platform_memory_map(void)

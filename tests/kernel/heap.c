@@ -313,6 +313,39 @@ static void times_are_measured(void)
     CHECK(timed(after.allocs) > after.allocs[0]);
 }
 
+static TSL_NOINLINE size_t trace_from_here(uintptr_t *out, size_t most)
+{
+    size_t count = platform_trace(out, most);
+
+    __asm__ volatile("" : : "r"(out) : "memory"); /* a call, and not the last thing done */
+    return count;
+}
+
+static TSL_NOINLINE uintptr_t trace_through(uintptr_t *out, size_t most, size_t *count)
+{
+    *count = trace_from_here(out, most);
+    return (uintptr_t)__builtin_return_address(0);
+}
+
+/* What reports of misuse name: who called whom. */
+static void stacks_are_followed(void)
+{
+    uintptr_t addresses[8] = {0};
+    size_t count;
+#if defined(__OPTIMIZE_SIZE__)
+    SKIP("built without frame pointers");
+#endif
+    uintptr_t here = trace_through(addresses, 3, &count);
+
+    CHECK_EQ(count, 3);
+    CHECK_EQ(addresses[2], here);
+    CHECK(addresses[0] - (uintptr_t)trace_from_here < 200);
+    CHECK(addresses[1] - (uintptr_t)trace_through < 200);
+    CHECK_EQ(addresses[3], 0);
+    (void)trace_through(addresses, TSL_COUNT_OF(addresses), &count);
+    CHECK(count >= 4 && count <= TSL_COUNT_OF(addresses)); /* the suite, the kernel, the start */
+}
+
 /* The fault's report counts as a refusal. */
 static void end_after_fault(const struct platform_fault *fault)
 {
@@ -396,7 +429,8 @@ static void use_after_free(void)
 }
 
 TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
-          TAP_TEST(times_are_measured), TAP_TEST(call_sites_are_the_kernels),
+          TAP_TEST(times_are_measured), TAP_TEST(stacks_are_followed),
+          TAP_TEST(call_sites_are_the_kernels),
           TAP_TEST(what_nothing_points_to_is_found));
 
 bool kernel_main(const struct platform_boot *boot)

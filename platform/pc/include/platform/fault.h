@@ -10,6 +10,7 @@
 #define PLATFORM_FAULT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <tesela/types.h>
 
@@ -54,6 +55,13 @@ bool platform_try(void (*function)(void *argument), void *argument, struct platf
 bool platform_try_read(tsl_vaddr address, struct platform_fault *out);
 bool platform_try_write(tsl_vaddr address, uint8_t value, struct platform_fault *out);
 bool platform_try_execute(tsl_vaddr address, struct platform_fault *out);
+
+/*
+ * Writes at most `most` return addresses of this CPU's stack, innermost first: the caller's own
+ * place, that of its caller.. Result: how many. Follows frame pointers, so all code needs them.
+ * Context: any.
+ */
+size_t platform_trace(uintptr_t *out, size_t most);
 
 /* Who is asked, between cause and registers of a page fault that nobody caught, what lies at the
  * address; NULL: nobody. It runs in the exception's context, other CPUs stand still. */

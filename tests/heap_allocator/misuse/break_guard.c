@@ -4,16 +4,13 @@
  * place of a healthy heap, found under its number, mended, and the heap is sound again.
  *
  * Owns:    nothing.
- * Needs:   the heap's insides, misuse_source.h, tap.h.
+ * Needs:   the heap's insides, misuse_heap.h.
  * Callers: host, in the build for the debug tier.
  */
 #define _GNU_SOURCE
 #include "heap_allocator_internal.h"
-#include "misuse_source.h"
-#include "tap.h"
+#include "misuse_heap.h"
 
-static struct misuse_source pages;
-static struct tsl_page_source source;
 static struct tsl_heap *heap;
 static unsigned char *live, *waiting, *large;
 
@@ -22,11 +19,7 @@ static void begin(enum tsl_heap_tier tier)
 {
     struct tsl_heap_hardening how = {.tier = tier};
 
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    struct tsl_heap_config config = {.source = source};
-    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
+    heap = misuse_heap(&how);
     live = tsl_heap_alloc(heap, 100);
     waiting = tsl_heap_alloc(heap, 100);
     large = tsl_heap_alloc(heap, 70000);

@@ -5,7 +5,7 @@
  *
  * Owns:    its part of the address space.
  * Needs:   mmap, mprotect.
- * Callers: run_misuse.c.
+ * Callers: run_misuse.c, misuse_heap.h.
  */
 #ifndef MISUSE_SOURCE_H
 #define MISUSE_SOURCE_H

@@ -4,7 +4,7 @@
  * alarm, no block lost, and of two that free one block at once only one succeeds.
  *
  * Owns:    nothing.
- * Needs:   a heap with the debug tier compiled in; host_port.h, tap.h, threads.
+ * Needs:   a heap with the debug tier compiled in; host_port.h, misuse_heap.h, threads.
  * Callers: host.
  */
 #define _GNU_SOURCE
@@ -19,16 +19,13 @@
 #include <tesela/heap_report.h>
 
 #include "host_port.h"
-#include "misuse_source.h"
+#include "misuse_heap.h"
 #include "rng.h"
-#include "tap.h"
 
 #define THREADS 3
 #define SHELF   64u
 #define STEPS   3000u
 
-static struct misuse_source pages;
-static struct tsl_page_source source;
 static struct tsl_heap *heap;
 static tsl_word shelf[SHELF]; /* blocks that anybody may take down and free */
 static tsl_word ends;         /* frees that succeeded, of one block */
@@ -37,15 +34,8 @@ static tsl_word arrived;
 static struct tsl_heap *heap_of(enum tsl_heap_tier tier)
 {
     struct tsl_heap_hardening how = {.tier = tier};
-    struct tsl_heap_config config = {0};
-    struct tsl_heap *fresh = NULL;
 
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    config.source = source;
-    CHECK_STATUS(tsl_heap_create(&config, &fresh), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(fresh, &how), TSL_OK);
-    return fresh;
+    return misuse_heap(&how);
 }
 
 static void run_on_cpus(void *(*run)(void *))

@@ -3,7 +3,7 @@
  * test_hardening.c: the words of reports, the policy, the choice of a tier when the kernel runs.
  *
  * Owns:    nothing.
- * Needs:   a heap with the debug tier compiled in; misuse.h, host_port.h, tap.h.
+ * Needs:   a heap with the debug tier compiled in; misuse.h, host_port.h, misuse_heap.h.
  * Callers: host.
  */
 #define _GNU_SOURCE
@@ -18,25 +18,15 @@
 
 #include "host_port.h"
 #include "heap_allocator_internal.h"
-#include "misuse_source.h"
-#include "tap.h"
+#include "misuse_heap.h"
 
 #define TAKER ((uintptr_t)0x1A1A0)
-
-static struct misuse_source pages;
-static struct tsl_page_source source;
 
 static struct tsl_heap *heap_of(enum tsl_heap_tier tier, bool panics)
 {
     struct tsl_heap_hardening how = {.tier = tier, .panics = panics, .seed = 0x5EED};
-    struct tsl_heap_config config = {0};
-    struct tsl_heap *heap = NULL;
+    struct tsl_heap *heap = misuse_heap(&how);
 
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    config.source = source;
-    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
     host_port_log_clear();
     return heap;
 }
@@ -143,7 +133,7 @@ static void debug_faults(void)
     check_line("access to %p after it was freed; 128 bytes, taken at %#zx, freed at",
                (void *)(block + 5), (size_t)TAKER);
     CHECK_EQ(refusals(heap, TSL_DENIED), 3);
-    CHECK(!tsl_heap_explain(heap, (uintptr_t)&pages));
+    CHECK(!tsl_heap_explain(heap, (uintptr_t)&heap));
     end(heap);
 }
 

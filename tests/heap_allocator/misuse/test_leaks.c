@@ -3,7 +3,7 @@
  * test_leaks.c: blocks by call site, since a mark; blocks that nothing points to.
  *
  * Owns:    nothing.
- * Needs:   a heap with call sites and the scan compiled in, and its insides; host_port.h, tap.h.
+ * Needs:   a heap with call sites and the scan compiled in, and its insides; host_port.h, misuse_heap.h.
  * Callers: host.
  */
 #define _GNU_SOURCE
@@ -19,14 +19,10 @@
 
 #include "heap_allocator_internal.h"
 #include "host_port.h"
-#include "misuse_source.h"
-#include "tap.h"
+#include "misuse_heap.h"
 
 #define RED  ((uintptr_t)0xAED0)
 #define BLUE ((uintptr_t)0xB10E)
-
-static struct misuse_source pages;
-static struct tsl_page_source source;
 
 static size_t trace(uintptr_t *out, size_t most)
 {
@@ -40,31 +36,12 @@ static size_t trace(uintptr_t *out, size_t most)
 static struct tsl_heap *heap_of(enum tsl_heap_tier tier)
 {
     struct tsl_heap_hardening how = {.tier = tier, .sites = true, .trace = trace};
-    struct tsl_heap_config config = {0};
-    struct tsl_heap *heap = NULL;
 
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    config.source = source;
-    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
-    return heap;
+    return misuse_heap(&how);
 }
 
-static char text[8192];
-static size_t text_used;
-
-static void write_text(void *context, const char *part, size_t length)
-{
-    (void)context;
-    if (length >= sizeof text - text_used)
-        return;
-    memcpy(text + text_used, part, length);
-    text_used += length;
-    text[text_used] = '\0';
-}
-
-static const struct tsl_sink sink = {write_text, NULL};
+static struct misuse_text printed;
+static const struct tsl_sink sink = {misuse_text_write, &printed};
 
 static void by_call_site(void)
 {
@@ -89,9 +66,9 @@ static void by_call_site(void)
     REQUIRE(tsl_heap_since(heap, 0, TSL_HEAP_BY_BYTES, rows, TSL_COUNT_OF(rows), NULL) == 2);
     CHECK(rows[0].site == RED && rows[0].bytes == 1100 && rows[0].blocks == 2);
     CHECK(rows[1].site == BLUE && rows[1].bytes == 30 && rows[1].blocks == 1);
-    text_used = 0;
+    printed.used = 0;
     tsl_heap_print_since(heap, 0, TSL_HEAP_BY_BYTES, &sink);
-    CHECK(strstr(text, "0xaed0       1100        2\n") != NULL);
+    CHECK(strstr(printed.text, "0xaed0       1100        2\n") != NULL);
     CHECK_STATUS(tsl_heap_free(heap, a), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, c), TSL_OK);
     CHECK_STATUS(tsl_heap_free(heap, early), TSL_OK);

@@ -18,13 +18,9 @@
 #include <tesela/heap_report.h>
 
 #include "heap_allocator_internal.h"
-#include "misuse_source.h"
-#include "tap.h"
+#include "misuse_heap.h"
 
 #define BLUE ((uintptr_t)0xB10E)
-
-static struct misuse_source pages;
-static struct tsl_page_source source;
 
 static uint64_t now, step;
 
@@ -42,36 +38,17 @@ static uint64_t other_clock(void)
 static struct tsl_heap *heap_of(enum tsl_heap_tier tier)
 {
     struct tsl_heap_hardening how = {.tier = tier, .sites = true, .clock = clock};
-    struct tsl_heap_config config = {0};
-    struct tsl_heap *heap = NULL;
 
     step = 100;
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    config.source = source;
-    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
-    return heap;
+    return misuse_heap(&how);
 }
 
-static char text[16384];
-static size_t text_used;
-
-static void write_text(void *context, const char *part, size_t length)
-{
-    (void)context;
-    if (length >= sizeof text - text_used)
-        return;
-    memcpy(text + text_used, part, length);
-    text_used += length;
-    text[text_used] = '\0';
-}
-
-static const struct tsl_sink sink = {write_text, NULL};
+static struct misuse_text printed;
+static const struct tsl_sink sink = {misuse_text_write, &printed};
 
 static void print(struct tsl_heap *heap)
 {
-    text_used = 0;
+    printed.used = 0;
     tsl_heap_print_profile(heap, &sink);
 }
 
@@ -99,10 +76,10 @@ static void times_are_counted(void)
     CHECK_EQ(profile.frees[6], 1);
     CHECK_EQ(sum(profile.frees), 1);
     print(heap);
-    CHECK(strstr(text, "           128          5          1\n") != NULL);
-    CHECK(strstr(text, "internal fragmentation ") != NULL);
-    CHECK(strstr(text, "0xb10e        160        4\n") != NULL);
-    CHECK(strstr(text, "class") != NULL);
+    CHECK(strstr(printed.text, "           128          5          1\n") != NULL);
+    CHECK(strstr(printed.text, "internal fragmentation ") != NULL);
+    CHECK(strstr(printed.text, "0xb10e        160        4\n") != NULL);
+    CHECK(strstr(printed.text, "class") != NULL);
     for (size_t i = 1; i < TSL_COUNT_OF(blocks); i++)
         CHECK_STATUS(tsl_heap_free(heap, blocks[i]), TSL_OK);
     /* Another clock has other units: nothing is left of the first one's. */
@@ -114,8 +91,8 @@ static void times_are_counted(void)
     how.clock = NULL;
     CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
     print(heap);
-    CHECK(strstr(text, "no times: the heap was given no clock") != NULL);
-    CHECK(strstr(text, "clock below") == NULL);
+    CHECK(strstr(printed.text, "no times: the heap was given no clock") != NULL);
+    CHECK(strstr(printed.text, "clock below") == NULL);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 
@@ -189,7 +166,7 @@ static void counts_have_64_bits(void)
     tsl_heap_profile(heap, &profile);
     CHECK_EQ(profile.allocs[6], ((uint64_t)1 << 32) + 5);
     print(heap);
-    CHECK(strstr(text, "           128 4294967301 ") != NULL);
+    CHECK(strstr(printed.text, "           128 4294967301 ") != NULL);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 
@@ -207,8 +184,8 @@ static void times_out_of_range(void)
     CHECK_EQ(profile.allocs[TSL_HEAP_TIMES - 1], 1);
     CHECK_EQ(profile.frees[0], 1);
     print(heap);
-    CHECK(strstr(text, "           any          1          0\n") != NULL);
-    CHECK(strstr(text, "16777216") == NULL);
+    CHECK(strstr(printed.text, "           any          1          0\n") != NULL);
+    CHECK(strstr(printed.text, "16777216") == NULL);
     CHECK_STATUS(tsl_heap_destroy(heap), TSL_OK);
 }
 
@@ -290,7 +267,7 @@ static void caches_are_in_the_table(void)
     CHECK_EQ(stats.allocs - stats.frees, stats.live_blocks);
     CHECK_EQ(stats.requested_bytes - before.requested_bytes, 200 + sizeof *cache);
     print(heap);
-    CHECK(strstr(text, "    of 112        1        112        1        0") != NULL);
+    CHECK(strstr(printed.text, "    of 112        1        112        1        0") != NULL);
     CHECK_STATUS(tsl_heap_cache_free(cache, object), TSL_OK);
     CHECK_STATUS(tsl_heap_cache_destroy(cache), TSL_OK);
     tsl_heap_stats(heap, &stats);

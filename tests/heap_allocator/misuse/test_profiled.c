@@ -13,8 +13,7 @@
 #include <tesela/heap_profile.h>
 #include <tesela/heap_report.h>
 
-#include "misuse_source.h"
-#include "tap.h"
+#include "misuse_heap.h"
 
 static uint64_t now;
 
@@ -25,18 +24,9 @@ static uint64_t clock(void)
 
 static struct tsl_heap *heap_with_clock(void)
 {
-    static struct misuse_source pages;
-    static struct tsl_page_source source;
     struct tsl_heap_hardening how = {.tier = TSL_HEAP_TIER_BASIC, .clock = clock};
-    struct tsl_heap_config config = {0};
-    struct tsl_heap *heap = NULL;
 
-    if (pages.start == NULL)
-        source = misuse_source_init(&pages);
-    config.source = source;
-    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
-    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
-    return heap;
+    return misuse_heap(&how);
 }
 
 static void sizes_are_checked(void)

@@ -375,8 +375,8 @@ void model_speculate(unsigned cpu, uint64_t address)
     enum walker_result result = walk(self, address, &page, &remembered);
     if (result == WALKER_NOT_CANONICAL)
         return;
-    /* The tables whose ways are remembered are marked as accessed first (SDM 4.10.3.1); the entry at
-     * the end, be it a page or absent, is not used. */
+    /* The tables whose ways are remembered are marked as accessed first (SDM 4.10.3.1); the entry
+     * at the end, be it a page or absent, is not used. */
     for (unsigned i = 0; i + 1u < page.depth; i++)
         mark_entry(page.entry_at[i], 0x20u);
     tlb_insert_ways(&self->tlb, address, &page, self->pcid);

@@ -6,9 +6,9 @@
  * Needs:   x86/instructions.h. Never asks for a leaf, an MSR or CR4 that the CPU may not have: a
  *          486 has none of them.
  * Callers: through <tesela/arch.h>.
- * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes), 4.10.1
- *          (PCIDs), 12.12 (PAT); Linux, "x86/mm: Avoid incomplete Global INVLPG flushes"; AMD,
- *          "Revision Guide for Family 10h Processors", erratum 383.
+ * Source:  Intel SDM volume 2 (CPUID), volume 3, 2.5 (control registers), 4.1 (paging modes),
+ *          4.10.1 (PCIDs), 12.12 (PAT); Linux, "x86/mm: Avoid incomplete Global INVLPG flushes";
+ *          AMD, "Revision Guide for Family 10h Processors", erratum 383.
  */
 #include <tesela/arch.h>
 #include <tesela/table_format.h>

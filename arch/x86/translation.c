@@ -2,7 +2,8 @@
  *
  * translation.c: the root of the tables and the translations that the CPU remembers.
  *
- * Owns:    tsl_arch_root(), switch_root, switch_tagged, tag, flush_page, flush_all, flush, relax, reach.
+ * Owns:    tsl_arch_root(), switch_root, switch_tagged, tag, flush_page, flush_all, flush, relax,
+ *          reach.
  * Needs:   x86/instructions.h, base.
  * Callers: through <tesela/arch.h>.
  * Source:  Intel SDM volume 3, 4.10 (caching translation information).

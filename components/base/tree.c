@@ -66,9 +66,9 @@ static void augment(const struct tsl_tree *self, struct tsl_tree_node *node)
         (void)self->ops->augment(node);
 }
 
-/* The nodes from `node` up to `last`, whatever they say, and on upward until one does not change: what
- * is above that one has seen no other summary. Whether a node changed can be told only of one that
- * was in its place before. */
+/* The nodes from `node` up to `last`, whatever they say, and on upward until one does not change:
+ * what is above that one has seen no other summary. Whether a node changed can be told only of one
+ * that was in its place before. */
 static void augment_upward(const struct tsl_tree *self, struct tsl_tree_node *node,
                            const struct tsl_tree_node *last)
 {
@@ -81,8 +81,8 @@ static void augment_upward(const struct tsl_tree *self, struct tsl_tree_node *no
     }
 }
 
-/* The lowest node at or above `fresh`, which has just come to its place, that was in its own before;
- * the root if there is none. */
+/* The lowest node at or above `fresh`, which has just come to its place, that was in its own
+ * before; the root if there is none. */
 static struct tsl_tree_node *place_above(struct tsl_tree_node *fresh)
 {
     struct tsl_tree_node *parent = tsl_tree_parent(fresh);

@@ -62,7 +62,8 @@ static bool is_in_image(tsl_paddr address)
 }
 
 /* RAM that is ours and that nobody was given: free frames, page tables, the heap, what describes
- * frames (usable to the map, but not managed), and the image, which has its own rights elsewhere. */
+ * frames (usable to the map, but not managed), and the image, which has its own rights
+ * elsewhere. */
 static bool is_ours(tsl_paddr address)
 {
     const struct tsl_memory_range *range = tsl_map_at(tsl_facade.options.map, address);

@@ -31,7 +31,8 @@ static tsl_paddr direct_map_end(void)
     return tsl_layout_bytes(tsl_layout_find(tsl_facade.system.layout, TSL_LAYOUT_DIRECT_MAP));
 }
 
-/* The end of the physical addresses that this CPU, this format, the descriptions and slots can name. */
+/* The end of the physical addresses that this CPU, this format, the descriptions and slots can
+ * name. */
 static tsl_paddr nameable_end(const struct tsl_table_format *format)
 {
     unsigned bits = tsl_facade.system.features.physical_bits;
@@ -156,8 +157,8 @@ static void clear_window(enum tsl_layout_use use)
 
 /*
  * Tables that map_page() and the ranges made may lie above what the boot tables reach; they go
- * while ours are still in force, also those that were kept for the next page. What tsl_table_build_kernel() made lies below reach_end and can be freed
- * afterwards.
+ * while ours are still in force, also those that were kept for the next page. What
+ * tsl_table_build_kernel() made lies below reach_end and can be freed afterwards.
  */
 static enum tsl_status stop_tables(void)
 {
@@ -235,8 +236,8 @@ static enum tsl_status stop_heap(void)
 
 /*
  * From here on frames beyond the boot tables' reach may be used for tables: until here, every stage
- * can be undone with the boot tables in force. What this stage and the next make is undone while our
- * own tables are in force.
+ * can be undone with the boot tables in force. What this stage and the next make is undone while
+ * our own tables are in force.
  */
 static enum tsl_status start_ranges(void)
 {

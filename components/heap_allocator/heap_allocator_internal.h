@@ -10,9 +10,10 @@
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
- * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_fixed.c (a page source over an array),
- * heap_class.c (geometry), heap_setup.c (checks of what a heap is made of), heap_create.c. With
- * HEAP_CORE_GRANULES those of heap_granules.h instead, heap_relief.c and heap_setup.c.
+ * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the
+ * API), heap_fixed.c (a page source over an array), heap_class.c (geometry), heap_setup.c (checks
+ * of what a heap is made of), heap_create.c. With HEAP_CORE_GRANULES those of heap_granules.h
+ * instead, heap_relief.c and heap_setup.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
  * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool
@@ -121,8 +122,8 @@ struct heap_run {
 
 /* The slabs of one class that one owner has. Statistics are read by others while the owner counts.
  *
- * The block that is handed out next is chosen one allocation ahead: then its address is there when it
- * is wanted, and so is its memory. A block that is freed before its CPU allocates another one is
+ * The block that is handed out next is chosen one allocation ahead: then its address is there when
+ * it is wanted, and so is its memory. A block that is freed before its CPU allocates another one is
  * spare, and goes out again first. The bits of these two are 0, as if they were live. */
 struct heap_pool {
     tsl_word *word; /* of the current slab, the block after the next comes from here; never NULL */
@@ -277,7 +278,8 @@ struct tsl_heap_cache {
     struct heap_pool pool;
 };
 
-/* heap_setup.c: both cores. Nothing is counted or changed on failure, the new heap is not made yet. */
+/* heap_setup.c: both cores. Nothing is counted or changed on failure, the new heap is not made
+ * yet. */
 
 /* What a heap is to be made of; *ceiling_pages: its ceiling. */
 enum tsl_status tsl_heap_setup_check(const struct tsl_heap_config *config, struct tsl_heap **out,
@@ -477,8 +479,8 @@ struct heap_spot {
 /* Finds a block as tsl_heap_find does; no lock or pin needed. */
 enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
                                 struct heap_spot *out);
-/* What the caller may use of a live block that is his: of a greater class it is more than of its own.
- * No lock or pin needed. */
+/* What the caller may use of a live block that is his: of a greater class it is more than of its
+ * own. No lock or pin needed. */
 size_t tsl_heap_granted(const struct tsl_heap *self, const void *block);
 /* => locked. Unhooks a live large block. */
 void tsl_heap_large_release(struct tsl_heap *self, struct heap_run *run, bool is_kept,
@@ -616,8 +618,8 @@ static inline struct heap_pool *heap_pool_at(struct heap_cpu *cpu, size_t offset
 }
 
 /* A full slab goes back on the list when so many blocks and one more have come back: each way there
- * and back costs more than a free, and a slab that offers one block is full again at once. Fewer are
- * looked for when the list is at its end. */
+ * and back costs more than a free, and a slab that offers one block is full again at once. Fewer
+ * are looked for when the list is at its end. */
 static inline unsigned heap_full_slack(unsigned blocks)
 {
     unsigned least = blocks < 6 ? blocks / 2 : 3;

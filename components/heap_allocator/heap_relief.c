@@ -9,8 +9,8 @@
  *
  * A shrinker is called with the lock open, by one CPU at a time: a request that fails while it runs
  * passes it over, so it may itself allocate. Who removes one waits until it has returned. The
- * callback also runs on one CPU at a time: a request that fails meanwhile tries again instead, which
- * ends if it comes from within the callback.
+ * callback also runs on one CPU at a time: a request that fails meanwhile tries again instead,
+ * which ends if it comes from within the callback.
  */
 #include <tesela/arch.h>
 #include <tesela/flush.h>

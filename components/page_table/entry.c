@@ -139,9 +139,9 @@ TSL_ALWAYS_INLINE static inline uint64_t look(enum width width, const void *memo
     return high << 32 | tsl_atomic_load_u32(&half[0]);
 }
 
-/* Nobody else writes but the CPU, which marks history in present entries only: what it marks between
- * our load and our store is of no interest, and it never makes an entry present. So this needs no
- * locked instruction. Absent first, as in tsl_entry_take_halves. */
+/* Nobody else writes but the CPU, which marks history in present entries only: what it marks
+ * between our load and our store is of no interest, and it never makes an entry present. So this
+ * needs no locked instruction. Absent first, as in tsl_entry_take_halves. */
 TSL_ALWAYS_INLINE static inline void clear(enum width width, void *memory, unsigned index)
 {
     uint32_t *half = (uint32_t *)memory + (width == HALVES ? 2u * index : index);

@@ -82,8 +82,8 @@ static enum tsl_status map_direct_run(const struct build *self, tsl_paddr start,
 }
 
 /* Neighbouring ranges become one run, so that a border between two kinds of RAM costs no large
- * page. The first MiB gets small pages, since its cache types differ from page to page: it comes last, and
- * without a wish, so that nothing makes a large page of it. */
+ * page. The first MiB gets small pages, since its cache types differ from page to page: it comes
+ * last, and without a wish, so that nothing makes a large page of it. */
 static enum tsl_status map_direct(const struct build *self)
 {
     const struct tsl_memory_map *map = self->config->map;

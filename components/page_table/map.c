@@ -112,8 +112,8 @@ static void install(struct tsl_table *self, struct job job, struct tsl_spare *sp
     TSL_ASSERT(spare->count == 0);
 }
 
-/* The common case: pages of 4 KiB that fill no more than one table, which is there. Returns false if
- * it is another one. */
+/* The common case: pages of 4 KiB that fill no more than one table, which is there. Returns false
+ * if it is another one. */
 static bool map_in_table(struct tsl_table *self, const struct job *job, enum tsl_status *status)
 {
     const struct tsl_table_format *format = self->format;

@@ -141,7 +141,8 @@ static inline tsl_vaddr tsl_walk_last(const struct tsl_walk *self)
 /* The page the walk stands on. Before: the entry is a present leaf. */
 struct tsl_mapping tsl_walk_mapping(const struct tsl_walk *self);
 
-/* How many pages of `level` from `at` on lie in one table and whole in [at, last]. Before: one does.
+/* How many pages of `level` from `at` on lie in one table and whole in [at, last]. Before: one
+ * does.
  */
 static inline unsigned tsl_pages_in_table(const struct tsl_table_format *format, unsigned level,
                                           tsl_vaddr at, tsl_vaddr last)
@@ -202,8 +203,9 @@ static inline bool tsl_table_stays_present(const struct tsl_table *self, tsl_vad
 
 /* --- promote.c ------------------------------------------------------------------------------ */
 
-/* After [first, last] of a kernel table's half was mapped or protected with `attributes`, for callers who
- * wished for TSL_MAP_PROMOTE: the tables at its ends, lock held; or all of them, lock not held. */
+/* After [first, last] of a kernel table's half was mapped or protected with `attributes`, for
+ * callers who wished for TSL_MAP_PROMOTE: the tables at its ends, lock held; or all of them, lock
+ * not held. */
 void tsl_table_promote_ends(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
                             unsigned attributes);
 void tsl_table_promote_wished(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
@@ -236,11 +238,13 @@ void tsl_table_leave(struct tsl_table *self, const struct tsl_step *step,
 /* Free the kept tables that are still empty, flush included; returns whether a frame came free. */
 bool tsl_table_drop_kept(struct tsl_table *self);
 
-/* Whether the table of 4 KiB pages that `va` lies in is one of those kept; from now on it is not. */
+/* Whether the table of 4 KiB pages that `va` lies in is one of those kept; from now on it is
+ * not. */
 bool tsl_table_is_kept(const struct tsl_table *self, tsl_vaddr va);
 void tsl_table_forget_kept(struct tsl_table *self, tsl_vaddr va);
 
-/* Whether the table of `level` that leads to `at` may be unhooked: it is neither fixed nor the root. */
+/* Whether the table of `level` that leads to `at` may be unhooked: it is neither fixed nor the
+ * root. */
 bool tsl_table_may_go(const struct tsl_table *self, unsigned level, tsl_vaddr at);
 
 /* --- gather.c ------------------------------------------------------------------------------ */
@@ -262,7 +266,8 @@ void tsl_table_flush_all(struct tsl_table *self, tsl_vaddr va);
 
 /* --- tagged.c: CPUs whose translations are tagged ------------------------------------------- */
 
-/* The table has a number of its own: CPUs remember it under a tag. Constant where no format has any. */
+/* The table has a number of its own: CPUs remember it under a tag. Constant where no format has
+ * any. */
 static inline bool tsl_table_is_tagged(const struct tsl_table *self)
 {
     return TSL_SPACES && (TSL_TABLE_4LEVEL || TSL_TABLE_5LEVEL) && TSL_UNLIKELY(self->number != 0);
@@ -270,15 +275,16 @@ static inline bool tsl_table_is_tagged(const struct tsl_table *self)
 
 void tsl_tagged_init(struct tsl_table *self);
 
-/* Sends the gather's request, so that CPUs which do not run the table know of it when they come back. */
+/* Sends the gather's request, so that CPUs which do not run the table know of it when they come
+ * back. */
 void tsl_tagged_flush(struct tsl_gather *gather);
 
 /* Loads the root. Before: this CPU, pinned, is in self->cpus. */
 void tsl_tagged_switch_to(struct tsl_table *self);
 
 /*
- * What pages of a kernel's table get: of its half they are global, asked for or not, where translations
- * are tagged. A flush reaches those of all tags at once only then.
+ * What pages of a kernel's table get: of its half they are global, asked for or not, where
+ * translations are tagged. A flush reaches those of all tags at once only then.
  */
 static inline unsigned tsl_tagged_attributes(const struct tsl_table *self, tsl_vaddr start,
                                              unsigned attributes)

@@ -6,17 +6,19 @@
  * Needs:   walk.c, gather.c, empty.c (kept tables).
  * Callers: the public; map and protect, where the caller wished for it.
  *
- * A promotion changes no translation, only its granularity, and CPUs may use old and new side by side
- * until the flush. What they mark as accessed or dirty must not get lost with the table, so its entries
- * are read once more when no CPU can use them any longer. There are two orders:
- *   - In the user half of a space a page is absent for a moment: unhook the table, flush, read, hook
- *     the page. Who touches it meanwhile faults, waits for the lock of the table, and finds it present.
+ * A promotion changes no translation, only its granularity, and CPUs may use old and new side by
+ * side until the flush. What they mark as accessed or dirty must not get lost with the table, so
+ * its entries are read once more when no CPU can use them any longer. There are two orders:
+ *   - In the user half of a space a page is absent for a moment: unhook the table, flush, read,
+ *     hook the page. Who touches it meanwhile faults, waits for the lock of the table, and finds it
+ *     present.
  *   - What the kernel's table maps, and the kernel's half anywhere, may not be absent: put the page
- *     in the place of the table, flush, read what was marked in the table until then. This is allowed as
- *     long as target, rights and cache type stay the same; but not for code, since many CPUs stop with
- *     a machine check when they find an instruction under two sizes. Executable pages there stay small.
- * Source: Intel SDM volume 3, 4.10.2.3 and 4.10.4; Intel, "Machine Check Error Avoidance on Page Size
- *         Change" (2019).
+ *     in the place of the table, flush, read what was marked in the table until then. This is
+ *     allowed as long as target, rights and cache type stay the same; but not for code, since many
+ *     CPUs stop with a machine check when they find an instruction under two sizes. Executable
+ *     pages there stay small.
+ * Source: Intel SDM volume 3, 4.10.2.3 and 4.10.4; Intel, "Machine Check Error Avoidance on Page
+ *         Size Change" (2019).
  */
 #include "page_table_internal.h"
 
@@ -35,7 +37,8 @@ static bool continues(const struct tsl_table_format *format, const void *memory,
     return (tsl_entry_load(format, memory, index) & ~format->history) == first + index * bytes;
 }
 
-/* The last entry is looked at before the others: a table that fills up page by page lacks it longest. */
+/* The last entry is looked at before the others: a table that fills up page by page lacks it
+ * longest. */
 static bool all_continue(const struct tsl_table_format *format, const struct candidate *candidate,
                          uint64_t first)
 {

@@ -7,15 +7,15 @@
  * Callers: table.c for switches, gather.c for flushes; only on CPUs with tags.
  *
  * Theory. A flush reaches what is remembered under the tag in use, and is sent to the CPUs that run
- * the table. All other CPUs learn of it when they come back: a table counts the flushes begun for it,
- * and a CPU notes with each of its tags the count up to which nothing stale is left there. Counts that
- * differ: the tag is loaded anew instead of kept. The count grows after entries were unhooked and before
- * the set of CPUs is read; a CPU joins the set before it reads the count. So it is asked to flush, or
- * it sees the count, or both, whatever the order.
+ * the table. All other CPUs learn of it when they come back: a table counts the flushes begun for
+ * it, and a CPU notes with each of its tags the count up to which nothing stale is left there.
+ * Counts that differ: the tag is loaded anew instead of kept. The count grows after entries were
+ * unhooked and before the set of CPUs is read; a CPU joins the set before it reads the count. So it
+ * is asked to flush, or it sees the count, or both, whatever the order.
  * A CPU that leaves a table has seen the flushes begun meanwhile only if they have ended, which a
  * second count tells: it is read first, so if both are equal nothing was under way between the two.
- * Tables are known by a number that is never used again, so that the next one in the same storage does
- * not inherit what is remembered.
+ * Tables are known by a number that is never used again, so that the next one in the same storage
+ * does not inherit what is remembered.
  */
 #include "page_table_internal.h"
 
@@ -46,8 +46,8 @@ void tsl_tagged_init(struct tsl_table *self)
     self->number = tsl_atomic_add(&last_number, 1) + 1u;
 }
 
-/* What the kernel's table asks of all CPUs: global pages are dropped whatever the tag; so is everything,
- * in a request for everything. */
+/* What the kernel's table asks of all CPUs: global pages are dropped whatever the tag; so is
+ * everything, in a request for everything. */
 static bool concerns_other_tags(const struct tsl_gather *gather)
 {
     const struct tsl_table *table = gather->table;
@@ -72,8 +72,8 @@ void tsl_tagged_flush(struct tsl_gather *gather)
         (void)tsl_atomic_add(&table->flushes_ended, 1);
 }
 
-/* Everything begun until now has been done on this CPU, which runs the table? Then it need not be done
- * again when the table comes back. */
+/* Everything begun until now has been done on this CPU, which runs the table? Then it need not be
+ * done again when the table comes back. */
 static void note_flushed(const struct tsl_table *table, tsl_word *flushes)
 {
     tsl_word ended = tsl_atomic_load_acquire(&table->flushes_ended);

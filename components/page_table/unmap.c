@@ -8,8 +8,8 @@
  */
 #include "page_table_internal.h"
 
-/* After so many entries an unmap of a long range lets go of the lock for a moment, so that interrupts
- * are not off for longer than that. */
+/* After so many entries an unmap of a long range lets go of the lock for a moment, so that
+ * interrupts are not off for longer than that. */
 enum { BATCH = 2048 };
 
 /* What a look over a range finds. */
@@ -138,8 +138,8 @@ void tsl_table_remove_all(struct tsl_table *self, struct tsl_gather *gather)
                          gather);
 }
 
-/* The common cases: a range within one table of 4 KiB pages, or where there is none. Returns false if
- * it is another one. */
+/* The common cases: a range within one table of 4 KiB pages, or where there is none. Returns false
+ * if it is another one. */
 static bool unmap_in_table(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last, unsigned flags,
                            struct tsl_gather *gather, tsl_vaddr *missing)
 {
@@ -179,8 +179,9 @@ static bool are_all_present(struct tsl_table *self, tsl_vaddr last, struct look 
     return present;
 }
 
-/* In batches; the range is the caller's meanwhile. First all is looked at, for a range that is refused
- * has changed nothing. `finishes`: the gather is finished with each batch. Lock not held. */
+/* In batches; the range is the caller's meanwhile. First all is looked at, for a range that is
+ * refused has changed nothing. `finishes`: the gather is finished with each batch. Lock not
+ * held. */
 static enum tsl_status unmap_batches(struct tsl_table *self, tsl_vaddr first, tsl_vaddr last,
                                      unsigned flags, struct tsl_gather *gather, bool finishes,
                                      tsl_vaddr *missing)
@@ -382,7 +383,8 @@ TSL_NOINLINE static enum tsl_status protect_long(struct tsl_table *self, tsl_vad
     return status;
 }
 
-/* What is there of `count` pages of 4 KiB from the walk's entry on keeps its target and its history. */
+/* What is there of `count` pages of 4 KiB from the walk's entry on keeps its target and its
+ * history. */
 static void protect_there(struct tsl_table *self, unsigned count, uint64_t bits,
                           struct tsl_gather *gather)
 {

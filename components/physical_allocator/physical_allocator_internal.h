@@ -97,7 +97,8 @@ struct frames_span {
     tsl_word shift; /* number - index, a multiple of 512 */
 };
 
-/* Zones of a node are neighbours, in the order of enum tsl_frames_zone; then come the next node's. */
+/* Zones of a node are neighbours, in the order of enum tsl_frames_zone; then come the next
+ * node's. */
 #define FRAMES_ZONES (TSL_NODES * TSL_ZONE_COUNT)
 
 /* Where a CPU takes single frames of one zone at present. Written by that CPU alone, pinned; read
@@ -540,11 +541,12 @@ tsl_paddr tsl_early_place(const struct tsl_early *self, uint64_t bytes, uint64_t
 
 /* ---- frames_run.c ---- */
 
-/* tsl_frames_reserve() and _release() for ourselves: that it cannot be done is nobody's mistake, and
- * no watermark is looked at. */
+/* tsl_frames_reserve() and _release() for ourselves: that it cannot be done is nobody's mistake,
+ * and no watermark is looked at. */
 enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
-/* As tsl_frames_give_window(); what somebody freed meanwhile, who had no right to, is free already. */
+/* As tsl_frames_give_window(); what somebody freed meanwhile, who had no right to, is free
+ * already. */
 void tsl_frames_return_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes);
 
 /* ---- frames_hotplug.c; not called without TSL_FRAME_HOTPLUG ---- */
@@ -742,9 +744,9 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
 /* Claims the next word with free frames in the slot's area; false if there is none.
  * Before: the copy is empty. */
 bool tsl_frames_claim(struct tsl_frames *self, unsigned zone, struct frames_slot *slot);
-/* Claims in the area that the slot has, else in the lowest roomy one, which the slot has then. False if
- * there is neither, or if that is not all that there is to look at. Before: the copy is empty; the
- * slot is that of this CPU, in the zone in which it looks first. */
+/* Claims in the area that the slot has, else in the lowest roomy one, which the slot has then.
+ * False if there is neither, or if that is not all that there is to look at. Before: the copy is
+ * empty; the slot is that of this CPU, in the zone in which it looks first. */
 bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot);
 
 static inline void slot_turn(struct frames_slot *slot)

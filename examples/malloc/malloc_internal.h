@@ -7,8 +7,8 @@
  * Callers: the .c files of this folder.
  *
  * From the outside in: malloc.c (the functions that programs call), process.c (the one heap, its
- * start, fork, reports), resizes.c (what a fork waits for), threads.c (threads as CPUs), pages.c (the
- * page source).
+ * start, fork, reports), resizes.c (what a fork waits for), threads.c (threads as CPUs), pages.c
+ * (the page source).
  */
 #ifndef MALLOC_INTERNAL_H
 #define MALLOC_INTERNAL_H

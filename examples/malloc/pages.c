@@ -7,11 +7,12 @@
  * Needs:   mmap, mprotect, madvise; mutex.h.
  * Callers: the heap, through struct tsl_page_source; malloc.c for large blocks.
  *
- * Free runs are in lists by size, neighbours merged; the smallest that is found to fit is used. What is
- * known of a run is in an array beside the window, at the index of its first and of its last page;
- * the entry of any page that is neither begin nor end of a free run does not say FREE. Of a run it is
- * known how many pages are dirty, not which: what is carved out of it takes its share. When much
- * more lies idle than is in use, dirty runs are given back to the system, the largest first.
+ * Free runs are in lists by size, neighbours merged; the smallest that is found to fit is used.
+ * What is known of a run is in an array beside the window, at the index of its first and of its
+ * last page; the entry of any page that is neither begin nor end of a free run does not say FREE.
+ * Of a run it is known how many pages are dirty, not which: what is carved out of it takes its
+ * share. When much more lies idle than is in use, dirty runs are given back to the system, the
+ * largest first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,8 +32,8 @@
 #define LARGEST_WINDOW  (sizeof(void *) == 8 ? (size_t)1 << 40 : (size_t)1 << 31)
 /* Addresses become usable in steps: few system calls, and mlockall() does not lock them all. */
 #define STEP_PAGES 1024u
-/* Dirty pages that may lie about: this many (32 MiB), or an eighth of those in use. With half as many a
- * program that replaces large blocks at random spends its time in page faults. */
+/* Dirty pages that may lie about: this many (32 MiB), or an eighth of those in use. With half as
+ * many a program that replaces large blocks at random spends its time in page faults. */
 #define DIRTY_PAGES 8192u
 #define DIRTY_SHARE 8u
 

@@ -6,13 +6,14 @@
  * Needs:   mutex.h, threads.c (the CPU's number).
  * Callers: malloc.c around each resize; process.c around fork.
  *
- * To stop all CPUs is enough for what is done pinned. A resize that copies is neither pinned nor does
- * it hold a lock, and for that time the heap has a record of it that lies on the thread's stack. The
- * child of a fork does not have that thread: sooner or later the C library uses its stack for another
- * one, or unmaps it. So forks let resizes end, and new ones wait outside until the fork is over.
+ * To stop all CPUs is enough for what is done pinned. A resize that copies is neither pinned nor
+ * does it hold a lock, and for that time the heap has a record of it that lies on the thread's
+ * stack. The child of a fork does not have that thread: sooner or later the C library uses its
+ * stack for another one, or unmaps it. So forks let resizes end, and new ones wait outside until
+ * the fork is over.
  *
- * Who begins counts itself first and then looks at the gate; who forks shuts the gate first and then
- * looks at the counters. Both steps are full barriers, so that one of the two sees the other.
+ * Who begins counts itself first and then looks at the gate; who forks shuts the gate first and
+ * then looks at the counters. Both steps are full barriers, so that one of the two sees the other.
  */
 #define _GNU_SOURCE
 #include <sched.h>

@@ -264,8 +264,8 @@ void threads_start(void)
     malloc_thread = (struct malloc_thread){.attention = &no_slot};
 }
 
-/* Whoever is inside may wait for a CPU that is stopped already: those kicks are answered here; so are
- * those for this thread, which is inside while it answers. */
+/* Whoever is inside may wait for a CPU that is stopped already: those kicks are answered here; so
+ * are those for this thread, which is inside while it answers. */
 void threads_stop(void)
 {
     mutex_lock(&table_mutex);
@@ -300,9 +300,9 @@ static void leave_as(struct malloc_slot *slot)
     malloc_thread = kept;
 }
 
-/* The other threads exist no more, nor does anybody who waits for a lock. Further rounds, since a CPU
- * that leaves may want to talk to others. Kicks went with the attention, so what was posted to the
- * CPUs that stay is answered at the end: nobody kicks for a box that is not empty. */
+/* The other threads exist no more, nor does anybody who waits for a lock. Further rounds, since a
+ * CPU that leaves may want to talk to others. Kicks went with the attention, so what was posted to
+ * the CPUs that stay is answered at the end: nobody kicks for a box that is not empty. */
 void threads_alone(void)
 {
     bool has_ended[TSL_CPUS];

@@ -316,8 +316,8 @@ static bool misuse(void)
     return true;
 }
 
-/* Without what ranges, heap and tables keep for later, and with the frames that only remember what was
- * given. */
+/* Without what ranges, heap and tables keep for later, and with the frames that only remember what
+ * was given. */
 static tsl_word free_frames(void)
 {
     tsl_ranges_purge(tsl_system()->ranges);

@@ -19,8 +19,8 @@ static uintptr_t use_stack(void)
     return deep[0];
 }
 
-/* `first`: an address to write to, 0 for none. Gives up the CPU once, then exits with how often it has
- * been here, in its own memory. */
+/* `first`: an address to write to, 0 for none. Gives up the CPU once, then exits with how often it
+ * has been here, in its own memory. */
 uintptr_t program_main(uintptr_t first, uintptr_t second)
 {
     (void)second;

@@ -47,7 +47,8 @@ static void *kmalloc(size_t bytes)
     return tsl_heap_alloc(heap, bytes);
 }
 
-/* A wrong free is refused, counted and logged by the heap: a kernel need not do anything about it. */
+/* A wrong free is refused, counted and logged by the heap: a kernel need not do anything about
+ * it. */
 static void kfree(void *object)
 {
     (void)!tsl_heap_free(heap, object);

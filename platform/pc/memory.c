@@ -2,8 +2,8 @@
  *
  * memory.c: Tesela on this machine: its memory map, image and devices as start options.
  *
- * Owns:    the storage of the memory map, of the nodes and of the lists of devices and of places for
- *          RAM.
+ * Owns:    the storage of the memory map, of the nodes and of the lists of devices and of places
+ *          for RAM.
  * Needs:   the facade; boot.c.
  * Callers: kernel_main(), see platform/memory.h.
  */

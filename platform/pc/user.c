@@ -200,8 +200,8 @@ static uintptr_t answer(struct platform_user *user, struct interrupt_frame *fram
     }
 }
 
-/* Called by user.S. The address to go back to is checked here, before SYSRET: no page behind the user
- * half's last one is ever mapped, but an instruction may end there. */
+/* Called by user.S. The address to go back to is checked here, before SYSRET: no page behind the
+ * user half's last one is ever mapped, but an instruction may end there. */
 void user_call(struct interrupt_frame *frame)
 {
     struct platform_user *user = this_cpu()->user;

@@ -10,7 +10,8 @@
  * it is included. 50 and 95 are per cent of memory in use, made by filling all of it and freeing at
  * random. bulk: every frame one by one, then freed in random order. _2t: two threads, each a CPU of
  * its own, the slower one's CPU time in the quietest sample. recovery: all allocated, a random half
- * freed, then churn (M is 2^20 pairs); how many blocks of 2 MiB can be taken then, of 1,024 at best.
+ * freed, then churn (M is 2^20 pairs); how many blocks of 2 MiB can be taken then, of 1,024 at
+ * best.
  */
 #ifndef TESELA_BENCH_FRAMES_ROWS_H
 #define TESELA_BENCH_FRAMES_ROWS_H

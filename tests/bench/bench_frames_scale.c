@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_frames_scale.c: what sharing costs the frame allocator, counted and not timed: 1 to 64 CPUs,
- * 256 MiB to 1 TiB.
+ * bench_frames_scale.c: what sharing costs the frame allocator, counted and not timed: 1 to 64
+ * CPUs, 256 MiB to 1 TiB.
  *
  * Owns:    a list of live frames for each CPU.
  * Needs:   physical_allocator compiled with the counting atomics; bench_port_frames.c.

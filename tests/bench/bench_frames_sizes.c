@@ -29,8 +29,8 @@ static struct bench_live live;
 static uint32_t next_victim;
 static uint64_t seed = 99;
 
-/* The sample is in random order already. Each of it is freed once before one is freed twice, so that
- * the frees stay spread over all memory. */
+/* The sample is in random order already. Each of it is freed once before one is freed twice, so
+ * that the frees stay spread over all memory. */
 static void churn_pairs(unsigned pairs)
 {
     for (unsigned pair = 0; pair < pairs; pair++) {

@@ -7,9 +7,9 @@
  * Callers: ./bench heap: bench-heap-fill [MIB SUFFIX], by itself 64 MiB and no suffix; in an
  *          embedded build 4 MiB.
  *
- * Sizes are mixed as in the churn rows, 16 bytes to 8 KiB, each doubling equally likely; what counts
- * is what was asked for, when the first request fails. A second row does the same after each block was
- * replaced about three times, when holes have formed.
+ * Sizes are mixed as in the churn rows, 16 bytes to 8 KiB, each doubling equally likely; what
+ * counts is what was asked for, when the first request fails. A second row does the same after each
+ * block was replaced about three times, when holes have formed.
  */
 #include <stdio.h>
 #include <stdlib.h>

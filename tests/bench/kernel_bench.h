@@ -27,8 +27,8 @@ bool bench_user_rows(void);
 bool bench_space_rows(void);
 
 /* The row of 1,000,000 regions, if the command line has "regions=million" and the word is wide
- * enough: making them takes longer than all other rows. The last of all; no limit of promises is left
- * behind it. */
+ * enough: making them takes longer than all other rows. The last of all; no limit of promises is
+ * left behind it. */
 bool bench_million_row(void);
 
 #endif

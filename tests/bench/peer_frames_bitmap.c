@@ -6,8 +6,8 @@
  * Needs:   bench_frames_rows.h.
  * Callers: ./bench frames (column `bitmap`).
  *
- * First fit from the lowest word that may have a free frame. One thread, no zones, no counters; only
- * a double free is noticed.
+ * First fit from the lowest word that may have a free frame. One thread, no zones, no counters;
+ * only a double free is noticed.
  */
 #define _DEFAULT_SOURCE
 

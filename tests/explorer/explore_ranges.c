@@ -6,8 +6,8 @@
  * Needs:   explorer.h, machine.h.
  * Callers: the test runner.
  *
- * The machine has two areas, or four. What a CPU takes singly is the lowest frame of a word, so what lies
- * behind is free all the time, wherever it is kept: a request for it may not fail.
+ * The machine has two areas, or four. What a CPU takes singly is the lowest frame of a word, so
+ * what lies behind is free all the time, wherever it is kept: a request for it may not fail.
  */
 #include "explorer.h"
 
@@ -144,8 +144,8 @@ static void a_free_run_is_found(void)
     CHECK(!explorer_finds(&run_case, EXPLORER_NO_FAULT));
 }
 
-/* ---- CPU 0 begins to take a range, CPU 1 is faster at its end, and meanwhile CPU 2 frees a frame at
- * its beginning that is not its own. That mistake stays CPU 2's. ---- */
+/* ---- CPU 0 begins to take a range, CPU 1 is faster at its end, and meanwhile CPU 2 frees a frame
+ * at its beginning that is not its own. That mistake stays CPU 2's. ---- */
 
 static enum tsl_status said[CPUS];
 static tsl_word range_frames;
@@ -202,8 +202,8 @@ static void a_wrong_free_is_no_panic_of_who_steps_back(void)
     CHECK(!explorer_finds(&across_case, EXPLORER_NO_FAULT));
 }
 
-/* ---- CPU 0 gives back a huge block that a tree still lists as whole; CPU 1 looks for one and removes
- * it from there. ---- */
+/* ---- CPU 0 gives back a huge block that a tree still lists as whole; CPU 1 looks for one and
+ * removes it from there. ---- */
 
 static struct tsl_frame huge;
 

@@ -173,7 +173,8 @@ static void nobody_writes_to_what_was_unmapped(void)
     explore(&unmap_case, EXPLORER_LATE_FLUSH);
 }
 
-/* ---- Pages go while others come and leave: what they remember of the space stays meanwhile. ---- */
+/* ---- Pages go while others come and leave: what they remember of the space stays meanwhile.
+ * ---- */
 
 static void visit(unsigned cpu, struct tsl_space *which)
 {
@@ -452,7 +453,8 @@ static void a_page_on_its_way_out_is_waited_for(void)
     explore(&freeze_case, EXPLORER_TORN_COMPARE);
 }
 
-/* ---- While nobody maps a page, nobody writes to it, also with an entry that has just gone. ---- */
+/* ---- While nobody maps a page, nobody writes to it, also with an entry that has just gone.
+ * ---- */
 
 static void evict_body(unsigned cpu)
 {

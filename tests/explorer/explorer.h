@@ -8,10 +8,10 @@
  * Callers: tests of this folder.
  *
  * Each CPU is a thread, and one of them has the baton; it may lose it at every atomic access, at
- * every access to a table entry and wherever the test says so (a *point*). A schedule is the list of
- * points at which it did. Schedules that change CPUs between operations only are tried first, then
- * those with few preemptions anywhere, all of them as far as the budget goes, since few are enough
- * for most mistakes; then random ones. The same schedule gives
+ * every access to a table entry and wherever the test says so (a *point*). A schedule is the list
+ * of points at which it did. Schedules that change CPUs between operations only are tried first,
+ * then those with few preemptions anywhere, all of them as far as the budget goes, since few are
+ * enough for most mistakes; then random ones. The same schedule gives
  * the same run: a failure prints it, and TSL_SCHEDULE=... runs it again.
  */
 #ifndef EXPLORER_H

@@ -24,8 +24,8 @@
 
 enum { RW = VM_READ | VM_WRITE };
 
-/* Free frames without what ranges, heap and tables keep for later, and those that only remember where
- * pages were handed out. */
+/* Free frames without what ranges, heap and tables keep for later, and those that only remember
+ * where pages were handed out. */
 static tsl_word free_frames(void)
 {
     tsl_ranges_purge(tsl_system()->ranges);

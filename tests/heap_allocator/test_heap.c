@@ -278,7 +278,8 @@ static void ceiling_is_exact_and_all_of_it_comes_back(void)
                 CHECK(bytes != 16 || count == first);
             }
         }
-        /* The heap's own pages: its head, leaves of the map, and records, a fiftieth at the most. */
+        /* The heap's own pages: its head, leaves of the map, and records, a fiftieth at the
+         * most. */
         size_t own_pages = 2 * least_ceiling + ceiling / 50;
         CHECK(ceiling == least_ceiling ||
               first * least.block_bytes >= (ceiling - own_pages) * TSL_PAGE_BYTES);

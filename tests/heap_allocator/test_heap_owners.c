@@ -430,7 +430,8 @@ static void step(void)
     block->start = NULL;
 }
 
-/* A slab that was used up and has got back a few blocks serves again before a new one is fetched. */
+/* A slab that was used up and has got back a few blocks serves again before a new one is
+ * fetched. */
 static void used_up_slabs_are_gleaned(void)
 {
     enum { SLABS = 20, BYTES = 1000 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_heap_races.c: what others do to a heap while a call of it waits with its locks open: mistakes
- * with the block that a resize copies, callbacks that call the heap again; and what a block promises
- * at each tier: contents that stay, zeros.
+ * test_heap_races.c: what others do to a heap while a call of it waits with its locks open:
+ * mistakes with the block that a resize copies, callbacks that call the heap again; and what a
+ * block promises at each tier: contents that stay, zeros.
  *
  * Owns:    nothing.
  * Needs:   test_source.h, tap.h.

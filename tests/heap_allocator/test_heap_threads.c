@@ -311,8 +311,8 @@ static void one_cpu_produces_and_others_consume(void)
         wrong += workers[i].wrong;
     }
     CHECK_EQ(wrong, 0);
-    /* The belt has room for few blocks, so the heap had to reuse what others freed, unless they wait
-     * in quarantine. */
+    /* The belt has room for few blocks, so the heap had to reuse what others freed, unless they
+     * wait in quarantine. */
     CHECK(source.peak < ARENA_PAGES || test_heap_is_hardened);
     test_heap_end(heap, &source);
 }

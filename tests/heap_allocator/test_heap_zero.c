@@ -5,7 +5,8 @@
  *
  * Owns:    nothing.
  * Needs:   the heap's insides, test_source.h (whose closed pages must stay as they are), tap.h.
- * Callers: host and kernel test images. That a use faults: the corpus of misuse, tests/kernel/heap.c.
+ * Callers: host and kernel test images. That a use faults: the corpus of misuse,
+ *          tests/kernel/heap.c.
  */
 #include "heap_allocator_internal.h"
 #include "test_source.h"

@@ -253,7 +253,8 @@ static void copy_to_nowhere(void *argument)
     (void)!platform_copy_from_user((void *)*(const tsl_vaddr *)argument, 0x20000000, 1);
 }
 
-/* What a copy meets outside of the program's memory is the kernel's own mistake, and told as one. */
+/* What a copy meets outside of the program's memory is the kernel's own mistake, and told as
+ * one. */
 static void a_bad_copy_is_not_the_programs_fault(void)
 {
     tsl_vaddr at = 0x20000000, guard;

@@ -184,8 +184,8 @@ static void no_frame_has_two_owners(void)
 
 /* ---- with no more than a few words of free frames, which all want ---- */
 
-/* Takes single frames until there are none. Nobody frees any meanwhile, so whoever is told so is right
- * only if nobody who asks later gets one. */
+/* Takes single frames until there are none. Nobody frees any meanwhile, so whoever is told so is
+ * right only if nobody who asks later gets one. */
 static void take_all(void *argument)
 {
     unsigned cpu = me();

@@ -3,8 +3,8 @@
  * hotplug.c: RAM that only the firmware's tables tell of, added and removed while the kernel runs.
  *
  * Owns:    the test kernel `hotplug`.
- * Needs:   the facade (to start), physical_allocator with FRAME_HOTPLUG, platform/pc, tap.h; QEMU with
- *          slots for RAM and a module of 128 MiB in the first.
+ * Needs:   the facade (to start), physical_allocator with FRAME_HOTPLUG, platform/pc, tap.h; QEMU
+ *          with slots for RAM and a module of 128 MiB in the first.
  * Callers: tests/kernel/meson.build.
  *
  * The loader's map ends with the RAM that QEMU has at -m. SRAT tells where modules may be; that

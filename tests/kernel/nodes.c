@@ -2,8 +2,8 @@
  *
  * nodes.c: a machine with three memory nodes, told by its firmware, and four CPUs on them.
  *
- * Owns:    the test kernel `nodes`. The machine is made by tests/kernel/meson.build: 128 MiB a node,
- *          CPUs 0, 1, and 2 with 3, node 2 nearer to node 0 than node 1 is.
+ * Owns:    the test kernel `nodes`. The machine is made by tests/kernel/meson.build: 128 MiB a
+ *          node, CPUs 0, 1, and 2 with 3, node 2 nearer to node 0 than node 1 is.
  * Needs:   platform/pc, the facade, TSL_NODES of more than 1, tap.h.
  * Callers: the QEMU tests.
  */

@@ -3,7 +3,8 @@
  * stale.c: one CPU maps, protects, copies and unmaps what programs on the others access.
  *
  * Owns:    the kernel `stale`.
- * Needs:   platform/user.h, programs/access.c; tap.h; space_internal.h (frames of pages). On the command line: seconds=N.
+ * Needs:   platform/user.h, programs/access.c; tap.h; space_internal.h (frames of pages). On the
+ *          command line: seconds=N.
  * Callers: platform/pc.
  *
  * After unmap returns, no access may reach the frames: they are kept, stamped, and must keep the
@@ -123,7 +124,8 @@ static void let_programs_work(void)
 static struct tsl_frame held[ACCESS_PAGES];
 static size_t held_count;
 
-/* The frames that these pages have now; with one more reference they come to us when they are free. */
+/* The frames that these pages have now; with one more reference they come to us when they are
+ * free. */
 static void hold_frames(tsl_vaddr at, size_t pages)
 {
     held_count = 0;

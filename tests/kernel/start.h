@@ -11,11 +11,12 @@
 
 #include "tap.h"
 
-/* Starts Tesela on the boot CPU, interrupts still off; false, with a `Bail out!`, if it does not. */
+/* Starts Tesela on the boot CPU, interrupts still off; false, with a `Bail out!`, if it does
+ * not. */
 bool test_start(void);
 
-/* Lets interrupts in, starts the other CPUs and runs a suite. After test_start(). True if it had tests
- * and none failed. */
+/* Lets interrupts in, starts the other CPUs and runs a suite. After test_start(). True if it had
+ * tests and none failed. */
 bool test_run(const struct tap_suite *suite);
 
 #endif

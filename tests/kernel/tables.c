@@ -7,8 +7,8 @@
  * Callers: platform/pc.
  *
  * First comes `# tables FORMAT NX PAT`, with 1 for what the CPU has. Then each line is
- * `# map START TARGET PAGE_BYTES PAGES ATTRIBUTES`, numbers in hexadecimal: so many pages of this size
- * one after the other, as tsl_table_next() tells them.
+ * `# map START TARGET PAGE_BYTES PAGES ATTRIBUTES`, numbers in hexadecimal: so many pages of this
+ * size one after the other, as tsl_table_next() tells them.
  */
 #include <tesela/memory.h>
 #include <tesela/space.h>
@@ -124,8 +124,8 @@ static bool has_large_pages(const struct tsl_table *table)
     return large > 0;
 }
 
-/* Program, zeros, shared memory, the kernel's memory, devices of three cache types, and pages read but
- * never written. */
+/* Program, zeros, shared memory, the kernel's memory, devices of three cache types, and pages read
+ * but never written. */
 static struct tsl_space *make_space(void)
 {
     static const uintptr_t argument[2] = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * malloc_stress.c: threads, forks and every function of the malloc family at once, contents checked.
+ * malloc_stress.c: threads, forks and every function of the malloc family at once, contents
+ * checked.
  *
  * Owns:    its blocks: each is filled with a byte that follows from its address, and looked at
  *          before it is freed, by whichever thread frees it.

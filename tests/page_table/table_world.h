@@ -33,8 +33,8 @@ bool world_open(struct world *self, const struct tsl_table_format *format,
 /* Check the table once more, take it off the CPUs, end it; all frames must be back. */
 void world_close(struct world *self);
 
-/* No CPU used what it should have forgotten, walked through what was free, met a reserved bit, or found
- * an instruction under two sizes of page. */
+/* No CPU used what it should have forgotten, walked through what was free, met a reserved bit, or
+ * found an instruction under two sizes of page. */
 void world_nothing_stale(void);
 
 /* The start of a layout range. */

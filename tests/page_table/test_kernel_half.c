@@ -148,7 +148,8 @@ static void a_page_mapped_later_is_seen_and_gone_again(void)
     for_each_format(pages_of);
 }
 
-/* With 2-level tables a large page is a root entry itself: it comes, changes, is split, and goes. */
+/* With 2-level tables a large page is a root entry itself: it comes, changes, is split, and
+ * goes. */
 static void large_of(const struct tsl_table_format *format)
 {
     tsl_vaddr bytes = tsl_table_format_page_bytes(format, 1);

@@ -130,8 +130,8 @@ static void init_takes_all_its_frames_or_none(void)
     for_each_format(init_of);
 }
 
-/* No frame below 4 GiB is left, and many above are. Only roots that 32 bits of CR3 must hold need one:
- * those of 32-bit formats, and the kernel's, which a CPU may load on its way to 64 bits. */
+/* No frame below 4 GiB is left, and many above are. Only roots that 32 bits of CR3 must hold need
+ * one: those of 32-bit formats, and the kernel's, which a CPU may load on its way to 64 bits. */
 static void high_root_of(const struct tsl_table_format *format)
 {
     struct machine_config config = {.ram = {{0, 16 * MIB}, {4 * GIB, 16 * MIB}}};
@@ -202,7 +202,8 @@ static void build_kernel_is_undone_at_every_step(void)
     for_each_format(build_of);
 }
 
-/* ---- Which frames come free: pages that go together in the gather, and those that must not. ---- */
+/* ---- Which frames come free: pages that go together in the gather, and those that must not.
+ * ---- */
 
 static tsl_word refused(struct world *world)
 {

@@ -179,8 +179,8 @@ static void recycled(void)
         run_on(0, &space[number]);
         CHECK_EQ(load(0, user), MODEL_OK);
     }
-    /* The next table in the same storage, with the same root: it has never run. (4 is no newcomer, so
-     * that 3 keeps its tag.) */
+    /* The next table in the same storage, with the same root: it has never run. (4 is no newcomer,
+     * so that 3 keeps its tag.) */
     run_on(0, &space[4]);
     run_on(0, &space[3]);
     CHECK_EQ(load(0, user), MODEL_OK);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * break_flat.c: break tests of the flat core: each rule of its tsl_frames_verify is broken in exactly
- * one place of a healthy allocator, found under its number, mended, and it is sound again.
+ * break_flat.c: break tests of the flat core: each rule of its tsl_frames_verify is broken in
+ * exactly one place of a healthy allocator, found under its number, mended, and it is sound again.
  *
  * Owns:    nothing.
  * Needs:   the core's insides, frames_world.h.

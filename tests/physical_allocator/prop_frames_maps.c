@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * prop_frames_maps.c: on maps and configurations made by chance, every usable frame can be had once,
- * however it is asked for and on whichever CPU.
+ * prop_frames_maps.c: on maps and configurations made by chance, every usable frame can be had
+ * once, however it is asked for and on whichever CPU.
  *
  * Owns:    suite prop_frames_maps; what was taken.
  * Needs:   frames_world.h, the test port, rng.h.

@@ -117,7 +117,8 @@ static void who_finds_nothing_switches_one_on(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
-/* What was lost with a bank is no write to a free frame, and its frames cannot be freed meanwhile. */
+/* What was lost with a bank is no write to a free frame, and its frames cannot be freed
+ * meanwhile. */
 static void contents_are_lost_without_alarm(void)
 {
     struct tsl_frames *self = make();
@@ -218,7 +219,8 @@ static void a_bank_that_is_off_is_not_released(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
-/* A free of what nobody has is found at the latest when its bank is switched on, and ends nothing. */
+/* A free of what nobody has is found at the latest when its bank is switched on, and ends
+ * nothing. */
 static void a_wild_free_in_a_bank_that_is_off(void)
 {
     struct tsl_frames *self = make();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_frames_blocks.c: free blocks by order against a count frame by frame; the fragmentation index.
+ * test_frames_blocks.c: free blocks by order against a count frame by frame; the fragmentation
+ * index.
  *
  * Owns:    suite frames_blocks.
  * Needs:   frames_world.h, rng.h, the test port.
@@ -168,8 +169,8 @@ static void the_dump_shows_them(void)
     CHECK(strstr(text, "; 2 MiB in one piece cannot: fragmentation index ") != NULL);
 }
 
-/* A CPU was stopped between the two halves of a claim, and will never end it: a report out of a panic
- * shows the rest, and ends. */
+/* A CPU was stopped between the two halves of a claim, and will never end it: a report out of a
+ * panic shows the rest, and ends. */
 static void reports_wait_for_nobody(void)
 {
     struct tsl_frame frame;

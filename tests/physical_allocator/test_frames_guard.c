@@ -97,7 +97,8 @@ static void what_is_freed_is_filled(void)
     CHECK_SOUND(tsl_frames_verify(world.frames));
 }
 
-/* Zeros are not written once more: a write to a free frame is still there, if nobody looks for it. */
+/* Zeros are not written once more: a write to a free frame is still there, if nobody looks for
+ * it. */
 static void zeros_are_filled_in_once(void)
 {
     REQUIRE(make() != NULL);

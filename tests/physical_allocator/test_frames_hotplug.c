@@ -351,7 +351,8 @@ static void what_comes_back_raises_no_alarm(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
-/* What is kept in a bank that is off belongs to the bank, and RAM that is absent to no bank's use. */
+/* What is kept in a bank that is off belongs to the bank, and RAM that is absent to no bank's
+ * use. */
 static void banks_and_absent_ram_keep_apart(void)
 {
     struct tsl_frames *self = make(1);

@@ -220,7 +220,8 @@ static void runs_stay_on_one_node(void)
     CHECK_SOUND(tsl_frames_verify(world.frames));
 }
 
-/* Nodes that begin in the middle of an area, on both sides of a frame, and memory without a node. */
+/* Nodes that begin in the middle of an area, on both sides of a frame, and memory without a
+ * node. */
 static void an_area_of_two_nodes_is_the_lower_ones(void)
 {
     const struct world_range ranges[] = {{1 * MIB, 63 * MIB, TSL_MEMORY_USABLE}};
@@ -292,7 +293,8 @@ static void rule_12_nodes(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
-/* Where two nodes meet inside an area, its frames are one piece: blocks across that place come back. */
+/* Where two nodes meet inside an area, its frames are one piece: blocks across that place come
+ * back. */
 static void blocks_across_two_nodes_come_back(void)
 {
     const struct world_range range = {2 * MIB, 30 * MIB, TSL_MEMORY_USABLE};

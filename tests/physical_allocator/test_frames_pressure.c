@@ -21,7 +21,8 @@ static struct world world;
 static struct tsl_frame taken[32768];
 static size_t taken_count;
 
-/* What the callback saw, a letter a call; whether the state was whole, and we unpinned, each time. */
+/* What the callback saw, a letter a call; whether the state was whole, and we unpinned, each
+ * time. */
 static char calls[64];
 static unsigned bad_calls;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_map_files.c: hostile memory maps from files, each with what must come out, made an allocator.
+ * test_map_files.c: hostile memory maps from files, each with what must come out, made an
+ * allocator.
  *
  * Owns:    suite map_files; the reader of maps/<name>.map, whose form is in maps/README.
  * Needs:   frames_world.h, the test port; TSL_MAPS names the folder.

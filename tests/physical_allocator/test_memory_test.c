@@ -171,7 +171,8 @@ static void sound_memory_stays(void)
     CHECK_EQ(host_port_log_lines(), 0);
 }
 
-/* Every fault that March C- is known to find, in the frame of the cell that fails, and there only. */
+/* Every fault that March C- is known to find, in the frame of the cell that fails, and there
+ * only. */
 static void march_finds_faults_of_cells(void)
 {
     static const enum fault kinds[] = {STUCK, NO_TRANSITION, INVERTS, SETS, HOLDS};
@@ -224,7 +225,8 @@ static void walking_bits_find_faults_of_data_lines(void)
     }
 }
 
-/* Inside one word all bits change at once: a solid pattern hides half of these, backgrounds none. */
+/* Inside one word all bits change at once: a solid pattern hides half of these, backgrounds
+ * none. */
 static void backgrounds_find_coupling_inside_a_word(void)
 {
     struct rng rng = rng_start(0);

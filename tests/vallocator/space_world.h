@@ -68,7 +68,8 @@ void world_check_maps(struct tsl_space *const *spaces, size_t count);
 uint64_t world_image(struct tsl_space *space);
 uint64_t world_entries(struct tsl_space *space);
 
-/* Takes all of the heap; gives one block of it back, any (rng) or the last (NULL). False: none left.
+/* Takes all of the heap; gives one block of it back, any (rng) or the last (NULL). False: none
+ * left.
  */
 void world_eat_heap(void);
 bool world_give_heap_back(struct rng *rng);

@@ -218,7 +218,8 @@ static void closings_share_a_flush(void)
     CHECK_EQ(flushes(), before);
     CHECK_STATUS(tsl_backed_range_close(range, run + 31 * 4096, 1), TSL_OK);
     CHECK_EQ(flushes(), before + 1);
-    /* Others may still reach what was closed since: no such address is used again before a flush. */
+    /* Others may still reach what was closed since: no such address is used again before a
+     * flush. */
     CHECK_STATUS(tsl_backed_range_close(range, run + 32 * 4096, 2), TSL_OK);
     CHECK_STATUS(tsl_backed_range_put(range, run, 32), TSL_OK);
     CHECK_EQ(flushes(), before + 1);

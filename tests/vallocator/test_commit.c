@@ -103,7 +103,8 @@ static void ratio_promises_a_share(void)
     finish();
 }
 
-/* What was promised without a limit may not be there: the fault says so, and nothing else happens. */
+/* What was promised without a limit may not be there: the fault says so, and nothing else
+ * happens. */
 static void none_promises_anything(void)
 {
     const size_t pages = 2 * WORLD_RAM / PAGE;

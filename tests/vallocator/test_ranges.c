@@ -488,8 +488,8 @@ static void what_waits_is_had_for_tables_and_nodes(void)
     finish();
 }
 
-/* A table that a waiting unmap leaves empty goes with a flush of its own: the neighbours of a pending
- * range may be mapped at any time. */
+/* A table that a waiting unmap leaves empty goes with a flush of its own: the neighbours of a
+ * pending range may be mapped at any time. */
 static void tables_do_not_wait(void)
 {
     start_lazy(64);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_ranges_edges.c: every pair of numbers that tempts to overflow, as address and length, given to
- * every entry point of kernel ranges and backed ranges: the documented status, and nothing changed.
+ * test_ranges_edges.c: every pair of numbers that tempts to overflow, as address and length, given
+ * to every entry point of kernel ranges and backed ranges: the documented status, and nothing
+ * changed.
  *
  * Owns:    suite ranges_edges.
  * Needs:   vm_fixture.h (a machine with frames, a table, a heap).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_space_example.c: the README's example about spaces, compiled and run; the memory that it says
- * spaces take; and what a dump shows of them.
+ * test_space_example.c: the README's example about spaces, compiled and run; the memory that it
+ * says spaces take; and what a dump shows of them.
  *
  * Owns:    suite space_example; the body of `example` is the README's, word for word.
  * Needs:   space_world.h.

@@ -39,8 +39,8 @@ static tsl_word faults(void)
     return stats.faults;
 }
 
-/* Every page of the range takes a write without a fault, but those of which `kept` is not 0: they hold
- * that. All others were zero. */
+/* Every page of the range takes a write without a fault, but those of which `kept` is not 0: they
+ * hold that. All others were zero. */
 static void check_pages(const unsigned char *kept)
 {
     tsl_word before = faults();
@@ -100,8 +100,8 @@ static void touched_pages_are_left_alone(void)
     }
 }
 
-/* The leaf of slots is a neighbour's, so no page needs a fault: the region knows of its pages all the
- * same, and they go with it. */
+/* The leaf of slots is a neighbour's, so no page needs a fault: the region knows of its pages all
+ * the same, and they go with it. */
 static void pages_that_no_fault_brought_go_too(void)
 {
     static const unsigned char none[PAGES];
@@ -181,8 +181,8 @@ static enum tsl_status with_frames(tsl_word left, enum tsl_status (*bring)(void)
     return status;
 }
 
-/* What a batch takes in advance may be what a table or the heap lacks: populate succeeds with as many
- * frames as faults do, one page after the other. */
+/* What a batch takes in advance may be what a table or the heap lacks: populate succeeds with as
+ * many frames as faults do, one page after the other. */
 static void just_enough_frames_are_enough(void)
 {
     unsigned good = 0, bad = 0;

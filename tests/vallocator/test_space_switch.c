@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_space_switch.c: spaces that show the kernel's half, or some of its pages to programs, and CPUs
- * that go from one to another.
+ * test_space_switch.c: spaces that show the kernel's half, or some of its pages to programs, and
+ * CPUs that go from one to another.
  *
  * Owns:    suite space_switch.
  * Needs:   space_world.h; a second vm beside the world's, whose spaces show a kernel table.

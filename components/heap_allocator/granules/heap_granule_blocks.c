@@ -36,8 +36,8 @@ static size_t kept_pages(const struct tsl_heap *self)
     return is_emergency ? 0 : 4 + self->granules->owned_pages / 16;
 }
 
-/* Opens the lock. Pages that are due go back, or when there are more than twice as many as are kept,
- * those beyond; if the caller may call the source. */
+/* Opens the lock. Pages that are due go back, or when there are more than twice as many as are
+ * kept, those beyond; if the caller may call the source. */
 static void leave(struct tsl_heap *self, tsl_pin pin, unsigned flags)
 {
     struct heap_granules *map = self->granules;

@@ -4,7 +4,8 @@
  *
  * Owns:    the head, the ceiling: pages are counted before they are asked for and after they are
  *          given back, so that it holds at every moment.
- * Needs:   heap_setup.c, heap_granules.c, the page source. No lock is held while the source is called.
+ * Needs:   heap_setup.c, heap_granules.c, the page source. No lock is held while the source is
+ *          called.
  * Callers: users of the heap; heap_granule_blocks.c.
  *
  * The head of a heap: struct tsl_heap, hints, marks, bits. A heap in an array has no source: all of

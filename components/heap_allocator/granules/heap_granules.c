@@ -63,7 +63,8 @@ static size_t next_free(const struct heap_granules *map, size_t from, size_t end
     return end;
 }
 
-/* The lowest run that begins in the page and is long enough; without one, the hint becomes exact. */
+/* The lowest run that begins in the page and is long enough; without one, the hint becomes
+ * exact. */
 static size_t find_in_page(const struct heap_granules *map, size_t page, size_t count, size_t align,
                            size_t origin)
 {

@@ -93,7 +93,8 @@ bool tsl_heap_block_next(const struct tsl_heap *self, size_t from, struct heap_b
 /* Pages in a row join the heap, from the page `place` on (behind one of the heap's), or from
  * anywhere (0); false: no memory, or the source is asked in vain. */
 bool tsl_heap_granules_grow(struct tsl_heap *self, size_t place, size_t pages, unsigned flags);
-/* Gives empty pages back, from the page `last` down, until at most `kept` are left. Result: pages. */
+/* Gives empty pages back, from the page `last` down, until at most `kept` are left. Result:
+ * pages. */
 size_t tsl_heap_granules_shed(struct tsl_heap *self, size_t last, size_t kept);
 
 static inline uintptr_t heap_granules_origin(const struct tsl_page_source *source)

@@ -10,10 +10,11 @@
  *      | what was asked for | pattern | tail |         live
  *      | 0                                | tail |     free
  *
- * The tail is the last word: a secret of the place, exclusive-or the bytes of pattern, in both halves,
- * and a mark in the upper one: no single bit can be changed to something that is right. A byte written behind the block breaks the pattern or the tail; one written after
- * the free breaks the zeros. Every block of a slab has a tail from the slab's first moment on, so
- * that a broken one always means damage.
+ * The tail is the last word: a secret of the place, exclusive-or the bytes of pattern, in both
+ * halves, and a mark in the upper one: no single bit can be changed to something that is right. A
+ * byte written behind the block breaks the pattern or the tail; one written after the free breaks
+ * the zeros. Every block of a slab has a tail from the slab's first moment on, so that a broken one
+ * always means damage.
  */
 #include <string.h>
 

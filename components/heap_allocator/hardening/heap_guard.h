@@ -150,7 +150,8 @@ size_t tsl_heap_filled(const struct tsl_heap *self, uintptr_t start, size_t byte
 void tsl_heap_guard_slab(struct tsl_heap *self, uintptr_t start, size_t block_bytes, size_t blocks);
 /* Large blocks end at a page without access. */
 bool tsl_heap_has_guard_pages(const struct tsl_heap *self);
-/* There are addresses to spare for pages without access: three quarters of the heap are not taken. */
+/* There are addresses to spare for pages without access: three quarters of the heap are not
+ * taken. */
 bool tsl_heap_has_addresses(struct tsl_heap *self);
 /* The room of a block that the core found live: without the page behind a large one. */
 size_t tsl_heap_room(const struct tsl_heap *self, bool is_large, size_t granted);

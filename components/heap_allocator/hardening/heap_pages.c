@@ -33,7 +33,8 @@ void *tsl_heap_pages_alloc(struct tsl_heap *self, struct heap_entry *entry, size
 {
     size_t bytes = entry->bytes;
 
-    /* An object of size 0 would lie in the page behind it, where nobody can write, the heap neither. */
+    /* An object of size 0 would lie in the page behind it, where nobody can write, the heap
+     * neither. */
     if (self->guard->tier < TSL_HEAP_TIER_DEBUG || self->source.protect == NULL || bytes == 0 ||
         (flags & TSL_HEAP_NO_WAIT) != 0 || align > TSL_PAGE_BYTES ||
         bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT || !tsl_heap_has_addresses(self))

@@ -7,8 +7,8 @@
  * Callers: users of the heap (public functions); heap_realloc.c.
  *
  * The short way: the size gives the pool's offset, this CPU and that the pool, which has a block at
- * hand and chooses another one; pinned, without a lock or an atomic operation. Everything else is the
- * long way.
+ * hand and chooses another one; pinned, without a lock or an atomic operation. Everything else is
+ * the long way.
  */
 #include <string.h>
 
@@ -287,8 +287,8 @@ static TSL_NOINLINE void *alloc_refilled(struct tsl_heap *self, size_t bytes,
     return TSL_LIKELY(block != NULL) ? block : alloc_long(self, bytes);
 }
 
-/* The same with three arguments: on x86-32 the fourth would go over the stack, and cost each allocation
- * a stack frame. */
+/* The same with three arguments: on x86-32 the fourth would go over the stack, and cost each
+ * allocation a stack frame. */
 static TSL_NOINLINE void *alloc_refilled_here(struct tsl_heap *self, size_t bytes, tsl_pin pin)
 {
     struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset_of(self, bytes));

@@ -221,7 +221,8 @@ static void *cache_take(struct tsl_heap_cache *self, unsigned flags)
             return object;
         if (cache_grow(self, flags))
             continue;
-        /* Frees what waits, then asks those who can give memory back, whose blocks would wait too. */
+        /* Frees what waits, then asks those who can give memory back, whose blocks would wait
+         * too. */
         if (!has_ended) {
             has_ended = true;
             if (tsl_heap_end_quarantine(heap) > 0)
@@ -280,8 +281,8 @@ void *tsl_heap_cache_alloc(struct tsl_heap_cache *self, unsigned flags)
 
 /* ---- Free ---- */
 
-/* => pinned. Finds a live object, or says why it is none; that is certain if locked, or while nobody
- * frees the object. */
+/* => pinned. Finds a live object, or says why it is none; that is certain if locked, or while
+ * nobody frees the object. */
 static enum tsl_status find(const struct tsl_heap_cache *self, const void *object,
                             struct heap_place_of *out)
 {

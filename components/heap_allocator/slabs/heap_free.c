@@ -30,8 +30,8 @@ static inline bool has_at_hand(const struct heap_pool *pool, const void *block)
     return pool->next == (tsl_word)block || (HEAP_HAS_LAST && pool->spare == (tsl_word)block);
 }
 
-/* Whether a block is free. Its owner may be taking it to hand or letting go of it meanwhile, and at no
- * moment is it neither here nor there: hence the bit once more. */
+/* Whether a block is free. Its owner may be taking it to hand or letting go of it meanwhile, and at
+ * no moment is it neither here nor there: hence the bit once more. */
 static bool is_free_in_slab(const struct heap_run *run, const void *block, size_t index)
 {
     return has_bit(run, index) || is_at_hand(heap_owner_of(run), block) ||
@@ -265,8 +265,8 @@ void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *blo
     (void)status; /* such a mistake is logged */
 }
 
-/* => pinned. The block is what this CPU allocated last: it is spare now, unless others free into its
- * slab or the slab has changed hands; false: nothing happened. */
+/* => pinned. The block is what this CPU allocated last: it is spare now, unless others free into
+ * its slab or the slab has changed hands; false: nothing happened. */
 TSL_ALWAYS_INLINE static inline bool free_last(struct heap_cpu *cpu, const void *block)
 {
     struct heap_pool *pool = cpu->last_pool;

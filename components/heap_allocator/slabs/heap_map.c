@@ -7,7 +7,8 @@
  * Callers: the other files of this component.
  *
  * Two levels; a leaf is a page taken from the source when the first run in its part of the window
- * appears, and stays until the heap ends; until then one leaf in the head stands for all of them. Written under the lock, read by anyone who is pinned.
+ * appears, and stays until the heap ends; until then one leaf in the head stands for all of them.
+ * Written under the lock, read by anyone who is pinned.
  * Cost: one pointer a page of the window that was ever touched.
  */
 #include "../heap_allocator_internal.h"

@@ -2,9 +2,9 @@
  *
  * heap_realloc.c: changing the size of a block: in place where that is cheap, else by moving.
  *
- * Owns:    the busy mark of a large block and the list of blocks of slabs that are copied, which keep
- *          others off them while the lock is open, and HEAP_HELD, which keeps a slab's pages and
- *          sends each free in it the way that looks at that list.
+ * Owns:    the busy mark of a large block and the list of blocks of slabs that are copied, which
+ *          keep others off them while the lock is open, and HEAP_HELD, which keeps a slab's pages
+ *          and sends each free in it the way that looks at that list.
  * Needs:   heap_alloc.c, heap_free.c, heap_source.c.
  * Callers: users of the heap.
  */

@@ -17,8 +17,8 @@
 
 #define EMPTY_SLABS_KEPT_SHIFT 3
 
-/* So many slabs that were used up are looked at for free blocks, and if there is none not again before
- * this many frees. */
+/* So many slabs that were used up are looked at for free blocks, and if there is none not again
+ * before this many frees. */
 #define GLEANED_SLABS 32u
 #define GLEAN_FREES   16u
 
@@ -159,8 +159,8 @@ static uint8_t glean_time(const struct heap_pool *pool)
     return (uint8_t)(pool->frees / GLEAN_FREES);
 }
 
-/* => owned. A slab that was used up and has got back a block goes in front of the list; false: it has
- * got back none, and will be looked at again after the others. */
+/* => owned. A slab that was used up and has got back a block goes in front of the list; false: it
+ * has got back none, and will be looked at again after the others. */
 static bool pool_glean_slab(struct heap_pool *pool, struct heap_run *run)
 {
     unsigned back = heap_full_slack(run->blocks) - (unsigned)run->slack;
@@ -175,8 +175,8 @@ static bool pool_glean_slab(struct heap_pool *pool, struct heap_run *run)
     return true;
 }
 
-/* => owned. Before an empty slab is begun, looks at some that were used up, for which that is longest
- * ago. In vain: not again before there were more frees. */
+/* => owned. Before an empty slab is begun, looks at some that were used up, for which that is
+ * longest ago. In vain: not again before there were more frees. */
 static void pool_glean(struct heap_pool *pool)
 {
     struct tsl_list *link;
@@ -517,8 +517,8 @@ static void batch_add(const struct tsl_heap *self, struct batch *batch,
     batch->runs[batch->count++] = *new_one;
 }
 
-/* => locked. Unhooks superfluous empty slabs of a class, until the batch is full: true, there may be
- * more. */
+/* => locked. Unhooks superfluous empty slabs of a class, until the batch is full: true, there may
+ * be more. */
 static bool batch_fill(struct tsl_heap *self, struct heap_pool *pool, bool all, struct batch *batch)
 {
     while (batch->count < BATCH_RUNS) {

@@ -109,7 +109,8 @@ static void add_caches(const struct tsl_heap *self, struct tsl_heap_stats *out)
     }
 }
 
-/* A block may have been allocated by one owner and freed by another: only the sum means something. */
+/* A block may have been allocated by one owner and freed by another: only the sum means
+ * something. */
 TSL_READS_RACILY static size_t live_of_owner(const struct heap_cpu *cpu)
 {
     size_t bytes = 0;

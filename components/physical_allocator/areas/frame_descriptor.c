@@ -16,7 +16,8 @@
 
 #define FROZEN TSL_FRAME_COUNT_MAX
 
-/* Which bits of which word. All that takes a field is inlined: shifts and masks are constants then. */
+/* Which bits of which word. All that takes a field is inlined: shifts and masks are constants
+ * then. */
 struct field {
     uint32_t *word;
     unsigned shift;

@@ -280,7 +280,8 @@ static bool take_in_zone(struct search *search)
     }
 }
 
-/* Goes through the zones that the flags admit, on one node from the highest down. Before: pinned. */
+/* Goes through the zones that the flags admit, on one node from the highest down. Before:
+ * pinned. */
 static bool take_on_route(struct search *search)
 {
     struct tsl_frames *self = search->self;
@@ -318,10 +319,10 @@ static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned fl
 }
 
 /*
- * What this CPU finds, or what the others give back. Who found nothing has seen each word at its own
- * moment: frames that came back meanwhile, or were claimed by a CPU that nobody asked, may have been
- * there all the time. For one frame it ends when there is nobody left to ask, since no CPU claims
- * while memory is tight; for more there may always be somebody.
+ * What this CPU finds, or what the others give back. Who found nothing has seen each word at its
+ * own moment: frames that came back meanwhile, or were claimed by a CPU that nobody asked, may have
+ * been there all the time. For one frame it ends when there is nobody left to ask, since no CPU
+ * claims while memory is tight; for more there may always be somebody.
  */
 static tsl_word take_or_ask(struct tsl_frames *self, unsigned order, unsigned flags)
 {

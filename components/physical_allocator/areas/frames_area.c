@@ -58,10 +58,10 @@ void tsl_frames_publish(struct tsl_frames *self, tsl_word area)
 }
 
 /*
- * For a moment this may hide an area that has free frames: this one, if some came back after the look
- * that found none, or one whose bit shares a word with this one's at a level above. Whoever searches
- * at that moment and finds nothing must not believe it, hence FRAMES_WITHDRAWING. Nobody depends on
- * `roomy`: what is not found there is found in `any`.
+ * For a moment this may hide an area that has free frames: this one, if some came back after the
+ * look that found none, or one whose bit shares a word with this one's at a level above. Whoever
+ * searches at that moment and finds nothing must not believe it, hence FRAMES_WITHDRAWING. Nobody
+ * depends on `roomy`: what is not found there is found in `any`.
  */
 void tsl_frames_withdraw(struct tsl_frames *self, struct area_tree *tree, tsl_word area)
 {
@@ -264,8 +264,8 @@ static tsl_word part_mask(unsigned word, unsigned from, unsigned count)
     return tsl_bits_mask(low, high - low);
 }
 
-/* Gives back what was taken a moment ago. One that is free again already was freed twice by somebody
- * who thinks it his: not our mistake, and it stays free. */
+/* Gives back what was taken a moment ago. One that is free again already was freed twice by
+ * somebody who thinks it his: not our mistake, and it stays free. */
 static void bits_return(struct tsl_frames *self, struct frames_cpu *cpu, tsl_word area,
                         unsigned word, tsl_word mask)
 {

@@ -178,9 +178,9 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
 }
 
 /*
- * The lowest roomy area is the next one; false if there is none. The slot has nothing of its old one,
- * but shows it until everybody finds what others freed into it: who finds nothing asks whose area
- * may help. The new one is shown before the first claim in it.
+ * The lowest roomy area is the next one; false if there is none. The slot has nothing of its old
+ * one, but shows it until everybody finds what others freed into it: who finds nothing asks whose
+ * area may help. The new one is shown before the first claim in it.
  */
 static bool move_on(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
@@ -211,8 +211,8 @@ bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot)
     return move_on(self, zone, slot) && tsl_frames_claim(self, zone, slot);
 }
 
-/* Whether the slot's claim is this word; what is left of it. In the middle of a change its frames are
- * in neither place, so the answer may be wrong; *out_sure says so. */
+/* Whether the slot's claim is this word; what is left of it. In the middle of a change its frames
+ * are in neither place, so the answer may be wrong; *out_sure says so. */
 static bool look_into_slot(const struct frames_slot *slot, const tsl_word *word, tsl_word *out,
                            bool *out_sure)
 {

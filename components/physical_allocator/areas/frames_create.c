@@ -224,8 +224,8 @@ static bool place_metadata(struct plan *plan, size_t bytes)
     return at != 0;
 }
 
-/* Adds a piece to a node's spans: to the last one, if the two are neighbours, as where an area has parts
- * of two nodes and is the lower one's. */
+/* Adds a piece to a node's spans: to the last one, if the two are neighbours, as where an area has
+ * parts of two nodes and is the lower one's. */
 static void add_span(struct tsl_frames *self, unsigned node, const struct frames_span *piece)
 {
     struct frames_span *last = &self->spans[self->span_count];

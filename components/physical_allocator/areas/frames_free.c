@@ -4,7 +4,8 @@
  *
  * Owns:    the checks of what a caller gives back, and which status each mistake gets.
  * Needs:   frames_area.c, frames_range.c, frames_place.c.
- * Callers: the public tsl_frames_free, _free_bulk, _free_word, _free_run, _split, and the questions about one frame.
+ * Callers: the public tsl_frames_free, _free_bulk, _free_word, _free_run, _split, and the questions
+ *          about one frame.
  */
 #include "frames_guard.h"
 
@@ -237,7 +238,8 @@ static bool guard_gives(struct tsl_frames *self, tsl_word number, unsigned order
            tsl_frames_guard_gives(self, number, (tsl_word)1 << order);
 }
 
-/* While memory is short nobody claims, so that what goes into a claimed word need not be watched. */
+/* While memory is short nobody claims, so that what goes into a claimed word need not be
+ * watched. */
 enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame, unsigned order)
 {
     if (FRAMES_GUARDED && !guard_gives(self, frame.number, order))

@@ -6,9 +6,9 @@
  * Needs:   frames_owners.c, frames_range.c, frames_area.c, the port's phys_to_virt.
  * Callers: the rest of the component, at its public functions, if FRAMES_GUARDED.
  *
- * Only what was filled is looked at: a frame that has never been free before, or whose contents were
- * lost with its bank, holds anything. A frame is filled before it is free, so that nobody can be
- * given it meanwhile; that it may be freed at all is looked at first.
+ * Only what was filled is looked at: a frame that has never been free before, or whose contents
+ * were lost with its bank, holds anything. A frame is filled before it is free, so that nobody can
+ * be given it meanwhile; that it may be freed at all is looked at first.
  */
 #include "frames_guard.h"
 

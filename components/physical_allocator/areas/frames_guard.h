@@ -20,7 +20,8 @@
 #define FRAME_RESERVED                                                                             \
     3u /* by tsl_frames_reserve, or by ourselves: absent, early, in a bank that is off */
 
-/* By index. A frame's entries are its owner's, or with the frame on their way, so plain stores do. */
+/* By index. A frame's entries are its owner's, or with the frame on their way, so plain stores
+ * do. */
 struct frames_guard {
     uint8_t *contents;
     uint8_t *marks;  /* 0: no owner; else see frames_owners.c */

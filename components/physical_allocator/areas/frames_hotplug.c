@@ -188,7 +188,8 @@ static enum tsl_status forget(struct frames_absent *absent, const struct frames_
     return TSL_NOT_FOUND;
 }
 
-/* A range that is absent already and ends where this one begins, or begins where it ends; or NULL. */
+/* A range that is absent already and ends where this one begins, or begins where it ends; or
+ * NULL. */
 static struct frames_range *touching(struct frames_absent *absent, const struct frames_range *range)
 {
     for (unsigned i = 0; i < absent->count; i++)
@@ -304,7 +305,8 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self)
     static const char sentence[] = "absent ranges are managed, apart, counted, and not free";
     const struct frames_absent *absent = &self->absent;
     tsl_word frames = 0;
-    /* The second bound is for the compiler, which sees an array of one where there is no hotplug. */
+    /* The second bound is for the compiler, which sees an array of one where there is no
+     * hotplug. */
     for (unsigned i = 0; i < absent->count && i < TSL_COUNT_OF(absent->list); i++) {
         const struct frames_range *range = &absent->list[i];
         bool is_good = range->first < range->end && is_managed(self, range);

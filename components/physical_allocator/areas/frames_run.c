@@ -370,8 +370,8 @@ void tsl_frames_return_window(struct tsl_frames *self, tsl_paddr start, uint64_t
     }
 }
 
-/* What counts as reserved for another reason than tsl_frames_reserve. A range that is no range is for
- * others to refuse. */
+/* What counts as reserved for another reason than tsl_frames_reserve. A range that is no range is
+ * for others to refuse. */
 static enum tsl_status check_reserver(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     tsl_paddr last;

@@ -96,7 +96,8 @@ static void fill_bits(struct tsl_frames *self, const struct plan *plan)
     self->free_count = self->total;
 }
 
-/* A zone ends where the next one begins; it has RAM from its first managed frame to its last one. */
+/* A zone ends where the next one begins; it has RAM from its first managed frame to its last
+ * one. */
 static void fill_zones(struct tsl_frames *self, const struct tsl_frames_config *config)
 {
     tsl_paddr direct = config->direct_end == 0

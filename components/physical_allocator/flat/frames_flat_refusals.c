@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * frames_flat_refusals.c: what this core has not: nodes, watermarks, banks, RAM that comes and goes.
+ * frames_flat_refusals.c: what this core has not: nodes, watermarks, banks, RAM that comes and
+ * goes.
  *
  * Owns:    nothing.
  * Needs:   base (refusals).

@@ -51,9 +51,9 @@ void tsl_slots_init(struct tsl_slots *self, struct tsl_heap *heap, const struct 
 /* ---- The leaf that was used last. ---- */
 
 /*
- * Its way stays this tree's alone until the tree is cloned, and it stays there until slots are taken
- * away: both forget it. Nobody else can reach a node on it, so no count on it is raised. That a leaf
- * is not there stays true until tsl_slots_set makes one, which remembers that.
+ * Its way stays this tree's alone until the tree is cloned, and it stays there until slots are
+ * taken away: both forget it. Nobody else can reach a node on it, so no count on it is raised. That
+ * a leaf is not there stays true until tsl_slots_set makes one, which remembers that.
  */
 static inline bool is_remembered(const struct tsl_slots *self, size_t page)
 {

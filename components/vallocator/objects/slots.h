@@ -4,8 +4,8 @@
  *
  * Owns:    struct tsl_slots, its nodes, and one reference for each slot to what it names.
  * Needs:   base, heap_allocator (nodes), store.h.
- * Callers: space_*.c (private layers), object.c. The caller's lock protects a tree; trees that share
- *          nodes need no common lock.
+ * Callers: space_*.c (private layers), object.c. The caller's lock protects a tree; trees that
+ *          share nodes need no common lock.
  *
  * Nodes are brought by the caller: tsl_slots_need says how many, tsl_slot_reserve_fill gets them
  * without a lock, and the change itself cannot fail.
@@ -68,8 +68,8 @@ void tsl_slots_init(struct tsl_slots *self, struct tsl_heap *heap, const struct 
  * Cost: O(nodes that are not shared). */
 void tsl_slots_destroy(struct tsl_slots *self);
 
-/* The slot of a page; empty where there is no node. Cost: one load a level, and O(1) in the leaf that
- * was used last. */
+/* The slot of a page; empty where there is no node. Cost: one load a level, and O(1) in the leaf
+ * that was used last. */
 tsl_slot tsl_slots_get(const struct tsl_slots *self, size_t page);
 
 /* As get; *exclusive as below. If it is, or there is no leaf, the next one here is O(1). */
@@ -108,8 +108,8 @@ void tsl_slots_clear(struct tsl_slots *self, struct tsl_slot_reserve *reserve, s
 void tsl_slots_move_need(const struct tsl_slots *self, size_t first, size_t last, size_t to,
                          struct tsl_slot_need *need);
 
-/* Moves the slots first .. last, with what they name, to the pages from `to` on. Before: as set; the
- * slots there are empty, and the two runs do not overlap. Cost: O(slots in use). */
+/* Moves the slots first .. last, with what they name, to the pages from `to` on. Before: as set;
+ * the slots there are empty, and the two runs do not overlap. Cost: O(slots in use). */
 void tsl_slots_move(struct tsl_slots *self, struct tsl_slot_reserve *reserve, size_t first,
                     size_t last, size_t to);
 

@@ -14,7 +14,8 @@
 
 #include <tesela/atomic.h>
 
-/* The node of `level` in which the page's entry lies, as a number; other pages of it have it too. */
+/* The node of `level` in which the page's entry lies, as a number; other pages of it have it
+ * too. */
 static size_t node_number(size_t page, unsigned level)
 {
     return page >> (TSL_SLOT_NODE_BITS * (level + 1u));

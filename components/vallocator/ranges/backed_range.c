@@ -9,8 +9,8 @@
  * Two bits a page. `free` is cleared before the page gets a frame and set only after its frame is
  * gone and every CPU has forgotten it. So whoever sees a free bit may use the address at once, and
  * no lock is held while frames and tables are worked on. `settled` is set when the page is wholly
- * its owner's, and cleared by the put that takes it away: a put of pages that another CPU is getting
- * or putting at the moment finds that bit clear and is refused before it touches anything.
+ * its owner's, and cleared by the put that takes it away: a put of pages that another CPU is
+ * getting or putting at the moment finds that bit clear and is refused before it touches anything.
  */
 #include "ranges_internal.h"
 

@@ -29,8 +29,8 @@ static inline enum tsl_status map_word(struct tsl_table *table, struct tsl_frame
     return status;
 }
 
-/* What is left to do when the first attempt did not back all: `done` pages are, and `status` is what
- * the last call said. */
+/* What is left to do when the first attempt did not back all: `done` pages are, and `status` is
+ * what the last call said. */
 TSL_NOINLINE static enum tsl_status back_rest(struct tsl_table *table, struct tsl_frames *frames,
                                               const struct tsl_vm_run *span, size_t done,
                                               enum tsl_status status)
@@ -61,8 +61,8 @@ enum tsl_status tsl_vm_back(struct tsl_table *table, struct tsl_frames *frames, 
     return done == pages ? TSL_OK : back_rest(table, frames, &span, done, status);
 }
 
-/* One large page at `at`, which is aligned to it. False: there is no such block, or no place for it in
- * the tables; nothing has changed. */
+/* One large page at `at`, which is aligned to it. False: there is no such block, or no place for it
+ * in the tables; nothing has changed. */
 static bool map_block(struct tsl_table *table, struct tsl_frames *frames, tsl_vaddr at,
                       unsigned order, unsigned attributes)
 {

@@ -10,8 +10,8 @@
  * subtree, so the lowest gap that is long enough is found on one way down. A range's span includes
  * one guard page behind it; the window's own borders are guards of the layout. A range is in the
  * tree before its pages are mapped and until they are unmapped and flushed: it is not settled
- * meanwhile, and nobody can free the address twice or be given it. ranges_lazy.c has what happens to
- * small ones behind that.
+ * meanwhile, and nobody can free the address twice or be given it. ranges_lazy.c has what happens
+ * to small ones behind that.
  */
 #include "ranges_internal.h"
 
@@ -108,8 +108,8 @@ static bool find_gap(const struct tsl_ranges *self, size_t span, size_t *out)
     return self->window - *out >= span;
 }
 
-/* The place for a range of `bytes` in the lowest gap that has one; large pages need an address that is
- * aligned to them, if there is such a gap. Lock held. */
+/* The place for a range of `bytes` in the lowest gap that has one; large pages need an address that
+ * is aligned to them, if there is such a gap. Lock held. */
 static bool find_place(const struct tsl_ranges *self, size_t bytes, size_t *out)
 {
     size_t span = bytes + TSL_PAGE_BYTES;
@@ -235,7 +235,8 @@ static bool end_waiting(struct tsl_ranges *self)
     return any;
 }
 
-/* Gets a node before the lock is taken again. Errors: TSL_NO_MEMORY, counted; no lock is held then. */
+/* Gets a node before the lock is taken again. Errors: TSL_NO_MEMORY, counted; no lock is held
+ * then. */
 TSL_NOINLINE static enum tsl_status get_spare(struct tsl_ranges *self, tsl_pin *pin)
 {
     while (!self->spares) {
@@ -304,7 +305,8 @@ static enum tsl_status check_alloc(const struct tsl_ranges *self, size_t bytes, 
     return check_attributes(attributes);
 }
 
-/* A span for `bytes`: one that waits for that, or the lowest gap. NULL: there is none. Lock held. */
+/* A span for `bytes`: one that waits for that, or the lowest gap. NULL: there is none. Lock
+ * held. */
 static struct range *take_span(struct tsl_ranges *self, size_t bytes, struct range **dead)
 {
     size_t offset;

@@ -27,7 +27,8 @@ static struct tsl_defect verify_place(const struct tsl_ranges *self, const struc
 }
 
 /* R5: every page of a settled range is mapped with the range's attributes, its guard is not, nor is
- * anything of a range that was freed. R8: the range knows how many of its pages are in large ones. */
+ * anything of a range that was freed. R8: the range knows how many of its pages are in large
+ * ones. */
 static struct tsl_defect verify_pages(const struct tsl_ranges *self, const struct range *range)
 {
     const unsigned rights = TSL_READ | TSL_WRITE | TSL_EXEC | TSL_USER;

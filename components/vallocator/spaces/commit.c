@@ -6,7 +6,8 @@
  * Needs:   nothing but words.
  * Callers: the kernel (vm.h), whoever makes or ends regions and objects (space_internal.h).
  *
- * Every policy is one limit in pages, so that a promise is one compare-and-swap whatever the policy.
+ * Every policy is one limit in pages, so that a promise is one compare-and-swap whatever the
+ * policy.
  */
 #include "space_internal.h"
 

@@ -100,7 +100,8 @@ static size_t floor_below(const struct tsl_region *region)
     return tsl_region_span_start(region) - region->gap_below;
 }
 
-/* The first region behind `page` near the one where the last search ended. False: it is not near. */
+/* The first region behind `page` near the one where the last search ended. False: it is not
+ * near. */
 static bool near_last_hit(const struct tsl_regions *self, size_t page, struct tsl_region **out)
 {
     struct tsl_region *hit = self->last_hit;
@@ -221,8 +222,8 @@ static void set_floor(struct tsl_regions *self, struct tsl_region *region, size_
     tsl_tree_update(&self->tree, &region->node);
 }
 
-/* Between which regions one belongs. One of the two, or none where the set is empty, has no child on
- * that side. */
+/* Between which regions one belongs. One of the two, or none where the set is empty, has no child
+ * on that side. */
 struct place_in_order {
     struct tsl_region *below;
     struct tsl_region *above;

@@ -114,8 +114,8 @@ bool tsl_regions_place(const struct tsl_regions *self, const struct tsl_place *p
 void tsl_regions_insert(struct tsl_regions *self, struct tsl_region *region);
 
 /*
- * The same, but a neighbour that the region continues shows its pages instead, and is returned; it may
- * continue the one behind it then (tsl_regions_merge). NULL: the region is in the set.
+ * The same, but a neighbour that the region continues shows its pages instead, and is returned; it
+ * may continue the one behind it then (tsl_regions_merge). NULL: the region is in the set.
  */
 struct tsl_region *tsl_regions_insert_or_grow(struct tsl_regions *self, struct tsl_region *region);
 

@@ -6,9 +6,9 @@
  * Needs:   region.h, slots.h, page_table.
  * Callers: the kernel (space.h), the other files space_*.c.
  *
- * An operation gets memory first, then takes the lock, looks whether all of it is possible, and only
- * then changes anything: from there on nothing can fail. What it leaves over is freed at the end,
- * with no lock held.
+ * An operation gets memory first, then takes the lock, looks whether all of it is possible, and
+ * only then changes anything: from there on nothing can fail. What it leaves over is freed at the
+ * end, with no lock held.
  */
 #include "space_internal.h"
 

@@ -7,8 +7,8 @@
  * Callers: the kernel's page-fault handler, tsl_space_populate, tsl_space_pin.
  *
  * Faults come in rows, in one region and one leaf of slots. Then nothing has to be got but a frame,
- * and that is in hand before the lock is taken if the last write fault took one. Whatever else there
- * is to say about a page is left to space_fault.c, before anything has changed.
+ * and that is in hand before the lock is taken if the last write fault took one. Whatever else
+ * there is to say about a page is left to space_fault.c, before anything has changed.
  */
 #include "../objects/slots_internal.h"
 #include "space_internal.h"

@@ -100,7 +100,8 @@ struct space_operation {
 
 /* ---- object.c ---- */
 
-/* Its pages are not its own, and lie where they lie: there are no slots, and frames count no map. */
+/* Its pages are not its own, and lie where they lie: there are no slots, and frames count no
+ * map. */
 static inline bool tsl_object_is_in_place(const struct tsl_object *object)
 {
     return object->config.kind == TSL_OBJECT_DEVICE || object->config.kind == TSL_OBJECT_KERNEL;
@@ -130,7 +131,8 @@ struct tsl_vm_page {
     struct tsl_frame_descriptor *descriptor;
 };
 
-/* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock held. */
+/* A frame with one reference and undefined contents; is_low: phys_to_virt reaches it. No lock
+ * held. */
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_page(struct tsl_vm *vm, bool is_low,
                                                struct tsl_vm_page *out);
 TSL_MUST_CHECK enum tsl_status tsl_vm_new_frame(struct tsl_vm *vm, bool is_low,
@@ -226,8 +228,8 @@ void tsl_space_bury(struct space_operation *op, struct tsl_region *region);
 void tsl_space_take_out(struct space_operation *op, struct tsl_region *region);
 /* Makes `page` a border between regions. Takes a spare region if it is inside of one. */
 void tsl_space_cut(struct space_operation *op, size_t page);
-/* The same with both ends of a range in which, or across whose start, there is a region: `region` is
- * the first that ends behind the start. Result: the first that is in the range now. */
+/* The same with both ends of a range in which, or across whose start, there is a region: `region`
+ * is the first that ends behind the start. Result: the first that is in the range now. */
 struct tsl_region *tsl_space_cut_range(struct space_operation *op, struct tsl_region *region,
                                        size_t start, size_t end);
 /* How many borders are missing: what cut would take. */
@@ -243,7 +245,8 @@ struct space_sum tsl_space_sum(const struct tsl_space *space, size_t start, size
 /* The addresses from `page` up to the next region are free now: if that is a stack whose gap was
  * cut off, it gets back as much of it as there is room for. */
 void tsl_space_restore_gap(struct tsl_space *space, size_t page);
-/* Merges what can be merged from the region before `first`, which is in the set, to the one at `end`. */
+/* Merges what can be merged from the region before `first`, which is in the set, to the one at
+ * `end`. */
 void tsl_space_join(struct space_operation *op, struct tsl_region *first, size_t end);
 
 /* Checks and translates a range of whole pages of the user half. Refusals are logged. */
@@ -270,8 +273,8 @@ unsigned tsl_space_attributes(const struct tsl_region *region);
 /* ---- space_map.c ---- */
 
 /*
- * Whether a region of this start, length and guards can be put in, in the place of those that lie in
- * its run (if `replace`). Errors: as map with FIXED.
+ * Whether a region of this start, length and guards can be put in, in the place of those that lie
+ * in its run (if `replace`). Errors: as map with FIXED.
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_check_place(const struct tsl_space *space,
                                                      const struct tsl_region *region, bool replace);
@@ -290,11 +293,11 @@ TSL_MUST_CHECK enum tsl_status tsl_space_check_lockable(struct tsl_space *self, 
 
 /* ---- space_unmap.c ---- */
 
-/* Whether a fault has been in a region from this one on, up to `end`, which is behind its start: if not,
- * there is no entry and nothing private. */
+/* Whether a fault has been in a region from this one on, up to `end`, which is behind its start: if
+ * not, there is no entry and nothing private. */
 bool tsl_space_is_touched(const struct tsl_region *region, size_t end);
-/* Unhooks, flushes, frees: every region from this one on up to `end`, which is a border. Lock held; the
- * reserve has what tsl_slots_clear_need said. */
+/* Unhooks, flushes, frees: every region from this one on up to `end`, which is a border. Lock held;
+ * the reserve has what tsl_slots_clear_need said. */
 void tsl_space_remove(struct space_operation *op, struct tsl_region *region, size_t end);
 
 /* ---- space_entries.c: the lock is held ---- */
@@ -311,7 +314,8 @@ void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region
 /*
  * Makes the page's entry lead to the frame, with the region's rights, and write only if may_write.
  * The descriptor counts the entry; NULL with the page of zeros.
- * Errors: TSL_NO_MEMORY (no frame for a table), TSL_BUSY (the frame is frozen): nothing has changed.
+ * Errors: TSL_NO_MEMORY (no frame for a table), TSL_BUSY (the frame is frozen): nothing has
+ *         changed.
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_show(struct tsl_space *space,
                                               const struct tsl_region *region, size_t page,

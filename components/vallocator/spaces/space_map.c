@@ -154,8 +154,8 @@ static enum tsl_status check_limits(const struct tsl_space *space, const struct 
     return TSL_OK;
 }
 
-/* What has to go, if the place is taken. Private contents are in regions: where there are none, there
- * is nothing. */
+/* What has to go, if the place is taken. Private contents are in regions: where there are none,
+ * there is nothing. */
 static void plan_replacing(struct tsl_space *space, const struct tsl_region *region,
                            struct plan *out)
 {

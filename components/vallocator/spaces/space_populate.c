@@ -6,9 +6,9 @@
  * Needs:   tsl_space_fault, which brings whatever is not brought here.
  * Callers: the kernel, space_map.c, space_locked.c.
  *
- * Pages that nobody has touched come by the batch: frames in one request, cleared with no lock held,
- * shown with one walk. Whatever is in the way - another region by now, a page that is there, no
- * table, no memory - is left to faults, one page at a time.
+ * Pages that nobody has touched come by the batch: frames in one request, cleared with no lock
+ * held, shown with one walk. Whatever is in the way - another region by now, a page that is there,
+ * no table, no memory - is left to faults, one page at a time.
  */
 #include <tesela/bits.h>
 #include <tesela/port_inline.h>

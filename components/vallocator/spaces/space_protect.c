@@ -9,8 +9,8 @@
  */
 #include "space_internal.h"
 
-/* Looks at each region from the first one on once. *charge: pages that the change would charge for the
- * first time. */
+/* Looks at each region from the first one on once. *charge: pages that the change would charge for
+ * the first time. */
 static enum tsl_status plan(const struct tsl_space *space, const struct tsl_region *first,
                             size_t start, size_t end, unsigned rights, size_t *charge)
 {

@@ -3,7 +3,8 @@
  * space_remap.c: a run of pages becomes longer, shorter, or lies elsewhere, with its contents.
  *
  * Owns:    tsl_space_remap.
- * Needs:   space.c, space_map.c (places), space_unmap.c (what is cut off or replaced), slots_move.c.
+ * Needs:   space.c, space_map.c (places), space_unmap.c (what is cut off or replaced),
+ *          slots_move.c.
  * Callers: the kernel.
  *
  * What moves are the slots, not the pages. The old entries are gone from every CPU before the pages

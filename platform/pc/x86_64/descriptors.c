@@ -77,9 +77,9 @@ void calls_enable(const void *interrupt, const void *syscall)
     x86_write_msr(X86_MSR_EFER, x86_read_msr(X86_MSR_EFER) | X86_EFER_SCE);
 }
 
-/* INT3 and INTO are a program's to use: they are told as what they are. An NMI may come while a call
- * still has the program's stack pointer, so it has a stack of its own; neither it nor a double fault
- * ever returns. */
+/* INT3 and INTO are a program's to use: they are told as what they are. An NMI may come while a
+ * call still has the program's stack pointer, so it has a stack of its own; neither it nor a double
+ * fault ever returns. */
 static void build_gates(void)
 {
     for (unsigned i = 0; i < VECTOR_COUNT; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * cost.c: what a tier costs: pairs of an allocation and a free, for something that counts
- * instructions. tools/tiers.py runs it twice, with few and with many rounds (TSL_ROUNDS), and prints
- * the difference.
+ * instructions. tools/tiers.py runs it twice, with few and with many rounds (TSL_ROUNDS), and
+ * prints the difference.
  *
  * Owns:    nothing.
  * Needs:   misuse.h, misuse_source.h, tap.h.

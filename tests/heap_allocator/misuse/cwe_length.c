@@ -10,8 +10,8 @@
  * Needs:   misuse.h.
  * Callers: run_misuse.c.
  *
- * Most of these run far, since the wrong length is a huge one: out of the slab, which ends at a page
- * without access from the full tier on. Below, what they meet is chance.
+ * Most of these run far, since the wrong length is a huge one: out of the slab, which ends at a
+ * page without access from the full tier on. Below, what they meet is chance.
  */
 #include "misuse.h"
 

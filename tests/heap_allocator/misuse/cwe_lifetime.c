@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * cwe_lifetime.c: objects that end too often, too early, never, or as something else: CWE-911
- * (reference counts), CWE-763 (the wrong pointer released), CWE-416 (use after the pages went back), CWE-770 (no limit), CWE-771 (the last pointer lost).
+ * (reference counts), CWE-763 (the wrong pointer released), CWE-416 (use after the pages went
+ * back), CWE-770 (no limit), CWE-771 (the last pointer lost).
  *
  * Owns:    its shapes.
  * Needs:   misuse.h.

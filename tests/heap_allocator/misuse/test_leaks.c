@@ -3,7 +3,8 @@
  * test_leaks.c: blocks by call site, since a mark; blocks that nothing points to.
  *
  * Owns:    nothing.
- * Needs:   a heap with call sites and the scan compiled in, and its insides; host_port.h, misuse_heap.h.
+ * Needs:   a heap with call sites and the scan compiled in, and its insides; host_port.h,
+ *          misuse_heap.h.
  * Callers: host.
  */
 #define _GNU_SOURCE

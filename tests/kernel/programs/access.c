@@ -4,8 +4,8 @@
  *
  * Owns:    what it writes: the page's number and a tag, so that a word tells whose it is, and
  *          something that is another each time.
- * Needs:   platform/program.h, access.h; the kernel kills it whenever a page may not be touched, and starts it
- *          again.
+ * Needs:   platform/program.h, access.h; the kernel kills it whenever a page may not be touched,
+ *          and starts it again.
  * Callers: stale.c, on several CPUs at once.
  */
 #include "access.h"

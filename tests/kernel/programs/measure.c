@@ -3,7 +3,8 @@
  * measure.c: what calls and faults cost a program, in instructions.
  *
  * Owns:    the loops; they are part of what is counted.
- * Needs:   platform/program.h, measure.h; a time-stamp counter that counts instructions and can be read here.
+ * Needs:   platform/program.h, measure.h; a time-stamp counter that counts instructions and can be
+ *          read here.
  * Callers: tests/bench/kernel_bench_user.c.
  */
 #include "measure.h"
@@ -104,8 +105,8 @@ static uintptr_t run(enum measure_row row, uintptr_t count)
     }
 }
 
-/* `first`: an enum measure_row; `second`: how often, or how many pages. The exit code is what all of
- * it cost. */
+/* `first`: an enum measure_row; `second`: how often, or how many pages. The exit code is what all
+ * of it cost. */
 uintptr_t program_main(uintptr_t first, uintptr_t second)
 {
     uintptr_t failed = prepare((enum measure_row)first, second * PAGE);

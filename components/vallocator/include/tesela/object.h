@@ -42,8 +42,8 @@ struct tsl_object_config {
     tsl_paddr target;       /* DEVICE: where it lies */
     unsigned cache;         /* DEVICE: TSL_CACHE_...; KERNEL: as the kernel has it */
     struct tsl_pager pager; /* PAGER: copied */
-    /* KERNEL: whole pages of the kernel's half, of one cache type. They are mapped, and stay as they
-     * are until `released` is called: no space shows them any more. It may be NULL; no lock is
+    /* KERNEL: whole pages of the kernel's half, of one cache type. They are mapped, and stay as
+     * they are until `released` is called: no space shows them any more. It may be NULL; no lock is
      * held. */
     const void *memory;
     void (*released)(void *context);

@@ -144,14 +144,14 @@ struct tsl_table *tsl_space_table(struct tsl_space *self);
  * Adds a region; *out is its start. Without FIXED the lowest place that fits.
  * Owns:    the region takes a reference to the object.
  * Errors:  TSL_INVALID (0 bytes, unknown flags or rights, write or execute without read, shared
- *          without object, a stack with an object, an object of another vm, alignment), TSL_MISALIGNED, TSL_OUT_OF_RANGE
- *          (wraps, outside the user half, behind the object's end), TSL_NOT_CANONICAL, TSL_DENIED
- *          (writable and executable, more than the maximum or than the object allows), TSL_EXISTS
- *          (NO_REPLACE), TSL_OVERLAP (would lie in the guard of another region), TSL_LIMIT (no
- *          gap, a limit of the space, commit limit), TSL_NO_MEMORY. With POPULATE also what
- *          tsl_space_populate says: what is left of the region is removed again, but what FIXED
- *          replaced is gone. Only with TSL_NO_MEMORY, and only if the space was copied meanwhile,
- *          the region may stay.
+ *          without object, a stack with an object, an object of another vm, alignment),
+ *          TSL_MISALIGNED, TSL_OUT_OF_RANGE (wraps, outside the user half, behind the object's
+ *          end), TSL_NOT_CANONICAL, TSL_DENIED (writable and executable, more than the maximum or
+ *          than the object allows), TSL_EXISTS (NO_REPLACE), TSL_OVERLAP (would lie in the guard of
+ *          another region), TSL_LIMIT (no gap, a limit of the space, commit limit), TSL_NO_MEMORY.
+ *          With POPULATE also what tsl_space_populate says: what is left of the region is removed
+ *          again, but what FIXED replaced is gone. Only with TSL_NO_MEMORY, and only if the space
+ *          was copied meanwhile, the region may stay.
  * Cost:    O(log regions + what is replaced).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_map(struct tsl_space *self,
@@ -198,9 +198,10 @@ TSL_MUST_CHECK enum tsl_status tsl_space_advise(struct tsl_space *self, tsl_vadd
  * Makes the page that holds `address` accessible: one right of TSL_READ, TSL_WRITE, TSL_EXEC.
  * request: idle, or the one that came back with TSL_SHOULD_WAIT; NULL: the caller cannot wait.
  * Errors:  TSL_NOT_FOUND (no region, or the kernel has unmapped what a KERNEL object shows),
- *          TSL_DENIED (no such right), TSL_OUT_OF_RANGE (behind the object's end), TSL_SHOULD_WAIT, TSL_NO_MEMORY, TSL_LIMIT (a stack may not grow), and
- *          what a pager or store says. None is logged: programs may err as they like. A page that
- *          was brought into an object stays there.
+ *          TSL_DENIED (no such right), TSL_OUT_OF_RANGE (behind the object's end), TSL_SHOULD_WAIT,
+ *          TSL_NO_MEMORY, TSL_LIMIT (a stack may not grow), and what a pager or store says. None is
+ *          logged: programs may err as they like. A page that was brought into an object stays
+ *          there.
  * Context: the page-fault handler; any but NMI.
  * Cost:    O(log regions); one page cleared or copied.
  */
@@ -237,7 +238,8 @@ TSL_MUST_CHECK enum tsl_status tsl_space_unlock_pages(struct tsl_space *self, ts
  * were written, without the right to; it is charged when the region may be written.
  * Owns:    the caller, until tsl_space_unpin of this space; before the space is destroyed.
  * Errors:  as fault; TSL_INVALID (access), TSL_UNSUPPORTED (a page of a device or of the kernel),
- *          TSL_BUSY (on its way out of memory), TSL_LIMIT also for too many pins of one frame (32,767).
+ *          TSL_BUSY (on its way out of memory), TSL_LIMIT also for too many pins of one frame
+ *          (32,767).
  * Cost:    as fault, and O(log frames that the space has pinned).
  */
 TSL_MUST_CHECK enum tsl_status tsl_space_pin(struct tsl_space *self, tsl_vaddr address,

@@ -77,8 +77,8 @@ void tsl_ranges_destroy(struct tsl_ranges *self);
  * page stays on each side.
  *
  * The contents are undefined unless the caller writes them: frames come as they are. With
- * LARGE_PAGES a range as long as a large page (2 MiB; 4 MiB in 2-level tables) begins aligned to one
- * if there is such a gap, and has large pages as far as there are blocks of frames for them.
+ * LARGE_PAGES a range as long as a large page (2 MiB; 4 MiB in 2-level tables) begins aligned to
+ * one if there is such a gap, and has large pages as far as there are blocks of frames for them.
  * attributes: TSL_READ, with TSL_WRITE or TSL_EXEC as wanted, TSL_GLOBAL, a cache type.
  * Owns:    the caller, until tsl_ranges_free() with the same address.
  * Errors:  TSL_INVALID (no bytes, or not readable, or for user mode), TSL_OUT_OF_RANGE (longer than

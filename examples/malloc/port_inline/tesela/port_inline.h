@@ -27,9 +27,9 @@ struct malloc_thread {
 extern _Thread_local struct malloc_thread malloc_thread
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* What is left to do when there is attention: `inside` is counted already. They keep all registers, and
- * the compiler does not know of the calls, so that who pins needs no stack frame; for that the library
- * keeps to general registers and leaves nothing below the stack pointer (meson.build). */
+/* What is left to do when there is attention: `inside` is counted already. They keep all registers,
+ * and the compiler does not know of the calls, so that who pins needs no stack frame; for that the
+ * library keeps to general registers and leaves nothing below the stack pointer (meson.build). */
 #define MALLOC_KEEPS_REGISTERS                                                                     \
     __attribute__((used, no_caller_saved_registers, force_align_arg_pointer))
 MALLOC_KEEPS_REGISTERS void malloc_pin_slowly(void);

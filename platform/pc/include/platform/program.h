@@ -3,8 +3,8 @@
  * platform/program.h: what a program for user mode is made of.
  *
  * Owns:    the call instruction.
- * Needs:   platform/user_calls.h; platform/pc/program: start.S calls program_main(), program.ld lays it
- *          out.
+ * Needs:   platform/user_calls.h; platform/pc/program: start.S calls program_main(), program.ld
+ *          lays it out.
  * Callers: programs, not kernels.
  */
 #ifndef PLATFORM_PROGRAM_H

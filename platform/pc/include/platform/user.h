@@ -6,9 +6,9 @@
  * Needs:   vallocator with TSL_SPACES (the program's memory); platform/fault.h.
  * Callers: kernels, on any CPU. They link platform_user_sources.
  *
- * A program runs on the CPU that calls platform_user_run(), until it gives up the CPU, exits, or does
- * what it may not. Its page faults go to its space; a fault that comes to nothing kills the program
- * with a line that says what and where, never the kernel. Programs have no floating point.
+ * A program runs on the CPU that calls platform_user_run(), until it gives up the CPU, exits, or
+ * does what it may not. Its page faults go to its space; a fault that comes to nothing kills the
+ * program with a line that says what and where, never the kernel. Programs have no floating point.
  */
 #ifndef PLATFORM_USER_H
 #define PLATFORM_USER_H
@@ -77,8 +77,8 @@ struct tsl_space *platform_space_visit(struct tsl_space *space);
 /*
  * Copies between the kernel and the user half of the space that this CPU runs or visits. False: a
  * page of the program's range could not be had, the range is not all in the user half, or the CPU
- * visits no space; what was copied before stays copied. Faults at the program's side are answered as
- * its own would be, those at the kernel's side are the kernel's.
+ * visits no space; what was copied before stays copied. Faults at the program's side are answered
+ * as its own would be, those at the kernel's side are the kernel's.
  * Context: no lock of vallocator held.
  */
 TSL_MUST_CHECK bool platform_copy_from_user(void *to, tsl_vaddr from, size_t bytes);

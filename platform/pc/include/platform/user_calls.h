@@ -6,8 +6,8 @@
  * Needs:   nothing: programs include it too.
  * Callers: platform/pc, kernels, programs.
  *
- * A call: number in AX, arguments in DI, SI, DX with SYSCALL or INT 0x80 (x86-64), in BX, CX, DX with
- * INT 0x80 (x86-32); the answer is in AX. SYSCALL loses CX and R11.
+ * A call: number in AX, arguments in DI, SI, DX with SYSCALL or INT 0x80 (x86-64), in BX, CX, DX
+ * with INT 0x80 (x86-32); the answer is in AX. SYSCALL loses CX and R11.
  */
 #ifndef PLATFORM_USER_CALLS_H
 #define PLATFORM_USER_CALLS_H

@@ -128,7 +128,8 @@ static void step_free(struct tsl_heap *heap, struct block *block)
 static void step_misuse(struct tsl_heap *heap, const struct block *block)
 {
     struct tsl_heap_stats before, after;
-    size_t inside = 1 + rng_below(&chance, (uint32_t)tsl_heap_usable(heap, block->start) - 1);
+    size_t usable = tsl_heap_usable(heap, block->start); /* an object of size 0 may have none */
+    size_t inside = 1 + (usable > 1 ? rng_below(&chance, (uint32_t)usable - 1) : 0);
 
     tsl_heap_stats(heap, &before);
     CHECK(tsl_heap_free(heap, block->start + inside) != TSL_OK);

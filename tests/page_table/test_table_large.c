@@ -212,6 +212,14 @@ static void nobody_sees_half_an_entry(void)
 
 /* ---- And in which order its halves are stored: the store to the low half is stopped. ---- */
 
+/* A thread sanitizer's atomic operations hold a lock, which a handler that jumps out leaves
+ * behind. */
+#if defined(__SANITIZE_THREAD__)
+#define CAN_STOP_ATOMICS false
+#else
+#define CAN_STOP_ATOMICS true
+#endif
+
 static sigjmp_buf stopped;
 
 static void stop(int signal_number)
@@ -221,6 +229,8 @@ static void stop(int signal_number)
 
 static void the_present_bit_comes_last(void)
 {
+    if (!CAN_STOP_ATOMICS)
+        SKIP("built with a thread sanitizer");
     struct sigaction catcher = {.sa_handler = stop};
     struct sigaction kept;
     static uint32_t high;
@@ -240,6 +250,8 @@ static void the_present_bit_comes_last(void)
 /* The other way round when it goes: what is seen after the low half is an absent entry. */
 static void the_present_bit_goes_first(void)
 {
+    if (!CAN_STOP_ATOMICS)
+        SKIP("built with a thread sanitizer");
     struct sigaction catcher = {.sa_handler = stop};
     struct sigaction kept;
     static uint32_t low;

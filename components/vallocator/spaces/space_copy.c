@@ -49,7 +49,7 @@ static void copy_regions(struct space_operation *op, struct tsl_space *copy, siz
          node = tsl_tree_next(node)) {
         struct tsl_region *region = tsl_region_of(node);
         if (tsl_region_is_private(region) && region->rights & TSL_WRITE)
-            tsl_space_restrict(self, region, region->start, tsl_region_end(region), &gather);
+            tsl_space_restrict(self, region, &gather);
         struct tsl_region *twin = tsl_space_take_region(op);
         *twin = *region;
         /* Nobody has asked for either in the copy. */

@@ -137,18 +137,18 @@ enum tsl_status tsl_space_show_in_place(struct tsl_space *space, const struct ts
                : status;
 }
 
-void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
-                        size_t end, struct tsl_gather *gather)
+void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region,
+                        struct tsl_gather *gather)
 {
     unsigned attributes = tsl_space_attributes(region) & ~(TSL_WRITE | TSL_ALLOW_WX);
     if (!region->is_touched)
         return;
     if (!(region->rights & TSL_READ)) {
-        tsl_space_unhook_gathered(space, start, end, gather);
+        tsl_space_unhook_gathered(space, region->start, tsl_region_end(region), gather);
         return;
     }
     enum tsl_status status =
-        tsl_table_protect_sparse(&space->table, tsl_space_address(start),
-                                 (end - start) << TSL_PAGE_SHIFT, attributes, gather);
+        tsl_table_protect_sparse(&space->table, tsl_space_address(region->start),
+                                 region->pages << TSL_PAGE_SHIFT, attributes, gather);
     TSL_ASSERT(status == TSL_OK); /* a region, and no large pages that had to be split */
 }

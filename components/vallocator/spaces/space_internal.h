@@ -307,10 +307,10 @@ void tsl_space_unhook(struct tsl_space *space, size_t start, size_t end);
 /* The same; CPUs may use the entries until the gather, which is one for this space, is finished. */
 void tsl_space_unhook_gathered(struct tsl_space *space, size_t start, size_t end,
                                struct tsl_gather *gather);
-/* Gives the present entries of the range the region's rights without write: faults give it back.
- * The gather as above. */
-void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region, size_t start,
-                        size_t end, struct tsl_gather *gather);
+/* Gives the region's present entries its rights without write: faults give it back. The gather as
+ * above. */
+void tsl_space_restrict(struct tsl_space *space, const struct tsl_region *region,
+                        struct tsl_gather *gather);
 /*
  * Makes the page's entry lead to the frame, with the region's rights, and write only if may_write.
  * The descriptor counts the entry; NULL with the page of zeros.

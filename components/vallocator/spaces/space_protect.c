@@ -48,7 +48,7 @@ static void protect_regions(struct space_operation *op, struct tsl_region *first
         region->rights = rights;
         if ((rights & TSL_WRITE) && tsl_region_is_private(region))
             region->flags |= REGION_CHARGED;
-        tsl_space_restrict(space, region, region->start, tsl_region_end(region), &gather);
+        tsl_space_restrict(space, region, &gather);
         if (tsl_region_end(region) == end)
             break;
     }

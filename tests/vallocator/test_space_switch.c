@@ -250,6 +250,42 @@ static void programs_see_the_kernels_memory(void)
     finish();
 }
 
+/* What the kernel shows may be a page that it has pinned for itself: its own space counts it, and
+ * nobody else does. */
+static void a_pinned_page_is_shown_uncounted(void)
+{
+    struct tsl_frame frame, other;
+    struct tsl_object *object = NULL;
+    begin();
+    struct tsl_space *owner = make(), *space = make();
+    world_map(owner, world.base, 1, RW);
+    CHECK_STATUS(tsl_space_pin(owner, world.base, TSL_WRITE, NULL, &frame), TSL_OK);
+    CHECK_STATUS(tsl_table_map(&kernel, kernel_page, tsl_frame_address(frame), PAGE, RW), TSL_OK);
+    struct tsl_object_config config = over_kernel_pages();
+    config.bytes = PAGE;
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OK);
+    tsl_vaddr at;
+    struct tsl_map_request request = {
+        .bytes = PAGE, .rights = RW, .flags = TSL_SPACE_SHARED, .object = object};
+    CHECK_STATUS(tsl_space_map(space, &request, &at), TSL_OK);
+    tsl_object_put(object);
+    CHECK_STATUS(tsl_space_fault(space, at, TSL_WRITE, NULL), TSL_OK);
+    CHECK_STATUS(tsl_space_pin(space, at, TSL_READ, NULL, &other), TSL_UNSUPPORTED);
+    CHECK_SOUND(tsl_space_verify(space));
+    struct tsl_frame_descriptor *descriptor = tsl_vm_descriptor(vm, frame);
+    CHECK_EQ(tsl_descriptor_maps(descriptor), 1);
+    CHECK_STATUS(tsl_space_unmap(owner, world.base, PAGE), TSL_OK);
+    CHECK_EQ(tsl_descriptor_maps(descriptor), 0);
+    CHECK_SOUND(tsl_space_verify(space)); /* an entry that leads there, and is no map */
+    CHECK_STATUS(tsl_space_unmap(space, at, PAGE), TSL_OK);
+    CHECK_EQ(releases, 1);
+    CHECK_STATUS(tsl_table_unmap(&kernel, kernel_page, PAGE, 0, NULL), TSL_OK);
+    CHECK_STATUS(tsl_space_unpin(owner, frame), TSL_OK);
+    end(space);
+    end(owner);
+    finish();
+}
+
 static void memory_of_the_kernel_is_looked_at(void)
 {
     struct tsl_frame frame[2];
@@ -315,5 +351,6 @@ static void a_vm_refuses_what_is_no_kernel_table(void)
 
 TAP_SUITE(space_switch, TAP_TEST(a_kernel_page_made_later_is_in_every_space),
           TAP_TEST(flushes_go_to_the_cpus_that_run_the_space),
-          TAP_TEST(programs_see_the_kernels_memory), TAP_TEST(memory_of_the_kernel_is_looked_at),
+          TAP_TEST(programs_see_the_kernels_memory), TAP_TEST(a_pinned_page_is_shown_uncounted),
+          TAP_TEST(memory_of_the_kernel_is_looked_at),
           TAP_TEST(a_vm_refuses_what_is_no_kernel_table));

@@ -141,6 +141,8 @@ static enum tsl_status access_to_bring(struct tsl_space *self, size_t page, unsi
         status = TSL_NOT_FOUND;
     else if (access & ~region->rights)
         status = TSL_DENIED;
+    else if (region->object && tsl_object_is_in_place(region->object))
+        status = TSL_UNSUPPORTED; /* somebody else's memory: he moves it or not */
     else if (may_diverge(region))
         *brings = region->rights & TSL_WRITE ? TSL_WRITE : SPACE_OWN;
     tsl_lock_release(&self->lock, pin);

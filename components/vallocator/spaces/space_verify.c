@@ -87,7 +87,9 @@ static struct tsl_defect verify_frame(struct tsl_space *self, const struct tsl_m
     size_t page = entry->start >> TSL_PAGE_SHIFT;
     tsl_slot slot = tsl_slots_get(&self->layer, page);
     struct tsl_frame_descriptor *descriptor = tsl_descriptor_of(self->vm->config.frames, frame);
-    if (frame.number == self->vm->zero.number || !descriptor ||
+    const struct tsl_region *region = tsl_regions_from(&self->regions, page);
+    bool is_in_place = region->object && tsl_object_is_in_place(region->object);
+    if (is_in_place || frame.number == self->vm->zero.number || !descriptor ||
         tsl_descriptor_state(descriptor) != TSL_FRAME_PAGE)
         return TSL_NO_DEFECT;
     bool is_own = slot == tsl_vm_slot_of(frame) && entry->attributes & TSL_WRITE;

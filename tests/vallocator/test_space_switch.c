@@ -13,6 +13,7 @@
 #include "machine.h"
 
 #include <host/model_cpu.h>
+#include <tesela/checked.h>
 #include <tesela/port.h>
 
 enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES };
@@ -286,6 +287,37 @@ static void a_pinned_page_is_shown_uncounted(void)
     finish();
 }
 
+/* The kernel may have its memory in large pages, where there are any; a program sees the part that it is shown. */
+static void a_part_of_a_large_page_is_shown(void)
+{
+    struct tsl_frame frame;
+    struct tsl_object *object = NULL;
+    struct tsl_mapping entry;
+    begin();
+    size_t large = (size_t)tsl_table_format_page_bytes(machine_format(), 1);
+    unsigned order = large == 4u << 20 ? 10 : 9;
+    tsl_vaddr start = tsl_align_up_vaddr(kernel_page, large), at;
+    CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_OK);
+    CHECK_STATUS(tsl_table_map(&kernel, start, tsl_frame_address(frame), large, RW | TSL_MAP_LARGE),
+                 TSL_OK);
+    struct tsl_object_config config = over_kernel_pages();
+    config.memory = (const void *)(uintptr_t)(start + 5 * PAGE);
+    CHECK_STATUS(tsl_object_create(vm, &config, &object), TSL_OK);
+    struct tsl_space *space = make();
+    struct tsl_map_request request = {
+        .bytes = 2 * PAGE, .rights = TSL_READ, .flags = TSL_SPACE_SHARED, .object = object};
+    CHECK_STATUS(tsl_space_map(space, &request, &at), TSL_OK);
+    tsl_object_put(object);
+    CHECK_STATUS(tsl_space_fault(space, at + PAGE, TSL_READ, NULL), TSL_OK);
+    CHECK_STATUS(tsl_table_query(tsl_space_table(space), at + PAGE, &entry), TSL_OK);
+    CHECK_EQ(entry.target, tsl_frame_address(frame) + 6 * PAGE);
+    end(space);
+    CHECK_EQ(releases, 1);
+    CHECK_STATUS(tsl_table_unmap(&kernel, start, large, 0, NULL), TSL_OK);
+    CHECK_STATUS(tsl_frames_free(world.frames, frame, order), TSL_OK);
+    finish();
+}
+
 static void memory_of_the_kernel_is_looked_at(void)
 {
     struct tsl_frame frame[2];
@@ -352,5 +384,6 @@ static void a_vm_refuses_what_is_no_kernel_table(void)
 TAP_SUITE(space_switch, TAP_TEST(a_kernel_page_made_later_is_in_every_space),
           TAP_TEST(flushes_go_to_the_cpus_that_run_the_space),
           TAP_TEST(programs_see_the_kernels_memory), TAP_TEST(a_pinned_page_is_shown_uncounted),
+          TAP_TEST(a_part_of_a_large_page_is_shown),
           TAP_TEST(memory_of_the_kernel_is_looked_at),
           TAP_TEST(a_vm_refuses_what_is_no_kernel_table));

@@ -287,7 +287,8 @@ static void a_pinned_page_is_shown_uncounted(void)
     finish();
 }
 
-/* The kernel may have its memory in large pages, where there are any; a program sees the part that it is shown. */
+/* The kernel may have its memory in large pages, where there are any; a program sees the part that
+ * it is shown. */
 static void a_part_of_a_large_page_is_shown(void)
 {
     struct tsl_frame frame;

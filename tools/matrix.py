@@ -52,7 +52,9 @@ class Group:
     env: dict = field(default_factory=dict)
     fuzz_seconds: int = 0  # how long each program named fuzz-... is fed
     wrapper: tuple = ()  # words before the command that runs the programs
-    patience: int = 1  # how many times as long as usual programs and boots may take
+    # How many times as long as usual programs and boots may take. Meant for hangs alone: beside
+    # other work a program of threads takes a hundred times as long as without.
+    patience: int = 5
 
 
 def host_build(name, compiler, bits, sanitizers="", profile="desktop", options=()):
@@ -136,18 +138,15 @@ def full():
         fuzzing(20),
     ]
     for profile in ("server", "iot", "embedded"):
-        groups.append(host_group(f"{profile}-64", "gcc", 64, "undefined", profile=profile,
-                                 patience=3))
+        groups.append(host_group(f"{profile}-64", "gcc", 64, "undefined", profile=profile))
     groups += preloaded_tiers()
     for profile in ("iot", "embedded"):
-        groups.append(host_group(f"{profile}-32", "clang", 32, "undefined", profile=profile,
-                                 patience=3))
+        groups.append(host_group(f"{profile}-32", "clang", 32, "undefined", profile=profile))
     for (profile, arch), compiler in itertools.product(machines(), ("gcc", "clang")):
         build = kernel_build(profile, arch, compiler)
         groups.append(Group(build.name, build, ("qemu",),
                             boots=boots_of(profile, arch,
-                                           machine_variants(profile, arch, compiler)),
-                            patience=3))
+                                           machine_variants(profile, arch, compiler))))
     return groups + hardened_kernels() + guarded_kernels() + growing_kernels()
 
 
@@ -157,7 +156,7 @@ def preloaded_tiers():
     for tier in ("none", "basic", "moderate"):
         fragments = ["examples/malloc/malloc.config"]
         fragments += [] if tier == "basic" else [f"tests/kernel/heap_{tier}.config"]
-        groups.append(host_group(f"malloc-{tier}", "gcc", 64, suites=("malloc",), patience=3,
+        groups.append(host_group(f"malloc-{tier}", "gcc", 64, suites=("malloc",),
                                  options=("--buildtype=release",
                                           f"-Dconfig_fragments={','.join(fragments)}")))
     return groups
@@ -172,7 +171,7 @@ def hardened_kernels():
         boots = [Boot(build.name + suffix, "desktop", arch, ["--smp", cpus])
                  for suffix, cpus in (("-1cpu", "1"), ("-4cpu", "4"))]
         suites = ("one-cpu", "four-cpus", "start") if tier == "profiled" else ("one-cpu", "four-cpus")
-        groups.append(Group(build.name, build, suites, boots=boots, patience=3))
+        groups.append(Group(build.name, build, suites, boots=boots))
     return groups
 
 
@@ -184,7 +183,7 @@ def guarded_kernels():
         build = kernel_build("desktop", arch, fragment=f"tests/kernel/frames_{guards}.config")
         boots = [Boot(f"{build.name}-{count}cpu", "desktop", arch, ["--smp", count])
                  for count in ("1", "4")]
-        groups.append(Group(build.name, build, ("frames", "start"), boots=boots, patience=3))
+        groups.append(Group(build.name, build, ("frames", "start"), boots=boots))
     return groups
 
 
@@ -192,7 +191,7 @@ def growing_kernels():
     """Kernels whose RAM comes and goes, also where it is high memory or cannot be named."""
     builds = [kernel_build("desktop", arch, fragment="tests/kernel/frames_hotplug.config")
               for arch in ARCHES]
-    return [Group(build.name, build, ("nodes",), patience=3) for build in builds]
+    return [Group(build.name, build, ("nodes",)) for build in builds]
 
 
 def machine_variants(profile, arch, compiler):

@@ -171,8 +171,8 @@ static void *work(void *argument)
         tsl_cpu_join();
     (void)tsl_atomic_add_u32(&started, 1);
     while (tsl_atomic_load_acquire_u32(&started) < THREADS)
-        host_port_poll();
-    for (unsigned i = 0; i < rounds(6000); i++)
+        host_port_wait();
+    for (unsigned i = 0; i < rounds(6000) && !tap_is_late(); i++)
         step(self);
     for (unsigned i = 0; i < OWN; i++)
         end_block(self, self->own[i]);
@@ -268,7 +268,7 @@ static void *consume(void *argument)
         tsl_word *slot = &belt[i % TSL_COUNT_OF(belt)];
         tsl_word block;
         while ((block = tsl_atomic_exchange(slot, 0)) == 0)
-            host_port_poll();
+            host_port_wait();
         end_block(self, (void *)block);
     }
     tsl_cpu_leave();
@@ -282,7 +282,7 @@ static void produce(struct worker *self)
         unsigned char *block = new_block(self);
         self->wrong += block == NULL;
         while (tsl_atomic_load_acquire(slot) != 0)
-            host_port_poll();
+            host_port_wait();
         tsl_atomic_store_release(slot, (tsl_word)block);
     }
 }

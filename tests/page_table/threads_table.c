@@ -7,7 +7,6 @@
  * Callers: the host test runner, also under the thread sanitizer.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <tesela/atomic.h>
 #include <tesela/config.h>
 
@@ -27,13 +26,6 @@ static tsl_vaddr start, large; /* a long range of small pages, and behind it one
 static tsl_vaddr bytes;        /* of the large page; its first half belongs to the long range */
 static uint32_t is_over, has_stopped, refused;
 
-/* Taking interrupts: the other CPU flushes. */
-static void wait_a_little(void)
-{
-    host_port_poll();
-    (void)sched_yield();
-}
-
 /* The owner of the second half wishes for large pages, again and again. */
 static void *wish(void *unused)
 {
@@ -41,7 +33,7 @@ static void *wish(void *unused)
     while (!tsl_atomic_load_acquire_u32(&is_over)) {
         refused += tsl_table_protect(table, large + bytes / 2, bytes / 2, RW | TSL_MAP_PROMOTE,
                                      NULL) != TSL_OK;
-        wait_a_little();
+        host_port_wait();
     }
     tsl_atomic_store_release_u32(&has_stopped, 1);
     return unused;
@@ -51,7 +43,7 @@ static void wait_for_the_large_page(void)
 {
     struct tsl_mapping page = {0};
     while (tsl_table_query(table, large, &page) == TSL_OK && page.bytes != bytes)
-        wait_a_little();
+        host_port_wait();
 }
 
 /* The first half changes, or goes; the second one stays as it is. */
@@ -93,7 +85,7 @@ static void promotions_of(const struct tsl_table_format *format)
         wrong += change_first_half(target, round % 2);
     tsl_atomic_store_release_u32(&is_over, 1);
     while (!tsl_atomic_load_acquire_u32(&has_stopped))
-        wait_a_little();
+        host_port_wait();
     REQUIRE(pthread_join(other, NULL) == 0);
     host_port_set_kicks(HOST_PORT_KICKS_RUN);
     CHECK_EQ(wrong, 0);

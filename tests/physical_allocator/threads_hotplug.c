@@ -61,7 +61,7 @@ static void *work(void *argument)
     unsigned count = 0;
     host_port_set_cpu(cpu);
     tsl_cpu_join();
-    for (unsigned round = 0; round < tap_rounds(60000); round++) {
+    for (unsigned round = 0; round < tap_rounds(60000) && !tap_is_late(); round++) {
         host_port_poll();
         if (!rng_once_in(&rng, 4))
             change_pieces(&rng);

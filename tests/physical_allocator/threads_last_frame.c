@@ -20,7 +20,6 @@
 #include <tesela/cpu.h>
 
 #include <pthread.h>
-#include <sched.h>
 #include <unistd.h>
 
 #define THREADS (TSL_CPUS < 4 ? TSL_CPUS : 4)
@@ -35,6 +34,8 @@ struct cpu {
 
 static struct world world;
 static struct cpu cpus[THREADS];
+/* What CPU 0 says at a round's first meeting, for all to read before the last: no more rounds. */
+static bool ends;
 static uint32_t arrived, somebody_failed, too_late, lost;
 static tsl_word all; /* frames that are free at first */
 
@@ -42,10 +43,8 @@ static tsl_word all; /* frames that are free at first */
 static void meet(uint32_t target)
 {
     (void)tsl_atomic_add_u32(&arrived, 1);
-    while (tsl_atomic_load_acquire_u32(&arrived) < target) {
-        host_port_poll();
-        (void)sched_yield();
-    }
+    while (tsl_atomic_load_acquire_u32(&arrived) < target)
+        host_port_wait();
 }
 
 static void take_until_none(struct cpu *self)
@@ -85,7 +84,10 @@ static void *run(void *argument)
     uint32_t meeting = 0;
     host_port_set_cpu(self->number);
     tsl_cpu_join();
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    bool is_last = false;
+    for (unsigned round = 0; round < ROUNDS && !is_last; round++) {
+        if (self->number == 0)
+            ends = tap_is_late();
         warm_up(self, &rng);
         meet(meeting += THREADS);
         if (self->number == 0) {
@@ -93,6 +95,7 @@ static void *run(void *argument)
             lost += tsl_frames_free_count(world.frames) != all;
         }
         meet(meeting += THREADS);
+        is_last = ends;
         take_until_none(self);
         meet(meeting += THREADS);
         if (self->number == 0)

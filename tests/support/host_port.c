@@ -21,6 +21,7 @@
 #include <tesela/flush.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,12 @@ void host_port_poll(void)
 {
     if (host_port_pin_depth() == 0)
         take_interrupt();
+}
+
+void host_port_wait(void)
+{
+    host_port_poll();
+    (void)sched_yield();
 }
 
 unsigned host_port_kicks_sent(void)

@@ -34,6 +34,9 @@ void host_port_set_kicks(enum host_port_kicks kicks);
 /* This CPU looks for a kick, as it would between two instructions with interrupts on. */
 void host_port_poll(void);
 
+/* The same in a loop that waits for another thread: lets others run. */
+void host_port_wait(void);
+
 /* How many CPUs have been kicked since the start, and how many interrupts were taken. */
 unsigned host_port_kicks_sent(void);
 unsigned host_port_kicks_taken(void);

@@ -14,6 +14,9 @@
 
 uint64_t tap_seed = 0x7465736C61ull;
 unsigned tap_scale = 1;
+uint64_t (*tap_clock)(void);
+
+#define LATE_MS 10000u
 
 /* The test that runs. Checks may come from several threads or CPUs, hence atomic. */
 static struct {
@@ -21,6 +24,8 @@ static struct {
     uint32_t checks;
     uint32_t failures;
     const char *skip_reason;
+    uint64_t start; /* by tap_clock */
+    uint32_t is_late;
 } now;
 
 /* A whole line in one piece, so that lines of several CPUs do not mix. */
@@ -50,6 +55,15 @@ void tap_note(const char *format, ...)
     (void)tsl_format_list(text, sizeof(text), format, arguments);
     va_end(arguments);
     print_line("# %s", text);
+}
+
+bool tap_is_late(void)
+{
+    if (tap_clock == NULL || tap_clock() - now.start < (uint64_t)LATE_MS * tap_scale)
+        return false;
+    if (tsl_atomic_exchange_u32(&now.is_late, 1) == 0)
+        tap_note("this machine is busy: loops of threads end early");
+    return true;
 }
 
 /* Counts a check; true if it is to be reported. A loop that fails a million times reports ten. */
@@ -170,6 +184,8 @@ static void run_one(const struct tap_suite *suite, const struct tap_test *test,
     now.checks = 0;
     now.failures = 0;
     now.skip_reason = NULL;
+    now.start = tap_clock != NULL ? tap_clock() : 0;
+    now.is_late = 0;
     test->run();
     if (now.checks == 0 && now.skip_reason == NULL)
         (void)tap_check(false, suite->name, 0, "the test checked nothing");

@@ -8,10 +8,12 @@
  *          TSL_ROUNDS=N makes them N times as long. Exit status: 0 all passed, 1 a test failed, 2
  *          the pattern fits no test.
  */
+#define _POSIX_C_SOURCE 199309L
 #include "tap.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Made by the linker around the section's contents. */
 extern const struct tap_suite *const __start_tap_suites[];
@@ -25,6 +27,13 @@ static void write_out(void *context, const char *text, size_t length)
     (void)fwrite(text, 1, length, stdout);
     /* What was printed is worth most when the next thing crashes. */
     (void)fflush(stdout);
+}
+
+static uint64_t milliseconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int main(int argc, char **argv)
@@ -41,6 +50,7 @@ int main(int argc, char **argv)
     const char *scale = getenv("TSL_ROUNDS");
     tap_seed = seed != NULL ? strtoull(seed, NULL, 0) : tap_seed;
     tap_scale = scale != NULL ? (unsigned)strtoul(scale, NULL, 0) : tap_scale;
+    tap_clock = milliseconds;
     struct tsl_sink out = {write_out, NULL};
     struct tap_result result = tap_run(suites, argc > 1 ? argv[1] : NULL, &out);
     if (result.run == 0)

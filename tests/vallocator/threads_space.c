@@ -16,7 +16,6 @@
 #include <tesela/port.h>
 
 #include <pthread.h>
-#include <sched.h>
 
 enum { RW = TSL_READ | TSL_WRITE, PAGE = TSL_PAGE_BYTES, PAGES = 80, THREADS = WORLD_CPUS };
 
@@ -30,12 +29,9 @@ static uint32_t working;
 static void meet(unsigned cpu, uint32_t step)
 {
     tsl_atomic_store_release_u32(&at_gate[cpu], step);
-    for (unsigned other = 0; other < THREADS; other++) {
-        while (tsl_atomic_load_acquire_u32(&at_gate[other]) < step) {
-            host_port_poll();
-            (void)sched_yield();
-        }
-    }
+    for (unsigned other = 0; other < THREADS; other++)
+        while (tsl_atomic_load_acquire_u32(&at_gate[other]) < step)
+            host_port_wait();
 }
 
 /* The frame behind a page of the layer, read through the direct map; NULL: not in a frame. */
@@ -225,7 +221,7 @@ static void make_a_mess(unsigned cpu)
     struct tsl_object_config config = {.kind = TSL_OBJECT_MEMORY, .bytes = 8 * PAGE};
     CHECK_STATUS(tsl_object_create(world.vm, &config, &object), TSL_OK);
     meet(cpu, 1);
-    for (uint32_t round = 0; round < 20 * ROUNDS; round++) {
+    for (uint32_t round = 0; round < 20 * ROUNDS && !tap_is_late(); round++) {
         enum tsl_status status = do_something(&rng, cpu, object);
         if (!is_expected(status))
             CHECK_STATUS(status, TSL_OK);
@@ -245,10 +241,8 @@ static void *run_job(void *argument)
     host_port_set_cpu(job->cpu);
     job->work(job->cpu);
     (void)tsl_atomic_sub_u32(&working, 1);
-    while (tsl_atomic_load_u32(&working) > 0) {
-        host_port_poll();
-        (void)sched_yield();
-    }
+    while (tsl_atomic_load_u32(&working) > 0)
+        host_port_wait();
     return NULL;
 }
 

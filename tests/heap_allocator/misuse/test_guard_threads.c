@@ -58,7 +58,7 @@ static void *trade(void *number)
 
     host_port_set_cpu((unsigned)(uintptr_t)number);
     tsl_cpu_join();
-    for (unsigned i = 0; i < steps; i++) {
+    for (unsigned i = 0; i < steps && !tap_is_late(); i++) {
         size_t bytes = rng_once_in(&rng, 20) ? 40000 : rng_below(&rng, 600);
         tsl_word block = (tsl_word)tsl_heap_alloc(heap, bytes);
         CHECK(block != 0);

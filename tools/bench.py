@@ -82,6 +82,8 @@ def parse_arguments(argv):
     parser.add_argument("--peer", action="append", default=[])
     parser.error = usage
     arguments = parser.parse_intermixed_args(argv)
+    if "tiers" in arguments.groups and len(arguments.groups) > 1:
+        usage("'tiers' builds heaps of its own: it stands alone")
     for group in arguments.groups:
         if group not in GROUPS and arguments.groups != ["tiers"]:
             usage(f"there are no rows in a group '{group}' (groups: {' '.join(GROUPS)})")

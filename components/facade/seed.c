@@ -77,7 +77,7 @@ void *kmalloc(size_t bytes)
 static enum tsl_status free_object(void *object, uintptr_t site)
 {
     if (tsl_facade.system.stage < TSL_STAGE_HEAP)
-        return tsl_facade_too_early("kfree");
+        return object ? tsl_facade_too_early("kfree") : TSL_OK;
     if (TSL_HEAP_SITES)
         return tsl_heap_free_tagged(tsl_facade.system.heap, object, site);
     return tsl_heap_free(tsl_facade.system.heap, object);

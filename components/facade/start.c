@@ -99,6 +99,17 @@ static enum tsl_status start_frames(void)
     return status;
 }
 
+/* Frames that nobody has had but those who were given theirs before the start, and keep them. */
+static void abandon_frames(void)
+{
+    tsl_handed_out_fini();
+    tsl_frames_abandon(tsl_facade.system.frames);
+    tsl_facade.system.frames = NULL;
+    if (tsl_facade.options.early)
+        tsl_early_unseal(tsl_facade.options.early);
+    forget_places();
+}
+
 static enum tsl_status stop_frames(void)
 {
     /* Whoever has a page must be able to free it and have the stop tried again. */
@@ -139,6 +150,8 @@ static enum tsl_status start_tables(void)
     tsl_arch_enable(&tsl_facade.system.features);
     tsl_facade.boot_root = tsl_arch_root();
     tsl_table_switch_to(&tsl_facade.table);
+    /* A boot loader may have made pages global: they would outlive the switch. */
+    tsl_arch_flush_all(true);
     tsl_facade.system.table = &tsl_facade.table;
     tsl_facade.system.windows = &tsl_facade.windows;
     return TSL_OK;
@@ -162,6 +175,8 @@ static void clear_window(enum tsl_layout_use use)
  */
 static enum tsl_status stop_tables(void)
 {
+    if (tsl_table_is_needed(&tsl_facade.table))
+        return TSL_BUSY;
     clear_window(TSL_LAYOUT_USER);
     clear_window(TSL_LAYOUT_DEVICES);
     tsl_table_trim(&tsl_facade.table);
@@ -170,8 +185,7 @@ static enum tsl_status stop_tables(void)
     tsl_arch_switch_root(tsl_facade.boot_root);
     tsl_table_left(&tsl_facade.table);
     enum tsl_status status = tsl_table_fini(&tsl_facade.table);
-    if (status != TSL_OK)
-        return status;
+    TSL_ASSERT(status == TSL_OK); /* nobody needs it */
     tsl_facade.system.table = NULL;
     tsl_facade.system.windows = NULL;
     return TSL_OK;
@@ -277,8 +291,6 @@ static const struct {
 
 static enum tsl_status check_options(const struct tsl_start_options *options)
 {
-    if (tsl_facade.system.stage != TSL_STAGE_NONE)
-        return tsl_refuse(&tsl_facade.refusals, TSL_EXISTS, "start: already up");
     if (!options || !options->map || !options->format)
         return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
                           "start: the options need a map and a format");
@@ -302,33 +314,33 @@ static bool image_holds_us(const struct tsl_kernel_image *image, tsl_vaddr offse
             is_between(constants, offset, image->data_start, image->data_end));
 }
 
-/* A part of the image that frames would be made of: whoever gets them first overwrites it. */
-static const struct tsl_memory_range *usable_within(const struct tsl_memory_map *map,
-                                                    tsl_paddr start, tsl_paddr end)
+/* Of usable memory frames would be made: whoever gets them first overwrites the image. What is no
+ * RAM to the map has no alias in the direct map to be protected. */
+static enum tsl_status check_image_part(const struct tsl_memory_map *map, tsl_paddr start,
+                                        tsl_paddr end)
 {
-    for (size_t i = 0; i < map->count; i++) {
-        const struct tsl_memory_range *range = &map->ranges[i];
-        if (range->type == TSL_MEMORY_USABLE && range->start < end && start < range->end)
-            return range;
+    while (start < end) {
+        const struct tsl_memory_range *range = tsl_map_at(map, start);
+        if (!range || range->type == TSL_MEMORY_USABLE || !tsl_memory_is_ram(range->type))
+            return tsl_refuse(&tsl_facade.refusals, TSL_INVALID,
+                              "start: a part of the image lies at %#llx, in memory that the map "
+                              "calls %s: tsl_map_reserve() it as TSL_MEMORY_KERNEL",
+                              (unsigned long long)start,
+                              range ? tsl_memory_type_name(range->type) : "nothing");
+        start = range->end;
     }
-    return NULL;
+    return TSL_OK;
 }
 
 static enum tsl_status check_image(const struct tsl_start_options *options)
 {
     const struct tsl_kernel_image *image = &options->image;
-    const struct tsl_memory_range *range =
-        usable_within(options->map, image->text_start, image->text_end);
-    if (!range)
-        range = usable_within(options->map, image->rodata_start, image->rodata_end);
-    if (!range)
-        range = usable_within(options->map, image->data_start, image->data_end);
-    if (range)
-        return tsl_refuse(
-            &tsl_facade.refusals, TSL_INVALID,
-            "start: usable memory at %#llx holds a part of the image: tsl_map_reserve() it",
-            (unsigned long long)range->start);
-    return TSL_OK;
+    enum tsl_status status = check_image_part(options->map, image->text_start, image->text_end);
+    if (status == TSL_OK)
+        status = check_image_part(options->map, image->rodata_start, image->rodata_end);
+    if (status == TSL_OK)
+        status = check_image_part(options->map, image->data_start, image->data_end);
+    return status;
 }
 
 /* Takes the options over and chooses a layout; nothing of the machine is touched. */
@@ -351,6 +363,7 @@ static enum tsl_status prepare(const struct tsl_start_options *options)
     struct tsl_layout_needs needs = {.image_start = options->image.text_start,
                                      .image_end = options->image.data_end,
                                      .heap_bytes = options->heap_bytes,
+                                     .user_last = options->format->user_last,
                                      .cpus = TSL_CPUS,
                                      .window_bytes = TSL_WINDOW_COUNT * TSL_PAGE_BYTES};
     enum tsl_status status = tsl_layout_check(layout, &needs, &defect);
@@ -366,35 +379,9 @@ static enum tsl_status prepare(const struct tsl_start_options *options)
     return status;
 }
 
-enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum tsl_stage stage)
+static enum tsl_status stop_above(enum tsl_stage stage)
 {
-    enum tsl_status status = check_options(options);
-    if (status == TSL_OK)
-        status = prepare(options);
-    if (status != TSL_OK)
-        return status;
-    tsl_cpu_join();
-    for (size_t i = 0; i < TSL_COUNT_OF(stages) && stages[i].stage <= stage; i++) {
-        status = stages[i].start();
-        if (status != TSL_OK) {
-            tsl_say(TSL_LOG_ERROR, "start: stage '%s' failed: %s", stages[i].name,
-                    tsl_status_name(status));
-            TSL_ASSERT(tsl_stop() == TSL_OK); /* nobody has had anything of ours yet */
-            return status;
-        }
-        tsl_facade.system.stage = stages[i].stage;
-    }
-    return TSL_OK;
-}
-
-enum tsl_status tsl_start(const struct tsl_start_options *options)
-{
-    return tsl_start_until(options, TSL_STAGE_SPACES);
-}
-
-enum tsl_status tsl_stop(void)
-{
-    for (size_t i = TSL_COUNT_OF(stages); i-- > 0;) {
+    for (size_t i = TSL_COUNT_OF(stages); i-- > 0 && stages[i].stage > stage;) {
         if (stages[i].stage > tsl_facade.system.stage)
             continue;
         enum tsl_status status = stages[i].stop();
@@ -404,6 +391,59 @@ enum tsl_status tsl_stop(void)
         tsl_facade.system.stage = stages[i].stage - 1;
     }
     return TSL_OK;
+}
+
+/* A start that has failed goes back to where it began. */
+static void undo_above(enum tsl_stage stage)
+{
+    enum tsl_status status = stop_above(stage > TSL_STAGE_FRAMES ? stage : TSL_STAGE_FRAMES);
+    TSL_ASSERT(status == TSL_OK); /* nobody has had anything of these stages yet */
+    if (tsl_facade.system.stage == stage)
+        return;
+    abandon_frames();
+    tsl_facade.system.stage = TSL_STAGE_NONE;
+}
+
+/* All that has to be right before the first stage. */
+static enum tsl_status begin(const struct tsl_start_options *options)
+{
+    enum tsl_status status = check_options(options);
+    if (status == TSL_OK)
+        status = prepare(options);
+    if (status == TSL_OK)
+        tsl_cpu_join();
+    return status;
+}
+
+enum tsl_status tsl_start_until(const struct tsl_start_options *options, enum tsl_stage stage)
+{
+    const enum tsl_stage before = tsl_facade.system.stage;
+    if (before != TSL_STAGE_NONE && stage <= before)
+        return tsl_refuse(&tsl_facade.refusals, TSL_EXISTS, "start: already up");
+    enum tsl_status status = before == TSL_STAGE_NONE ? begin(options) : TSL_OK;
+    for (size_t i = 0; status == TSL_OK && i < TSL_COUNT_OF(stages); i++) {
+        if (stages[i].stage <= before || stages[i].stage > stage)
+            continue;
+        status = stages[i].start();
+        if (status == TSL_OK) {
+            tsl_facade.system.stage = stages[i].stage;
+        } else {
+            tsl_say(TSL_LOG_ERROR, "start: stage '%s' failed: %s", stages[i].name,
+                    tsl_status_name(status));
+            undo_above(before);
+        }
+    }
+    return status;
+}
+
+enum tsl_status tsl_start(const struct tsl_start_options *options)
+{
+    return tsl_start_until(options, TSL_STAGE_SPACES);
+}
+
+enum tsl_status tsl_stop(void)
+{
+    return stop_above(TSL_STAGE_NONE);
 }
 
 const struct tsl_system *tsl_system(void)

@@ -57,7 +57,7 @@ bool tsl_layout_is_canonical(const struct tsl_layout *layout, tsl_vaddr address)
     /* 64-bit arithmetic: va_bits may be all the bits that a 32-bit address has. */
     uint64_t wide = address;
     if (!layout->sign_extended)
-        return wide >> layout->va_bits == 0;
+        return layout->va_bits >= 64 || wide >> layout->va_bits == 0;
     uint64_t upper = wide >> (layout->va_bits - 1);
     return upper == 0 || upper == UINT64_MAX >> (layout->va_bits - 1);
 }

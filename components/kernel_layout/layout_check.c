@@ -2,7 +2,7 @@
  *
  * layout_check.c: whether an address space's layout can work at all, and on this machine.
  *
- * Owns:    rules 1 to 16 of the component's README, each with its status.
+ * Owns:    rules 1 to 17 of the component's README, each with its status.
  * Needs:   layout.c for lookups.
  * Callers: the start of a kernel, before it builds tables from a layout; tests with broken layouts.
  */
@@ -237,6 +237,21 @@ static bool image_fits(const struct check *check)
            needs->image_end - 1 <= image->last - layout->image_offset;
 }
 
+/* A range across the border of the halves is on neither side. */
+static enum tsl_status check_halves(const struct check *check)
+{
+    const struct tsl_layout *layout = check->layout;
+    tsl_vaddr border = check->needs != NULL ? check->needs->user_last : 0;
+    for (size_t i = 0; border != 0 && i < layout->count; i++) {
+        const struct tsl_layout_range *range = &layout->ranges[i];
+        if (is_lower_part(range->use) ? range->last > border : range->start <= border) {
+            return broken(check, TSL_DENIED, TSL_LAYOUT_RULE_HALVES, range->start,
+                          "User lies in the format's lower half, the kernel in the upper one.");
+        }
+    }
+    return TSL_OK;
+}
+
 static enum tsl_status check_needs(const struct check *check)
 {
     const struct tsl_layout *layout = check->layout;
@@ -270,8 +285,9 @@ enum tsl_status tsl_layout_check(const struct tsl_layout *layout,
 {
     /* In this order: a later rule may rely on the earlier ones. */
     static enum tsl_status (*const rules[])(const struct check *) = {
-        check_described, check_each,    check_one_of_each, check_no_overlap, check_ascending,
-        check_granules,  check_guarded, check_user_below,  check_protection, check_needs,
+        check_described,  check_each,     check_one_of_each, check_no_overlap,
+        check_ascending,  check_granules, check_guarded,     check_user_below,
+        check_protection, check_needs,    check_halves,
     };
     const struct check check = {layout, needs, out};
     for (size_t i = 0; i < TSL_COUNT_OF(rules); i++) {

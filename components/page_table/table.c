@@ -99,10 +99,35 @@ enum tsl_status tsl_table_init(struct tsl_table *self, const struct tsl_table_co
     return TSL_OK;
 }
 
+/* A CPU that has left touches nothing of the kernel's, whatever table it ran. */
+static void forget_absent_cpus(struct tsl_table *self)
+{
+    for (unsigned cpu = tsl_cpu_set_next(&self->cpus, 0); cpu < TSL_CPUS;
+         cpu = tsl_cpu_set_next(&self->cpus, cpu + 1))
+        if (!tsl_cpu_set_has(tsl_cpus_online(), cpu))
+            tsl_cpu_set_remove(&self->cpus, cpu);
+}
+
+static bool is_used(const struct tsl_table *self)
+{
+    return self->open_gathers > 0 || (self->kernel && !tsl_list_is_empty(&self->showing));
+}
+
+bool tsl_table_is_needed(const struct tsl_table *self)
+{
+    unsigned here = tsl_port_cpu_id();
+    bool is_run = false;
+    for (unsigned cpu = tsl_cpu_set_next(&self->cpus, 0); cpu < TSL_CPUS;
+         cpu = tsl_cpu_set_next(&self->cpus, cpu + 1))
+        is_run |= cpu != here && (!self->kernel || tsl_cpu_set_has(tsl_cpus_online(), cpu));
+    return is_run || is_used(self);
+}
+
 enum tsl_status tsl_table_fini(struct tsl_table *self)
 {
-    if (!tsl_cpu_set_is_empty(&self->cpus) || self->open_gathers > 0 ||
-        (self->kernel && !tsl_list_is_empty(&self->showing)))
+    if (self->kernel)
+        forget_absent_cpus(self);
+    if (!tsl_cpu_set_is_empty(&self->cpus) || is_used(self))
         return tsl_refuse(&self->refusals, TSL_BUSY, "tables: fini of a table in use");
     if (self->shown)
         tsl_kernel_half_leave(self);

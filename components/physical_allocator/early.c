@@ -18,6 +18,11 @@ void tsl_early_seal(struct tsl_early *self)
     self->is_sealed = true;
 }
 
+void tsl_early_unseal(struct tsl_early *self)
+{
+    self->is_sealed = false;
+}
+
 /* The highest piece that [start, end) touches; piece_count if none. */
 static unsigned touched(const struct tsl_early *self, tsl_paddr start, tsl_paddr end)
 {

@@ -23,7 +23,6 @@ enum {
     REAL_MODE_RESERVED_END = TRAMPOLINE_ADDRESS + 0x1000,
     BIOS_EBDA_SEGMENT = 0x40E,
     LOW_RAM_END = 0xA0000,
-    HAS_SIZES = 1 << 0,
 };
 
 extern char image_start[], image_rodata_start[], image_data_start[], image_bss_start[], image_end[],
@@ -157,9 +156,11 @@ static enum tsl_status import(struct tsl_memory_map *map)
     }
     if (information.upper_bytes == 0)
         return TSL_NOT_FOUND;
-    status = tsl_map_add(map, 0, information.lower_bytes, TSL_MEMORY_USABLE);
-    if (status != TSL_OK)
-        return status;
+    if (information.lower_bytes != 0) {
+        status = tsl_map_add(map, 0, information.lower_bytes, TSL_MEMORY_USABLE);
+        if (status != TSL_OK)
+            return status;
+    }
     return tsl_map_add(map, 1 << 20, information.upper_bytes, TSL_MEMORY_USABLE);
 }
 

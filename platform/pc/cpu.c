@@ -61,6 +61,7 @@ static unsigned cpus_known =
 static bool start_was_tried;
 static uint32_t stop_owner;  /* 1 + number of the CPU that stopped the others for good */
 static tsl_paddr start_root; /* the tables that CPU 0 ran on when it started the others */
+static struct tsl_cpu_features start_features; /* and what it had switched on */
 
 /* As cpus_known; a constant where there can be one CPU only, so that the rest is not compiled. */
 static unsigned known(void)
@@ -170,6 +171,16 @@ unsigned platform_cpu_node(unsigned cpu)
 
 /* ---- starting ---- */
 
+static bool has_all(const struct tsl_cpu_features *own, const struct tsl_cpu_features *wanted)
+{
+    return own->pse >= wanted->pse && own->pae >= wanted->pae && own->pge >= wanted->pge &&
+           own->nx >= wanted->nx && own->pages_1g >= wanted->pages_1g &&
+           own->la57 >= wanted->la57 && own->pat >= wanted->pat && own->pcid >= wanted->pcid &&
+           own->wp >= wanted->wp && own->smep >= wanted->smep && own->smap >= wanted->smap &&
+           own->umip >= wanted->umip && own->one_size <= wanted->one_size &&
+           own->physical_bits >= wanted->physical_bits;
+}
+
 /* First C of a started CPU: on the boot tables and its own stack, interrupts off. %gs is right from
  * descriptors_load() on. */
 TSL_NORETURN void cpu_entry(struct platform_cpu *self)
@@ -178,7 +189,12 @@ TSL_NORETURN void cpu_entry(struct platform_cpu *self)
 
     descriptors_load(self);
     tsl_arch_features(&features);
-    tsl_arch_enable(&features);
+    if (!has_all(&features, &start_features)) {
+        tsl_atomic_store_release_u32(&self->is_unfit, 1);
+        for (;;)
+            x86_halt();
+    }
+    tsl_arch_enable(&start_features);
     tsl_arch_switch_root(start_root);
     apic_enable();
     tsl_cpu_join();
@@ -214,11 +230,16 @@ static void answer_flushes(void)
     tsl_port_unpin(pin);
 }
 
-static bool wait_online(struct platform_cpu *cpu, uint64_t timeout_us)
+static bool has_answered(struct platform_cpu *cpu)
+{
+    return tsl_atomic_load_acquire_u32(&cpu->online) || tsl_atomic_load_acquire_u32(&cpu->is_unfit);
+}
+
+static bool wait_for_answer(struct platform_cpu *cpu, uint64_t timeout_us)
 {
     uint64_t start = platform_now_us();
 
-    while (!tsl_atomic_load_acquire_u32(&cpu->online)) {
+    while (!has_answered(cpu)) {
         if (platform_now_us() - start >= timeout_us)
             return false;
         answer_flushes();
@@ -234,10 +255,10 @@ static void start_cpu(unsigned number)
     apic_send(cpu->apic_id, APIC_INIT);
     platform_delay_us(INIT_WAIT_US);
     apic_send(cpu->apic_id, APIC_STARTUP | TRAMPOLINE_ADDRESS >> TSL_PAGE_SHIFT);
-    if (wait_online(cpu, SIPI_WAIT_US))
+    if (wait_for_answer(cpu, SIPI_WAIT_US))
         return;
     apic_send(cpu->apic_id, APIC_STARTUP | TRAMPOLINE_ADDRESS >> TSL_PAGE_SHIFT);
-    if (!wait_online(cpu, START_TIMEOUT_US)) {
+    if (!wait_for_answer(cpu, START_TIMEOUT_US)) {
         /* It may still come to life later and use the trampoline and its stack: both stay its own.
          */
         tsl_log(TSL_LOG_WARNING, "cpu: CPU %u (APIC %u) did not start", number, cpu->apic_id);
@@ -252,10 +273,13 @@ unsigned platform_start_cpus(void)
         return platform_cpu_count();
     start_was_tried = true;
     start_root = tsl_arch_root();
+    tsl_arch_features(&start_features);
     for (unsigned i = 1; i < known(); i++) {
         fill_trampoline(page, i);
         start_cpu(i);
-        if (!tsl_atomic_load_acquire_u32(&platform_cpus[i].online))
+        if (tsl_atomic_load_acquire_u32(&platform_cpus[i].is_unfit))
+            tsl_log(TSL_LOG_WARNING, "cpu: CPU %u lacks what CPU 0 has, and is left out", i);
+        if (!has_answered(&platform_cpus[i]))
             break; /* the trampoline is taken, see start_cpu() */
     }
     return platform_cpu_count();

@@ -152,7 +152,9 @@ TSL_NORETURN void exception_fatal(const struct interrupt_frame *frame, uintptr_t
     tsl_print(platform_console(), "\n# exception on CPU %u: %s (%u)\n", platform_cpu_id(),
               exception_name(frame->vector), fault.vector);
     print_cause(frame);
-    for (unsigned i = 0; platform_guard_page(i, &guard); i++) {
+    bool may_be_full = frame->vector == PLATFORM_VECTOR_PAGE_FAULT ||
+                       frame->vector == PLATFORM_VECTOR_DOUBLE_FAULT;
+    for (unsigned i = 0; may_be_full && platform_guard_page(i, &guard); i++) {
         if (x86_read_cr2() - guard < TSL_PAGE_BYTES) {
             tsl_print(platform_console(), "# the stack is full: %#lx is in its guard page\n",
                       (unsigned long)x86_read_cr2());

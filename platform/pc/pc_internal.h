@@ -50,8 +50,9 @@ struct platform_cpu {
     struct platform_fault fault;
     uint32_t apic_id;
     uint32_t node;
-    uint32_t online; /* set by the CPU itself when it is ready for work */
-    uint32_t job;    /* enum job_state, cpu.c */
+    uint32_t online;   /* set by the CPU itself when it is ready for work, */
+    uint32_t is_unfit; /* or this, when it lacks what CPU 0 has */
+    uint32_t job;      /* enum job_state, cpu.c */
     void (*job_function)(void *);
     void *job_argument;
     void (*tick)(void);         /* what the timer interrupt calls; NULL: no timer runs */

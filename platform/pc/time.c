@@ -23,7 +23,9 @@ enum {
     CALIBRATION_TICKS = 11932, /* 10 ms at 1193182 Hz */
     CALIBRATION_US = 10000,
     TICK_US_16 = 54925, /* microseconds a tick, times 2^16 */
-    CALIBRATION_TRIES = 10000000,
+    CALIBRATION_TRIES = 1000000,
+    MOST_EQUAL_READS = 1000, /* by then a timer that runs has counted */
+    FAST_MHZ = 5000,         /* no counter is faster, so no delay is too short */
 };
 
 static bool has_tsc;
@@ -33,6 +35,7 @@ static uint32_t tsc_us_32; /* microseconds a count, times 2^32 */
 static uint32_t timer_lock;
 static uint16_t timer_last;
 static uint64_t timer_total;
+static uint32_t timer_equal_reads;
 
 /* Counts down from 65535 to 0 and starts again. */
 static uint16_t timer_read(void)
@@ -44,39 +47,55 @@ static uint16_t timer_read(void)
     return (uint16_t)(x86_in8(TIMER_COUNTER) << 8 | low);
 }
 
+/* What the timer has counted since the last look. If it stands still, each look is a tick: no wait
+ * may be without an end. */
+static uint16_t timer_ticks(void)
+{
+    uint16_t now = timer_read(), ticks = (uint16_t)(timer_last - now);
+
+    timer_last = now;
+    timer_equal_reads = ticks != 0 ? 0 : timer_equal_reads + 1;
+    return timer_equal_reads > MOST_EQUAL_READS ? 1 : ticks;
+}
+
 static uint64_t timer_us(void)
 {
     tsl_pin pin = tsl_port_pin();
     uint64_t total;
-    uint16_t now;
 
     while (tsl_atomic_exchange_u32(&timer_lock, 1) != 0)
         x86_pause();
-    now = timer_read();
-    timer_total += (uint16_t)(timer_last - now);
-    timer_last = now;
+    timer_total += timer_ticks();
     total = timer_total;
     tsl_atomic_store_release_u32(&timer_lock, 0);
     tsl_port_unpin(pin);
     return (total * TICK_US_16) >> 16;
 }
 
-/* Lets 10 ms pass on the timer and takes the counter's rate from them. A timer that stands still
- * leaves has_tsc false. */
+/* Lets 10 ms pass on the timer and takes the counter's rate from them. Beside a timer that stands
+ * still the counter is taken for a fast one. */
 static void calibrate(void)
 {
     uint64_t before = x86_read_tsc();
     uint16_t first = timer_read();
     uint64_t counts;
+    unsigned tries = 0;
 
-    for (unsigned i = 0; i < CALIBRATION_TRIES; i++)
-        if ((uint16_t)(first - timer_read()) >= CALIBRATION_TICKS)
-            break;
+    while (tries < CALIBRATION_TRIES && (uint16_t)(first - timer_read()) < CALIBRATION_TICKS)
+        tries++;
     tsc_start = x86_read_tsc();
     counts = tsc_start - before;
-    if (counts > CALIBRATION_US && counts < UINT32_MAX) {
+    if (counts <= CALIBRATION_US)
+        return; /* it stands still itself */
+    has_tsc = true;
+    if (tries < CALIBRATION_TRIES && counts < UINT32_MAX) {
         tsc_us_32 = x86_divide((uint64_t)CALIBRATION_US << 32, (uint32_t)counts);
-        has_tsc = true;
+    } else {
+        tsc_us_32 = x86_divide((uint64_t)1 << 32, FAST_MHZ);
+        tsl_log(TSL_LOG_WARNING,
+                "time: the interval timer does not count; the processor's counter "
+                "is taken for one of %u MHz",
+                (unsigned)FAST_MHZ);
     }
 }
 

@@ -47,6 +47,7 @@ static void calls_before_the_start_are_refused(void)
     free_physical_page(4096);
     CHECK_SAME(kmalloc(16), NULL);
     kfree(&boot_root);
+    kfree(NULL);
     CHECK_SAME(valloc(4096, VM_READ), NULL);
     vfree(&boot_root);
     CHECK_STATUS(map_page((void *)0x400000, 0x400000, VM_READ), TSL_INVALID);
@@ -120,6 +121,101 @@ static void stages_come_one_by_one(void)
         CHECK_STATUS(tsl_stop(), TSL_OK);
         check_down();
     }
+}
+
+/* With the kernel's own work in between; a later stage that fails takes nothing of it away. */
+static void the_start_goes_on(void)
+{
+    struct tsl_start_options options = fresh_options();
+    CHECK_STATUS(tsl_start_until(&options, TSL_STAGE_FRAMES), TSL_OK);
+    uintptr_t page = allocate_physical_page();
+    CHECK(page != 0);
+    CHECK_STATUS(tsl_start_until(NULL, TSL_STAGE_FRAMES), TSL_EXISTS);
+    for (int stage = TSL_STAGE_TABLES; stage <= TSL_STAGE_SPACES; stage++) {
+        CHECK_STATUS(tsl_start_until(NULL, (enum tsl_stage)stage), TSL_OK);
+        CHECK_EQ(tsl_system()->stage, stage);
+        CHECK_SOUND(tsl_verify());
+    }
+    CHECK_STATUS(tsl_stop(), TSL_BUSY);
+    free_physical_page(page);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
+
+    options = fresh_options();
+    struct tsl_kernel_device device = {.bytes = 4096, .attributes = TSL_READ | TSL_EXEC};
+    options.devices = &device;
+    options.device_count = 1;
+    CHECK_STATUS(tsl_start_until(&options, TSL_STAGE_FRAMES), TSL_OK);
+    page = allocate_physical_page();
+    CHECK_STATUS(tsl_start(&options), TSL_DENIED);
+    CHECK_EQ(tsl_system()->stage, TSL_STAGE_FRAMES);
+    CHECK_EQ(tsl_arch_root(), boot_root);
+    CHECK_SOUND(tsl_verify());
+    free_physical_page(page);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
+}
+
+/* What was handed out before a start is kept through one that fails, and more can be. */
+static void a_failed_start_leaves_early_memory(void)
+{
+    struct tsl_start_options options = fresh_options();
+    struct tsl_kernel_device device = {.bytes = 4096, .attributes = TSL_READ | TSL_EXEC};
+    struct tsl_early early;
+    tsl_paddr pages[2];
+    tsl_early_init(&early, options.map);
+    CHECK_STATUS(tsl_early_alloc(&early, 4096, 4096, options.reach_end, &pages[0]), TSL_OK);
+    options.early = &early;
+    const struct tsl_start_options good = options;
+    options.devices = &device;
+    options.device_count = 1;
+    CHECK_STATUS(tsl_start(&options), TSL_DENIED);
+    check_down();
+    CHECK_STATUS(tsl_early_alloc(&early, 4096, 4096, options.reach_end, &pages[1]), TSL_OK);
+    CHECK(pages[0] != pages[1]);
+    CHECK_STATUS(tsl_start(&good), TSL_OK);
+    for (size_t i = 0; i < TSL_COUNT_OF(pages); i++) {
+        CHECK(!tsl_frames_is_free(tsl_system()->frames, tsl_frame_of(pages[i])));
+        CHECK_STATUS(tsl_stop(), TSL_BUSY);
+        CHECK_STATUS(tsl_frames_release(tsl_system()->frames, pages[i], 4096), TSL_OK);
+    }
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
+}
+
+/* A table that shows the kernel's half needs it; all that was mapped there stays so. */
+static void a_stop_that_is_refused_changes_nothing(void)
+{
+    struct tsl_start_options options = fresh_options();
+    struct tsl_table own;
+    CHECK_STATUS(tsl_start(&options), TSL_OK);
+    const tsl_paddr root = tsl_arch_root();
+    const struct tsl_system *system = tsl_system();
+    struct tsl_table_config config = {.format = options.format,
+                                      .features = system->features,
+                                      .frames = system->frames,
+                                      .shown = system->table};
+    const struct tsl_layout_range *devices = tsl_layout_find(system->layout, TSL_LAYOUT_DEVICES);
+    const struct tsl_layout_range *user = tsl_layout_find(system->layout, TSL_LAYOUT_USER);
+    CHECK_STATUS(tsl_table_init(&own, &config), TSL_OK);
+    struct tsl_mapping before, after;
+    bool has_device = tsl_table_next(system->table, devices->start, devices->last, &before);
+    CHECK_EQ(has_device, options.device_count > 0);
+    CHECK_STATUS(tsl_stop(), TSL_BUSY);
+    CHECK_EQ(system->stage, TSL_STAGE_TABLES);
+    CHECK_EQ(tsl_arch_root(), root);
+    CHECK_EQ(tsl_table_next(system->table, devices->start, devices->last, &after), has_device);
+    CHECK_EQ(after.target, before.target);
+    uintptr_t page = allocate_physical_page();
+    char *place = (char *)user->start;
+    CHECK_STATUS(map_page(place, page, VM_READ | VM_WRITE), TSL_OK);
+    *(volatile char *)place = 7;
+    CHECK_STATUS(unmap_page(place), TSL_OK);
+    free_physical_page(page);
+    CHECK_SOUND(tsl_verify());
+    CHECK_STATUS(tsl_table_fini(&own), TSL_OK);
+    CHECK_STATUS(tsl_stop(), TSL_OK);
+    check_down();
 }
 
 static uint64_t looks;
@@ -381,6 +477,34 @@ static void an_image_in_usable_memory_is_refused(void)
     }
 }
 
+/* Reserved, but not as RAM: the direct map would have no alias of it to protect. */
+static void an_image_that_is_no_ram_is_refused(void)
+{
+    struct tsl_start_options options = fresh_options();
+    CHECK_STATUS(
+        tsl_map_reserve(options.map, options.image.rodata_start, 4096, TSL_MEMORY_RESERVED),
+        TSL_OK);
+    CHECK_STATUS(try_start(&options), TSL_INVALID);
+}
+
+/* The halves are the format's: what a layout says of them is checked before the frames come up. */
+static void a_layout_across_the_halves_is_refused(void)
+{
+    struct tsl_start_options options = fresh_options();
+    struct tsl_layout layout = *tsl_layout_named(options.format->name);
+    struct tsl_layout_range ranges[TSL_LAYOUT_USE_COUNT];
+    REQUIRE(layout.count == TSL_COUNT_OF(ranges));
+    for (size_t i = 0; i < TSL_COUNT_OF(ranges); i++) {
+        ranges[i] = layout.ranges[i];
+        if (ranges[i].use == TSL_LAYOUT_USER)
+            ranges[i].last = options.format->user_last + layout.granule_bytes;
+    }
+    layout.ranges = ranges;
+    options.layout = &layout;
+    enum tsl_status status = try_start(&options);
+    CHECK(status == TSL_DENIED || status == TSL_NOT_CANONICAL || status == TSL_OVERLAP);
+}
+
 /* The format of other tables than those in force: to go over to it would be the end. */
 static void another_format_is_refused(void)
 {
@@ -415,12 +539,15 @@ static void phantom_memory_is_left_alone(void)
 
 TAP_SUITE(start, TAP_TEST(calls_before_the_start_are_refused), TAP_TEST(bad_options_are_refused),
           TAP_TEST(start_and_stop_and_start_again), TAP_TEST(stages_come_one_by_one),
-          TAP_TEST(the_heap_is_as_hard_as_told), TAP_TEST(promises_follow_the_configuration),
+          TAP_TEST(the_start_goes_on), TAP_TEST(a_failed_start_leaves_early_memory),
+          TAP_TEST(a_stop_that_is_refused_changes_nothing), TAP_TEST(the_heap_is_as_hard_as_told),
+          TAP_TEST(promises_follow_the_configuration),
           TAP_TEST(a_page_still_out_can_be_freed_later), TAP_TEST(places_are_no_ram),
           TAP_TEST(memory_may_begin_anywhere), TAP_TEST(absurd_options_end_as_a_status),
           TAP_TEST(an_image_without_us_is_refused), TAP_TEST(an_image_in_usable_memory_is_refused),
-          TAP_TEST(another_format_is_refused), TAP_TEST(every_shortage_is_told_and_undone),
-          TAP_TEST(phantom_memory_is_left_alone));
+          TAP_TEST(an_image_that_is_no_ram_is_refused),
+          TAP_TEST(a_layout_across_the_halves_is_refused), TAP_TEST(another_format_is_refused),
+          TAP_TEST(every_shortage_is_told_and_undone), TAP_TEST(phantom_memory_is_left_alone));
 
 bool kernel_main(const struct platform_boot *boot)
 {

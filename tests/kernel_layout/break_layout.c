@@ -116,6 +116,14 @@ static void canonical(void)
     expect(&b, TSL_NOT_CANONICAL, TSL_LAYOUT_RULE_CANONICAL, 0x100000);
 }
 
+/* All the bits of a word: nothing to shift out. */
+static void whole_words_are_canonical(void)
+{
+    struct broken_layout b;
+    sound(&b)->layout.va_bits = TSL_WORD_BITS;
+    CHECK_STATUS(tsl_layout_check(&b.layout, &b.needs, NULL), TSL_OK);
+}
+
 /* Both ends can be formed, but the hole lies between them. Needs 64-bit addresses. */
 static void canonical_in_one_half(void)
 {
@@ -251,8 +259,20 @@ static void cpus_fit(void)
     expect(&b, TSL_LIMIT, TSL_LAYOUT_RULE_CPUS_FIT, 0xe4000000);
 }
 
+static void halves(void)
+{
+    struct broken_layout b;
+    sound(&b)->needs.user_last = 0xbfffffff;
+    CHECK_STATUS(tsl_layout_check(&b.layout, &b.needs, NULL), TSL_OK);
+    b.needs.user_last = 0xaffffffe; /* user ends one byte later */
+    expect(&b, TSL_DENIED, TSL_LAYOUT_RULE_HALVES, 0x100000);
+    b.needs.user_last = 0xc0000000; /* the image begins there */
+    expect(&b, TSL_DENIED, TSL_LAYOUT_RULE_HALVES, 0xc0000000);
+}
+
 TAP_SUITE(break_layout, TAP_TEST(described), TAP_TEST(not_wrapping), TAP_TEST(page_aligned),
-          TAP_TEST(page_zero_free), TAP_TEST(canonical), TAP_TEST(canonical_in_one_half),
-          TAP_TEST(one_of_each), TAP_TEST(no_overlap), TAP_TEST(ascending), TAP_TEST(granule),
-          TAP_TEST(guarded), TAP_TEST(user_below), TAP_TEST(protection), TAP_TEST(direct_covers),
-          TAP_TEST(heap_fits), TAP_TEST(image_fits), TAP_TEST(cpus_fit));
+          TAP_TEST(page_zero_free), TAP_TEST(canonical), TAP_TEST(whole_words_are_canonical),
+          TAP_TEST(canonical_in_one_half), TAP_TEST(one_of_each), TAP_TEST(no_overlap),
+          TAP_TEST(ascending), TAP_TEST(granule), TAP_TEST(guarded), TAP_TEST(user_below),
+          TAP_TEST(protection), TAP_TEST(direct_covers), TAP_TEST(heap_fits), TAP_TEST(image_fits),
+          TAP_TEST(cpus_fit), TAP_TEST(halves));

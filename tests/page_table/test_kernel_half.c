@@ -10,6 +10,7 @@
 #include <host/model_cpu.h>
 #include <string.h>
 #include <tesela/config.h>
+#include <tesela/cpu.h>
 
 #include "host_port.h"
 #include "tap.h"
@@ -247,6 +248,45 @@ static void the_half_is_changed_through_the_kernels_table_only(void)
     for_each_format(refused_of);
 }
 
+/* A CPU that has left ran the kernel's table last; nobody can make it leave the table as well. */
+static void left_of(const struct tsl_table_format *format)
+{
+    REQUIRE(start(format));
+    for (unsigned i = 0; i < SPACES; i++) {
+        CHECK(tsl_table_is_needed(&kernel)); /* it is shown */
+        host_port_set_cpu(cpu_of(i));
+        tsl_table_left(&space[i]);
+        tsl_table_switch_to(&kernel);
+        host_port_set_cpu(0);
+        CHECK_STATUS(tsl_table_fini(&space[i]), TSL_OK);
+    }
+    CHECK_EQ(tsl_table_is_needed(&kernel), CPUS > 1);
+    CHECK_STATUS(tsl_table_fini(&kernel), TSL_BUSY);
+    for (unsigned cpu = 1; cpu < CPUS; cpu++) {
+        host_port_set_cpu(cpu);
+        tsl_cpu_leave();
+    }
+    host_port_set_cpu(0);
+    CHECK(!tsl_table_is_needed(&kernel));
+    CHECK_STATUS(tsl_table_fini(&kernel), TSL_BUSY); /* this CPU runs it */
+    tsl_arch_switch_root(0);
+    tsl_table_left(&kernel);
+    CHECK_STATUS(tsl_table_fini(&kernel), TSL_OK);
+    for (unsigned cpu = 1; cpu < CPUS; cpu++) {
+        host_port_set_cpu(cpu);
+        tsl_arch_switch_root(0);
+        tsl_cpu_join();
+    }
+    host_port_set_cpu(0);
+    CHECK_EQ(tsl_frames_free_count(world.frames), free_before);
+    machine_destroy();
+}
+
+static void cpus_that_left_need_no_table(void)
+{
+    for_each_format(left_of);
+}
+
 /* Each frame that a table needs is missing once: nothing is left on the kernel's list. */
 static void poor_of(const struct tsl_table_format *format)
 {
@@ -312,4 +352,5 @@ static void rule_15(void)
 TAP_SUITE(kernel_half, TAP_TEST(a_page_mapped_later_is_seen_and_gone_again),
           TAP_TEST(large_pages_change_everywhere), TAP_TEST(a_table_made_later_shows_what_is_there),
           TAP_TEST(the_half_is_changed_through_the_kernels_table_only),
-          TAP_TEST(without_frames_nothing_is_shown), TAP_TEST(rule_15));
+          TAP_TEST(cpus_that_left_need_no_table), TAP_TEST(without_frames_nothing_is_shown),
+          TAP_TEST(rule_15));

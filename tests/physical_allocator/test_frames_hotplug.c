@@ -293,6 +293,35 @@ static void too_many_places_are_cut(void)
     CHECK_SOUND(tsl_map_verify(&world.map));
 }
 
+/* Each place takes a range of the map, if not now then when it is forgotten: none gives up RAM. */
+static void a_full_map_has_no_places(void)
+{
+    static const struct tsl_memory_range places[] = {
+        {1 * MIB, 1 * MIB + 512 * KIB, 0}, /* would join the range behind it */
+        {4 * GIB, 5 * GIB, 0},
+        {6 * GIB, 7 * GIB, 0},
+    };
+    struct tsl_memory_range storage[TSL_MAP_MIN_CAPACITY + 1], out[TSL_FRAMES_MAX_ABSENT];
+    struct tsl_memory_map map;
+    for (unsigned room = 0; room < 3; room++) {
+        size_t used = TSL_COUNT_OF(storage) - room;
+        CHECK_STATUS(tsl_map_init(&map, storage, TSL_COUNT_OF(storage)), TSL_OK);
+        for (size_t i = 0; i < used; i++)
+            CHECK_STATUS(tsl_map_add(&map, i * 2 * MIB + MIB + 512 * KIB, MIB, TSL_MEMORY_USABLE),
+                         TSL_OK);
+        CHECK_EQ(map.count, used);
+        size_t count = tsl_frames_plan_absent(&map, places, 3, 1024 * GIB, 1024 * GIB, out);
+        CHECK_EQ(count, room);
+        for (size_t i = 0; i < count; i++)
+            CHECK_STATUS(
+                tsl_map_reserve(&map, out[i].start, out[i].end - out[i].start, TSL_MEMORY_RESERVED),
+                TSL_OK);
+        CHECK_EQ(map.counters.given_up, 0);
+        CHECK_EQ(tsl_map_bytes(&map, TSL_MEMORY_USABLE), used * MIB);
+        CHECK_SOUND(tsl_map_verify(&map));
+    }
+}
+
 /* Comes and goes at random, beside random allocations. */
 static void comes_and_goes(void)
 {
@@ -444,7 +473,7 @@ TAP_SUITE(frames_hotplug, TAP_TEST(what_is_absent_counts_nowhere),
           TAP_TEST(pieces_become_one_range), TAP_TEST(ram_in_use_stays),
           TAP_TEST(nonsense_changes_nothing), TAP_TEST(too_many_pieces_are_refused),
           TAP_TEST(absent_ram_is_checked_at_creation), TAP_TEST(places_become_absent_ranges),
-          TAP_TEST(too_many_places_are_cut), TAP_TEST(comes_and_goes),
-          TAP_TEST(what_comes_back_raises_no_alarm), TAP_TEST(banks_and_absent_ram_keep_apart),
-          TAP_TEST(a_wild_free_of_absent_ram), TAP_TEST(absent_ram_is_not_released),
-          TAP_TEST(rule_16_absent));
+          TAP_TEST(too_many_places_are_cut), TAP_TEST(a_full_map_has_no_places),
+          TAP_TEST(comes_and_goes), TAP_TEST(what_comes_back_raises_no_alarm),
+          TAP_TEST(banks_and_absent_ram_keep_apart), TAP_TEST(a_wild_free_of_absent_ram),
+          TAP_TEST(absent_ram_is_not_released), TAP_TEST(rule_16_absent));

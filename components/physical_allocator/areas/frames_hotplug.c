@@ -35,6 +35,7 @@ struct absent_plan {
     struct tsl_memory_map *map;
     struct tsl_memory_range *out;
     size_t count;
+    size_t most;        /* ranges: what the map and the list have room for */
     uint64_t left;      /* bytes that may still become absent */
     uint64_t forgotten; /* bytes that may not, or have no place in the map */
 };
@@ -42,7 +43,7 @@ struct absent_plan {
 static void plan_hole(struct absent_plan *plan, tsl_paddr start, tsl_paddr end)
 {
     tsl_paddr stop = end - start < plan->left ? end : start + plan->left;
-    bool is_planned = start < stop && plan->count < FRAMES_MOST_ABSENT &&
+    bool is_planned = start < stop && plan->count < plan->most &&
                       tsl_map_add(plan->map, start, stop - start, TSL_MEMORY_USABLE) == TSL_OK;
     if (!is_planned)
         stop = start;
@@ -60,6 +61,10 @@ size_t tsl_frames_plan_absent(struct tsl_memory_map *map, const struct tsl_memor
     char text[16];
     if (!TSL_FRAME_HOTPLUG)
         return 0;
+    /* Each takes a place in the map, now or when it is forgotten; a full one gives up RAM. */
+    plan.most = map->capacity - map->count;
+    if (plan.most > FRAMES_MOST_ABSENT)
+        plan.most = FRAMES_MOST_ABSENT;
     plan.left = tsl_align_down_paddr(most_bytes, TSL_PAGE_BYTES);
     for (size_t i = 0; i < count; i++) {
         tsl_paddr stop = places[i].end < end ? places[i].end : end;

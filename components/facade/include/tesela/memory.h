@@ -51,8 +51,8 @@ enum tsl_stage {
 /* What a kernel tells Tesela at the start. All that is pointed to must stay until tsl_stop(). */
 struct tsl_start_options {
     /*
-     * Normalised memory map: RAM, with the kernel's image, its modules and all that must be left
-     * alone reserved. The start cuts off what this CPU and format cannot name (tsl_map_limit()).
+     * Normalised memory map: RAM, with the kernel's image (as TSL_MEMORY_KERNEL), its modules and
+     * all that must be left alone reserved. The start cuts off what this CPU and format cannot name (tsl_map_limit()).
      */
     struct tsl_memory_map *map;
     /* Which memory is near which CPUs; NULL: all is alike. Read while starting. */
@@ -118,18 +118,23 @@ struct tsl_system {
  * first one's root (tsl_arch_root() there, tsl_arch_switch_root() here) and calls tsl_cpu_join(),
  * before it touches anything that Tesela maps.
  * Errors:  TSL_INVALID (no map, format or image; a format that the boot tables do not have; an
- *          image that the map does not keep for itself; a layout that does not fit: the log says
- *          which rule), TSL_EXISTS (already up), TSL_UNSUPPORTED (the CPU lacks what the format
- *          needs, or a heap_hardening of a tier that is not compiled in), TSL_NO_MEMORY (the log
- *          says at which stage and what was there). The machine is then as before: stages that had
- *          come up are undone, the boot tables are in force.
+ *          image that the map does not keep for itself as RAM), TSL_EXISTS (already up),
+ *          TSL_UNSUPPORTED (the CPU lacks what the format needs, or a heap_hardening of a tier that
+ *          is not compiled in), TSL_NO_MEMORY (the log says at which stage and what was there); the
+ *          status of the layout's rule that is broken (kernel_layout.h: the log says which); for
+ *          devices and parts of the image those of tsl_table_build_kernel(). The machine is then
+ *          as before: stages that had come up are undone, the boot tables are in force, `early`
+ *          goes on.
  * Context: one CPU, once.
  * Cost:    O(RAM / 2 MiB) for the direct map, O(RAM / 128 KiB) for the frames' bits.
  */
 TSL_MUST_CHECK enum tsl_status tsl_start(const struct tsl_start_options *options);
 
-/* As tsl_start(), but stops behind the stage named, so that a kernel can do something of its own
- * in between. */
+/*
+ * As tsl_start(), but ends behind the stage named, so that a kernel can do something of its own in
+ * between. Called again with a later stage (as tsl_start() too), it goes on with the options of the
+ * first call; `options` is not read then. If that fails, what was up before the call stays up.
+ */
 TSL_MUST_CHECK enum tsl_status tsl_start_until(const struct tsl_start_options *options,
                                                enum tsl_stage stage);
 
@@ -147,7 +152,8 @@ TSL_MUST_CHECK enum tsl_status tsl_stop(void);
 const struct tsl_system *tsl_system(void);
 
 /*
- * Checks every rule of every component that is up; the first broken one, or none. Reads only.
+ * Checks the rules of map, frames, table, heap and ranges, as far as they are up; the first
+ * broken one, or none. Reads only. A space is checked by tsl_space_verify().
  * Before:  nobody changes anything meanwhile.
  * Cost:    linear in all metadata and tables.
  */

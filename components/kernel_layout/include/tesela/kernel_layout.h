@@ -103,6 +103,7 @@ struct tsl_layout_needs {
     unsigned cpus;         /* CPUs, for the two below */
     size_t window_bytes;   /* bytes of windows a CPU */
     size_t cpu_area_bytes; /* bytes of own area a CPU */
+    tsl_vaddr user_last;   /* where the format's lower half ends (tsl_table_format) */
 };
 
 /* Rules of tsl_layout_check(), in the order they are tried; sentences in the component's README. */
@@ -124,6 +125,7 @@ enum tsl_layout_rule {
     TSL_LAYOUT_RULE_HEAP_FITS,      /* TSL_LIMIT */
     TSL_LAYOUT_RULE_IMAGE_FITS,     /* TSL_OUT_OF_RANGE */
     TSL_LAYOUT_RULE_CPUS_FIT,       /* TSL_LIMIT */
+    TSL_LAYOUT_RULE_HALVES,         /* TSL_DENIED */
     TSL_LAYOUT_RULE_COUNT
 };
 

@@ -133,10 +133,14 @@ TSL_MUST_CHECK enum tsl_status tsl_table_init(struct tsl_table *self,
 /*
  * Free every table frame; mapped frames are left alone (unmap with TSL_UNMAP_FREE first).
  * Before:  no CPU runs the table any more, no gather on it is open.
- * Errors:  TSL_BUSY: a CPU still runs it, or another table shows its half; nothing is freed.
+ * Errors:  TSL_BUSY: a CPU still runs it (of a kernel's table: one that is online), or another
+ *          table shows its half; nothing is freed.
  * Cost:    linear in the tables.
  */
 TSL_MUST_CHECK enum tsl_status tsl_table_fini(struct tsl_table *self);
+
+/* Whether tsl_table_fini() would refuse even if this CPU did not run the table. Context: any. */
+bool tsl_table_is_needed(const struct tsl_table *self);
 
 /*
  * Run `self` on the calling CPU: it is counted among the CPUs to flush from now on. With PCIDs

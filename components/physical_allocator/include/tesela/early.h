@@ -57,4 +57,8 @@ TSL_MUST_CHECK enum tsl_status tsl_early_alloc(struct tsl_early *self, uint64_t 
 /* Refuses all further requests. tsl_frames_create() does it when it succeeds. */
 void tsl_early_seal(struct tsl_early *self);
 
+/* Serves requests again, as if the allocator that took over had never been. Before: it has been
+ * abandoned (tsl_frames_abandon()), and nobody has a frame of it. */
+void tsl_early_unseal(struct tsl_early *self);
+
 #endif

@@ -28,8 +28,8 @@
  * SRAT's hot-pluggable ranges). What of a place the map says nothing about becomes usable there,
  * and is an absent range: out[0] and on. What the map knows is there already, or is no RAM; it
  * stays as it is. Places are taken in order, whole pages below `end`, up to `most_bytes` in all,
- * since each GiB of them costs metadata; what is left out is told. Returns how many absent ranges
- * there are.
+ * since each GiB of them costs metadata, and as many as the map has room for; what is left out is
+ * told. Returns how many absent ranges there are.
  * Before:  `out` has TSL_FRAMES_MAX_ABSENT entries. Nobody has been given memory of the map's top.
  * Cost:    O(places x ranges of the map).
  */

@@ -67,8 +67,8 @@ bool platform_option(const char *name, char *out, size_t size);
 
 /*
  * Imports the loader's memory map into `map` and reserves what this port keeps: the first frame,
- * the BIOS data and extended BIOS data areas, the trampoline of the other CPUs, the image, the
- * loader's information and modules.
+ * the BIOS data and extended BIOS data areas, the trampoline of the other CPUs, the image
+ * and the modules. The loader's information itself has been copied.
  * Errors:  those of tsl_map_import_multiboot1() and tsl_map_reserve(); TSL_NOT_FOUND when the
  *          loader gave neither map nor sizes.
  * Context: CPU 0, once, on the boot tables.

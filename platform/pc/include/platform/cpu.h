@@ -22,8 +22,8 @@ enum { PLATFORM_CPUS = TSL_CPUS < 16 ? TSL_CPUS : 16 };
 /*
  * Starts every CPU that the firmware lists; each enters the tables that CPU 0 runs on, joins the
  * library (tsl_cpu_join()) and waits for work, asleep with interrupts on. A CPU that does not
- * answer in 200 ms is left out, with a log line. Returns the number of CPUs now running, CPU 0
- * included. A second call starts nothing.
+ * answer in 200 ms, or lacks a feature of CPU 0, is left out, with a log line. Returns the number
+ * of CPUs now running, CPU 0 included. A second call starts nothing.
  * Context: interrupts on or off.
  */
 unsigned platform_start_cpus(void);
@@ -36,9 +36,9 @@ unsigned platform_cpus_listed(void);
 unsigned platform_cpu_id(void);
 
 /*
- * Hands function(argument) to another CPU. False when there is no such CPU, when it is the caller,
- * or when it still has work. The function runs with interrupts on. Any CPU may call. Everything
- * written before the call is seen by the function.
+ * Hands function(argument) to another CPU. False when there is no such CPU, when it is the caller
+ * or CPU 0, which has the kernel's own work, or when it still has some. The function runs with
+ * interrupts on. Any CPU may call. Everything written before the call is seen by the function.
  */
 bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argument);
 
@@ -50,7 +50,7 @@ bool platform_run_on(unsigned cpu, void (*function)(void *argument), void *argum
 bool platform_wait_for(unsigned cpu, uint64_t timeout_us);
 
 /* Runs function(argument) on all CPUs at once, the caller's included, and waits. False when one did
- * not take or finish it in time. */
+ * not take or finish it in time. Context: CPU 0. */
 bool platform_run_everywhere(void (*function)(void *argument), void *argument, uint64_t timeout_us);
 
 /*

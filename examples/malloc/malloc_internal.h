@@ -65,7 +65,8 @@ void threads_alone(void);
 bool pages_start(struct tsl_page_source *out);
 
 /* A large block that is new from the page source and all zero. The answer is given once: who asks
- * is about to write. Before: `block` is a live block of at least PAGES_CLEAN_BYTES. */
+ * is about to write. Before: `block` is a live block of at least PAGES_CLEAN_BYTES. With the heap's
+ * core for small kernels always false. */
 #define PAGES_CLEAN_BYTES ((size_t)64 << 10)
 bool pages_was_clean(const void *block);
 

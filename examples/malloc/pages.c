@@ -11,7 +11,7 @@
  * What is known of a run is in an array beside the window, at the index of its first and of its
  * last page; the entry of any page that is neither begin nor end of a free run does not say FREE.
  * Of a run it is known how many pages are dirty, not which: what is carved out of it takes its
- * share. When much more lies idle than is in use, dirty runs are given back to the system, the
+ * share, rounded so that what may be dirty is never taken for clean. When much more lies idle than is in use, dirty runs are given back to the system, the
  * largest first.
  */
 #define _GNU_SOURCE
@@ -192,8 +192,9 @@ static void purge(uint32_t limit)
         for (uint32_t first = lists[bin]; first != 0; first = entries[first].next) {
             if (entries[first].dirty == 0)
                 continue;
-            (void)madvise(window + (size_t)first * TSL_PAGE_BYTES,
-                          (size_t)length_of(first) * TSL_PAGE_BYTES, MADV_DONTNEED);
+            if (madvise(window + (size_t)first * TSL_PAGE_BYTES,
+                        (size_t)length_of(first) * TSL_PAGE_BYTES, MADV_DONTNEED) != 0)
+                return; /* the program has locked its memory */
             dirty_pages -= entries[first].dirty;
             entries[first].dirty = 0;
         }
@@ -216,7 +217,7 @@ static void carve(uint32_t first, uint32_t pages)
 {
     uint32_t length = extract(first);
     uint32_t dirty = entries[first].dirty;
-    uint32_t rest = (uint32_t)((uint64_t)dirty * (length - pages) / length);
+    uint32_t rest = (uint32_t)(((uint64_t)dirty * (length - pages) + length - 1) / length);
 
     if (length > pages)
         insert(first + pages, length - pages, rest);
@@ -318,7 +319,9 @@ bool pages_was_clean(const void *block)
 {
     uint32_t *state = &entries[index_of(block)].state;
 
-    if (((uintptr_t)block & (TSL_PAGE_BYTES - 1)) != 0 || tsl_atomic_load_u32(state) != UNUSED)
+    /* Granules use pages again that were never given back here. */
+    if (TSL_HEAP_CORE_GRANULES || ((uintptr_t)block & (TSL_PAGE_BYTES - 1)) != 0 ||
+        tsl_atomic_load_u32(state) != UNUSED)
         return false;
     tsl_atomic_store_u32(state, 0);
     return true;
@@ -329,7 +332,8 @@ void pages_clean(void *start, size_t bytes)
 {
     size_t whole = bytes & ~(size_t)(TSL_PAGE_BYTES - 1);
 
-    (void)madvise(start, whole, MADV_DONTNEED);
+    if (madvise(start, whole, MADV_DONTNEED) != 0) /* locked pages stay */
+        memset(start, 0, whole);
     memset((char *)start + whole, 0, bytes - whole);
 }
 

@@ -3,16 +3,19 @@
  * port.c: the rest of what Tesela asks for: log, panic, and the instructions of a machine.
  *
  * Owns:    nothing.
- * Needs:   write, abort.
+ * Needs:   system calls, abort.
  * Callers: Tesela, through port.h and arch.h; the pins are in threads.c.
  *
- * A process has no translations to drop: the kernel below it does that.
+ * A process has no translations to drop: the kernel below it does that. Functions of the C library
+ * that wait or write are points where a thread may be cancelled, which malloc is not: hence system
+ * calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +32,7 @@ static void write_line(const char *line)
     struct iovec parts[] = {{(char *)(uintptr_t) "tesela: ", 8},
                             {(char *)(uintptr_t)line, strlen(line)},
                             {(char *)(uintptr_t) "\n", 1}};
-    ssize_t written = writev(STDERR_FILENO, parts, 3);
+    long written = syscall(SYS_writev, STDERR_FILENO, parts, 3);
     (void)written;
     errno = kept;
 }
@@ -63,8 +66,8 @@ void tsl_arch_flush(const struct tsl_flush *request)
     (void)request;
 }
 
-/* Locks are handed on in the order of asking, perhaps to a thread that does not run: then those who
- * spin must not only offer the processor but leave it. */
+/* Who holds a lock may have been put aside: those who spin must not only offer the processor but
+ * leave it. */
 void tsl_arch_relax(void)
 {
     static _Thread_local unsigned spins;
@@ -72,7 +75,7 @@ void tsl_arch_relax(void)
     int kept = errno;
 
     if (++spins % 16 == 0)
-        (void)nanosleep(&moment, NULL);
+        (void)syscall(SYS_nanosleep, &moment, NULL);
     else
         (void)sched_yield();
     errno = kept;

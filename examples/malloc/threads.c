@@ -160,8 +160,11 @@ static void thread_attach(void)
     mutex_lock(&table_mutex);
     struct malloc_slot *slot = slot_choose();
     sit_on(slot);
-    if ((slot->attention & SHARED) == 0)
+    if ((slot->attention & SHARED) == 0) {
+        mutex_lock(&slot->mutex);
         slot->owner = &malloc_thread;
+        mutex_unlock(&slot->mutex);
+    }
     if (slot->users++ == 0)
         tsl_cpu_join();
     mutex_unlock(&table_mutex);

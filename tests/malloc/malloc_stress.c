@@ -10,6 +10,8 @@
  *
  *   malloc_stress ROUNDS THREADS     prints `done by N threads`, ends with 0
  *   malloc_stress rules              errno, sizes of 0, alignments; prints the failed ones
+ *   malloc_stress zero | locked      calloc of pages used before; the same with memory locked
+ *   malloc_stress cancel             threads that are cancelled are so outside of malloc
  *   malloc_stress double | inside | size | stray    a misuse that a good malloc stops
  */
 #define _GNU_SOURCE
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -338,6 +341,117 @@ static int rules(void)
     return broken_rules != 0;
 }
 
+/* ---- zeros ---- */
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static unsigned char *used(size_t bytes)
+{
+    unsigned char *block = malloc(bytes);
+    if (block == NULL)
+        fail("no memory");
+    memset(block, 0xaa, bytes);
+    return block;
+}
+
+/* Few dirty pages at the end of many clean ones: what is cut off them may be just the dirty ones. */
+static int zero(void)
+{
+    free(malloc(80 * MIB));
+    unsigned char *large = used(64 * MIB);
+    unsigned char *small = used(40 * KIB);
+    unsigned char *end = used(40 * KIB);
+    free(large);
+    free(small);
+    unsigned char *front = malloc(60 * MIB);
+    size_t rest = end > front ? (size_t)(end - front) - 60 * MIB : MIB;
+    unsigned char *clean = calloc(1, rest < 8 * MIB ? rest : MIB);
+    if (clean == NULL)
+        fail("no memory");
+    all_zero(clean, rest < 8 * MIB ? rest : MIB);
+    free(clean);
+    free(front);
+    free(end);
+    /* Many small ones that become a large one. */
+    static unsigned char *piece[1200];
+    for (unsigned i = 0; i < 1200; i++)
+        piece[i] = used(2048);
+    for (unsigned i = 0; i < 1200; i++)
+        if (i % 100 < 80)
+            free(piece[i]);
+    for (unsigned i = 0; i < 12; i++) {
+        clean = calloc(70000, 1);
+        if (clean == NULL)
+            fail("no memory");
+        all_zero(clean, 70000);
+    }
+    printf("all zero\n");
+    return 0;
+}
+
+static int zero_in_locked_memory(void)
+{
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) { /* not everybody may */
+        printf("all zero\n");
+        return 0;
+    }
+    for (size_t bytes = 128 * KIB; bytes <= 4 * MIB; bytes *= 2) {
+        free(used(bytes));
+        unsigned char *clean = calloc(1, bytes);
+        if (clean == NULL)
+            fail("no memory");
+        all_zero(clean, bytes);
+        free(clean);
+    }
+    printf("all zero\n");
+    return 0;
+}
+
+/* ---- threads that are cancelled ---- */
+
+static volatile int is_over;
+
+/* Waits for nothing and writes nothing itself: whoever is cancelled was inside of malloc. */
+static void *contend(void *context)
+{
+    uint64_t seed = (uintptr_t)context + 1;
+    while (!is_over) {
+        void *blocks[8];
+        for (unsigned i = 0; i < 8; i++)
+            blocks[i] = malloc(9000 + next(&seed) % 30000);
+        for (unsigned i = 0; i < 8; i++)
+            free(blocks[i]);
+    }
+    return NULL;
+}
+
+static int cancel(void)
+{
+    pthread_t thread[6];
+    unsigned cancelled = 0;
+
+    for (unsigned round = 0; round < 20; round++) {
+        is_over = 0;
+        for (unsigned i = 0; i < 6; i++)
+            if (pthread_create(&thread[i], NULL, contend, (void *)(uintptr_t)i) != 0)
+                fail("no thread");
+        for (unsigned i = 0; i < 6; i++)
+            pthread_cancel(thread[i]);
+        usleep(50000);
+        is_over = 1;
+        for (unsigned i = 0; i < 6; i++) {
+            void *result = NULL;
+            pthread_join(thread[i], &result);
+            cancelled += result == PTHREAD_CANCELED;
+        }
+        if (cancelled > 0)
+            fail("a thread was cancelled inside of malloc or free");
+    }
+    printf("none cancelled\n");
+    return 0;
+}
+
 static int misuse(const char *kind)
 {
     char *volatile block = malloc(64);
@@ -368,8 +482,16 @@ static int misuse(const char *kind)
 
 int main(int count, char **words)
 {
+    static const struct {
+        const char *name;
+        int (*run)(void);
+    } parts[] = {
+        {"rules", rules}, {"zero", zero}, {"locked", zero_in_locked_memory}, {"cancel", cancel}};
+    for (size_t i = 0; count == 2 && i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (strcmp(words[1], parts[i].name) == 0)
+            return parts[i].run();
     if (count == 2)
-        return strcmp(words[1], "rules") == 0 ? rules() : misuse(words[1]);
+        return misuse(words[1]);
     if (count != 3)
         fail("usage: malloc_stress ROUNDS THREADS");
     rounds = (unsigned)atoi(words[1]);

@@ -130,6 +130,9 @@ def test_stress(tap, library, stress):
     many rounds has 2 GiB: the core for small heaps looks through all of one."""
     room = 4 << 30
     compare(tap, library, "errno, sizes of 0, alignments", [stress, "rules"], "")
+    compare(tap, library, "calloc of pages used before", [stress, "zero"], "")
+    compare(tap, library, "calloc in locked memory", [stress, "locked"], "")
+    compare(tap, library, "threads that are cancelled", [stress, "cancel"], "")
     compare(tap, library, "4 threads with forks", [stress, "20000", "4"], "", room=room)
     compare(tap, library, "80 threads, more than CPUs", [stress, "1000", "80"], "", room=room)
     for kind, words in [("double", "double free"), ("inside", "invalid"), ("size", "free_sized"),

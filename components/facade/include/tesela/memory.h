@@ -215,7 +215,7 @@ void vfree(void *start);
  *
  * The physical page is one that allocate_physical_page() gave and nobody freed, or no RAM of ours
  * at all (a device). virtual_address lies in the layout's valloc or devices window or in its user
- * range.
+ * range; there the page is seen while a CPU runs the kernel's own table, in no space.
  * Errors:  TSL_INVALID (flags; not started), TSL_MISALIGNED, TSL_NOT_CANONICAL, TSL_DENIED (a free
  *          frame; an address that belongs to somebody; writable and executable), TSL_EXISTS
  *          (something is mapped or kept there), TSL_OUT_OF_RANGE (beyond the CPU's physical

@@ -19,7 +19,8 @@ from builds import ARCHES, PROFILES, ROOT, Build, kernel_build
 FORMATS = {"x86_64": ("5level", "4level"), "x86_32": ("pae", "2level")}
 
 # Random tests run this many times as long as in quick: by themselves, and under sanitizers, where each
-# round takes several times as long. The oracle of spaces gets its million operations either way.
+# round takes several times as long, once for each width. The oracle of spaces gets its million
+# operations either way.
 LONG_RUNS = {"TSL_ROUNDS": "20"}
 SANITIZED_RUNS = {"TSL_ROUNDS": "5"}
 
@@ -127,9 +128,9 @@ def full():
     groups = [
         host_group("gcc-64", "gcc", 64, "address,undefined", suites=HOST_SUITES,
                    env=SANITIZED_RUNS, patience=10),
-        host_group("clang-32", "clang", 32, "address,undefined", env=SANITIZED_RUNS, patience=10),
-        host_group("clang-64", "clang", 64, "address,undefined", env=SANITIZED_RUNS, patience=10),
         host_group("gcc-32", "gcc", 32, "address,undefined", env=SANITIZED_RUNS, patience=10),
+        host_group("clang-64", "clang", 64, "address,undefined", patience=10),
+        host_group("clang-32", "clang", 32, "address,undefined", patience=10),
         host_group("tsan-64", "gcc", 64, "thread", wrapper=still_addresses(), patience=10),
         host_group("release-64", "gcc", 64, options=("--buildtype=release",), env=LONG_RUNS,
                    patience=10),

@@ -59,7 +59,7 @@ void tap_note(const char *format, ...)
 
 bool tap_is_late(void)
 {
-    if (tap_clock == NULL || tap_clock() - now.start < (uint64_t)LATE_MS * tap_scale)
+    if (tap_clock == NULL || tap_clock() - now.start < LATE_MS)
         return false;
     if (tsl_atomic_exchange_u32(&now.is_late, 1) == 0)
         tap_note("this machine is busy: loops of threads end early");

@@ -119,9 +119,10 @@ static inline unsigned tap_rounds(unsigned quick)
 /* Milliseconds since some moment; NULL (in a kernel): nobody is ever late. */
 extern uint64_t (*tap_clock)(void);
 
-/* Whether this test has run for 10 s, times tap_scale. Threads that wait for each other need a
- * thousand times as long where other programs keep the processors busy: their loops end then. Any
- * thread; the first that is late says so among the results. */
+/* Whether this test has run for 10 s, which is more than any loop of threads needs by itself, at any
+ * length. Threads that wait for each other need a thousand times as long where other programs keep
+ * the processors busy: their loops end then. Any thread; the first that is late says so among the
+ * results. */
 bool tap_is_late(void);
 
 /* ---- Running. ---- */

@@ -198,8 +198,8 @@ struct frames_range {
 struct frames_absent {
     struct tsl_lock lock; /* for the list; not held while frames are taken or given */
     unsigned count;
-    unsigned moving; /* ranges that just come or go: in no list, but with a place in it */
-    tsl_word frames; /* in the list; atomic */
+    unsigned moving; /* ranges that just come or go: the last ones of the list */
+    tsl_word frames; /* in the list, of the first `count`; atomic */
     /* One more than is promised, for one that will grow another and is on its way. */
     struct frames_range list[TSL_FRAME_HOTPLUG ? FRAMES_MOST_ABSENT + 1 : 1];
 };

@@ -121,6 +121,37 @@ static void free_ram_is_removed(void)
     CHECK_SOUND(tsl_frames_verify(self));
 }
 
+static enum tsl_status second_status;
+
+static void remove_again(void)
+{
+    second_status = tsl_frames_remove_range(world.frames, 4 * GIB + 1 * MIB, 2 * MIB, true);
+}
+
+/* The same by an interrupt at each moment at which one can come. */
+static void reserved_ram_leaves_once(void)
+{
+    tsl_word moved = 0;
+    for (unsigned moment = 0; moved != 512; moment++) {
+        struct tsl_frames *self = make(0);
+        REQUIRE(self != NULL && moment < 8);
+        CHECK_STATUS(tsl_frames_reserve(self, 4 * GIB, 4 * MIB), TSL_OK);
+        tsl_word all = stats_now().total;
+        host_port_at_unpin(0, moment, remove_again);
+        enum tsl_status status = tsl_frames_remove_range(self, 4 * GIB, 2 * MIB, true);
+        bool is_met = host_port_was_unpinned();
+        if (!is_met)
+            second_status = TSL_NOT_FOUND;
+        CHECK(status == TSL_OK || second_status == TSL_OK);
+        CHECK(status != TSL_OK || second_status != TSL_OK);
+        CHECK_EQ(tsl_frames_absent_count(self), 512);
+        CHECK_EQ(stats_now().total, all - 512);
+        CHECK_EQ(stats_now().reserved, 512);
+        CHECK_SOUND(tsl_frames_verify(self));
+        moved = is_met ? 0 : 512;
+    }
+}
+
 /* Neighbours are one range, in whichever order they went. */
 static void pieces_become_one_range(void)
 {
@@ -470,10 +501,11 @@ static void rule_16_absent(void)
 
 TAP_SUITE(frames_hotplug, TAP_TEST(what_is_absent_counts_nowhere),
           TAP_TEST(added_ram_is_handed_out), TAP_TEST(free_ram_is_removed),
-          TAP_TEST(pieces_become_one_range), TAP_TEST(ram_in_use_stays),
-          TAP_TEST(nonsense_changes_nothing), TAP_TEST(too_many_pieces_are_refused),
-          TAP_TEST(absent_ram_is_checked_at_creation), TAP_TEST(places_become_absent_ranges),
-          TAP_TEST(too_many_places_are_cut), TAP_TEST(a_full_map_has_no_places),
-          TAP_TEST(comes_and_goes), TAP_TEST(what_comes_back_raises_no_alarm),
-          TAP_TEST(banks_and_absent_ram_keep_apart), TAP_TEST(a_wild_free_of_absent_ram),
-          TAP_TEST(absent_ram_is_not_released), TAP_TEST(rule_16_absent));
+          TAP_TEST(reserved_ram_leaves_once), TAP_TEST(pieces_become_one_range),
+          TAP_TEST(ram_in_use_stays), TAP_TEST(nonsense_changes_nothing),
+          TAP_TEST(too_many_pieces_are_refused), TAP_TEST(absent_ram_is_checked_at_creation),
+          TAP_TEST(places_become_absent_ranges), TAP_TEST(too_many_places_are_cut),
+          TAP_TEST(a_full_map_has_no_places), TAP_TEST(comes_and_goes),
+          TAP_TEST(what_comes_back_raises_no_alarm), TAP_TEST(banks_and_absent_ram_keep_apart),
+          TAP_TEST(a_wild_free_of_absent_ram), TAP_TEST(absent_ram_is_not_released),
+          TAP_TEST(rule_16_absent));

@@ -35,6 +35,13 @@
 static _Thread_local unsigned this_cpu;
 static _Thread_local unsigned pins_here; /* by this thread, whichever CPU it was */
 
+/* What happens at a later unpin of this thread. */
+static _Thread_local struct {
+    void (*action)(void);
+    unsigned depth;
+    unsigned left; /* unpins down to that depth before it */
+} moment;
+
 /* Of each CPU; the depth is touched by its thread alone, except that a kick looks at it. */
 static uint32_t pin_depth[TSL_CPUS];
 static uint32_t kick_pending[TSL_CPUS];
@@ -86,6 +93,29 @@ tsl_pin tsl_port_pin(void)
     return depth;
 }
 
+static void meet_moment(unsigned depth)
+{
+    void (*action)(void) = moment.action;
+    if (action == NULL || depth != moment.depth || moment.left-- > 0)
+        return;
+    moment.action = NULL;
+    action();
+}
+
+void host_port_at_unpin(unsigned depth, unsigned skipped, void (*action)(void))
+{
+    moment.action = action;
+    moment.depth = depth;
+    moment.left = skipped;
+}
+
+bool host_port_was_unpinned(void)
+{
+    bool has_happened = moment.action == NULL;
+    moment.action = NULL;
+    return has_happened;
+}
+
 void tsl_port_unpin(tsl_pin pin)
 {
     if (tsl_atomic_load_u32(&pin_depth[this_cpu]) != pin + 1)
@@ -94,6 +124,7 @@ void tsl_port_unpin(tsl_pin pin)
     pins_here--;
     if (pin == 0)
         take_interrupt();
+    meet_moment((unsigned)pin);
 }
 
 unsigned tsl_port_cpu_id(void)

@@ -20,6 +20,13 @@ void host_port_set_cpu(unsigned cpu);
 /* How many pins deep this CPU is; 0: interrupts on. */
 unsigned host_port_pin_depth(void);
 
+/* The action happens once, at the unpin of this thread that leaves it `depth` pins deep, after
+ * `skipped` such ones: as an interrupt (0), or as what another CPU does at that moment. */
+void host_port_at_unpin(unsigned depth, unsigned skipped, void (*action)(void));
+
+/* Whether that has happened; if not, it will not any more. */
+bool host_port_was_unpinned(void);
+
 /* What a kick does. */
 enum host_port_kicks {
     /* The calling thread becomes the other CPU and receives at once, unless that CPU is pinned: for

@@ -11,8 +11,9 @@
  * that free frames are never more than the total.
  *
  * The lock is held for the steps on the list only: taking and giving gigabytes lasts too long for
- * that. What is on its way is taken and in no list, so that whoever else wants it finds it neither
- * absent nor free; it keeps a place in the list in case that it has to go back.
+ * that. What is on its way is taken, so that whoever else wants it finds it neither absent nor free;
+ * it keeps a place in the list in case that it has to go back, and stands at the list's far end so
+ * that nobody moves it a second time.
  */
 #include "../physical_allocator_internal.h"
 
@@ -158,14 +159,42 @@ TSL_COLD static enum tsl_status refuse(struct tsl_frames *self, enum tsl_status 
                       (unsigned long long)start, what);
 }
 
-/* A place for one more that is on its way. Before: the lock is held. */
-static enum tsl_status promise_place(struct frames_absent *absent, bool is_one_more)
+/* The ranges that are on their way; the one that went last is the first. */
+static struct frames_range *on_their_way(struct frames_absent *absent)
+{
+    return &absent->list[TSL_COUNT_OF(absent->list) - absent->moving];
+}
+
+/* The range is on its way and has a place. Before: the lock is held. */
+static enum tsl_status depart(struct frames_absent *absent, const struct frames_range *range,
+                              bool is_one_more)
 {
     unsigned used = absent->count + absent->moving;
     if (used >= TSL_COUNT_OF(absent->list) || (is_one_more && used >= FRAMES_MOST_ABSENT))
         return TSL_LIMIT;
     absent->moving++;
+    *on_their_way(absent) = *range;
     return TSL_OK;
+}
+
+/* Before: depart() with this range; the lock is held. */
+static void arrive(struct frames_absent *absent, const struct frames_range *range)
+{
+    struct frames_range *moving = on_their_way(absent);
+    unsigned i = 0;
+    while (moving[i].first != range->first)
+        i++;
+    moving[i] = moving[0];
+    absent->moving--;
+}
+
+static bool overlaps_one(const struct frames_range *ranges, unsigned count,
+                         const struct frames_range *range)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (ranges[i].first < range->end && range->first < ranges[i].end)
+            return true;
+    return false;
 }
 
 /* Takes a range out of the list; its neighbours stay. Before: the lock is held. */
@@ -177,7 +206,7 @@ static enum tsl_status forget(struct frames_absent *absent, const struct frames_
             continue;
         struct frames_range rest = {range->end, whole->end};
         bool has_both = whole->first < range->first && rest.first < rest.end;
-        enum tsl_status status = promise_place(absent, has_both);
+        enum tsl_status status = depart(absent, range, has_both);
         if (status != TSL_OK)
             return status;
         whole->end = range->first;
@@ -206,10 +235,11 @@ static struct frames_range *touching(struct frames_absent *absent, const struct 
 /* Whether a range may become absent; it has a place then. Before: the lock is held. */
 static enum tsl_status announce(struct frames_absent *absent, const struct frames_range *range)
 {
-    for (unsigned i = 0; i < absent->count; i++)
-        if (absent->list[i].first < range->end && range->first < absent->list[i].end)
-            return TSL_NOT_FOUND; /* gone already */
-    return promise_place(absent, touching(absent, range) == NULL);
+    if (overlaps_one(absent->list, absent->count, range))
+        return TSL_NOT_FOUND; /* gone already */
+    if (overlaps_one(on_their_way(absent), absent->moving, range))
+        return TSL_BUSY;
+    return depart(absent, range, touching(absent, range) == NULL);
 }
 
 /* Puts a range in, as one with those that it touches. Before: the lock is held. */
@@ -230,7 +260,7 @@ static void settle(struct tsl_frames *self, const struct frames_range *range, bo
 {
     struct frames_absent *absent = &self->absent;
     tsl_pin pin = tsl_lock_acquire(&absent->lock);
-    absent->moving--;
+    arrive(absent, range);
     if (is_absent)
         insert(absent, range);
     tsl_lock_release(&absent->lock, pin);

@@ -53,10 +53,10 @@ TSL_MUST_CHECK enum tsl_status tsl_frames_add_range(struct tsl_frames *self, tsl
 /*
  * Takes RAM out: all of it is free, or, if `is_reserved`, the caller has reserved all of it before,
  * with tsl_frames_reserve(). Absent afterwards.
- * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use, or in a bank that is off),
- *          TSL_NOT_FOUND (a page of it is not managed, or the metadata lies in it), TSL_WRONG_SIZE
- *          (is_reserved, and a part is free).
- * Context: as above.
+ * Errors:  nothing changed: as above, TSL_BUSY (a frame is in use, in a bank that is off, or just
+ *          being added or removed by another CPU), TSL_NOT_FOUND (a page of it is not managed, or
+ *          the metadata lies in it), TSL_WRONG_SIZE (is_reserved, and a part is free).
+ * Context: as above. Cost: O(bitmap words); with is_reserved O(frames x log spans).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_remove_range(struct tsl_frames *self, tsl_paddr start,
                                                        uint64_t bytes, bool is_reserved);

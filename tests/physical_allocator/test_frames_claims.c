@@ -172,6 +172,46 @@ static void blocks_are_found_in_owned_areas(void)
     }
 }
 
+static void drain_other(void)
+{
+    host_port_set_cpu(1);
+    tsl_frames_drain(world.frames);
+    host_port_set_cpu(0);
+}
+
+/* An area that CPU 1 owns with nothing left in its claim, while all of it is free in shared words:
+ * the last whole one. Then what CPU 0 gets when CPU 1 leaves it at the given moment. */
+static enum tsl_status take_while_its_owner_leaves(unsigned order, unsigned moment)
+{
+    const tsl_word word = TSL_WORD_BITS;
+    struct tsl_frame frame;
+    if (world_pc(&world, 64 * MIB) != TSL_OK)
+        return TSL_INVALID;
+    world_join(2);
+    CHECK_STATUS(tsl_frames_reserve(world.frames, 0, 32 * MIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_reserve(world.frames, 34 * MIB, 30 * MIB), TSL_OK);
+    for (unsigned i = 0; i < word; i++)
+        taken[i] = take_as(1);
+    host_port_set_cpu(0); /* and the trees forget the area */
+    CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
+    for (unsigned i = 0; i < word; i++)
+        CHECK_STATUS(free_as(0, taken[i]), TSL_OK);
+    CHECK_EQ(world_free(&world), TSL_FRAMES_PER_AREA);
+    host_port_at_unpin(0, moment, drain_other);
+    return tsl_frames_alloc(world.frames, order, 0, &frame);
+}
+
+static void what_a_leaving_owner_opens_is_found(void)
+{
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    for (unsigned moment = 0; moment < 3; moment++) {
+        CHECK_STATUS(take_while_its_owner_leaves(TSL_FRAMES_HUGE_ORDER, moment), TSL_OK);
+        (void)host_port_was_unpinned();
+        world_part(2);
+    }
+}
+
 static void ranges_are_found_in_owned_areas(void)
 {
     unsigned other = TSL_CPUS > 1 ? 1 : 0;
@@ -456,9 +496,9 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(draining_gives_all_back),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
           TAP_TEST(only_owners_that_can_help_are_asked), TAP_TEST(blocks_are_found_in_owned_areas),
-          TAP_TEST(ranges_are_found_in_owned_areas), TAP_TEST(double_frees_are_seen_across_cpus),
-          TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
-          TAP_TEST(bulk_says_which_frame_is_refused),
+          TAP_TEST(what_a_leaving_owner_opens_is_found), TAP_TEST(ranges_are_found_in_owned_areas),
+          TAP_TEST(double_frees_are_seen_across_cpus), TAP_TEST(reserves_hold_whoever_asks),
+          TAP_TEST(bulk_calls_take_and_give), TAP_TEST(bulk_says_which_frame_is_refused),
           TAP_TEST(a_remembered_huge_block_is_everybodys),
           TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused),
           TAP_TEST(words_of_other_places_are_given),

@@ -149,17 +149,18 @@ static void unclaim(struct tsl_frames *self, unsigned zone, struct frames_slot *
 }
 
 /* After an area was left open and a full barrier: what is free in it is for all, and they are told.
- * As a rule it is used up, and who frees into it now sees it open. */
-static void tell(struct tsl_frames *self, tsl_word area)
+ * As a rule it is used up, and who frees into it now sees it open. False if so. */
+static bool tell(struct tsl_frames *self, tsl_word area)
 {
     if (TSL_LIKELY(!area_has_free(self, area))) {
         tsl_atomic_store_u16(&self->hints[area], 0);
-        return;
+        return false;
     }
     tsl_frames_recount(self, area);
     if (TSL_CPUS > 1)
         tsl_atomic_fence();
     tsl_frames_publish(self, area);
+    return true;
 }
 
 void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
@@ -170,7 +171,8 @@ void tsl_frames_leave(struct tsl_frames *self, unsigned zone, struct frames_slot
     bool is_given_back = slot->copy != 0;
     unclaim(self, zone, slot);
     state_set(self, area, AREA_OPEN);
-    tell(self, area);
+    /* Also where the copy was empty: while owned the area was no block, however free its words. */
+    is_given_back |= tell(self, area);
     /* Only now: who sees no owner any more finds the frames, or sees that some came back. */
     if (is_given_back)
         word_add(&self->returns, FRAMES_RETURN);
@@ -192,7 +194,8 @@ static bool move_on(struct tsl_frames *self, unsigned zone, struct frames_slot *
     slot->bits = 0;
     state_release(self, old);
     bool is_owned = own(self, area); /* and a barrier behind the old one's state */
-    tell(self, old);
+    if (TSL_UNLIKELY(tell(self, old)))
+        word_add(&self->returns, FRAMES_RETURN);
     tsl_atomic_store_release(&slot->area, is_owned ? area : FRAMES_NONE);
     if (TSL_LIKELY(is_owned))
         begin(self, slot, area);

@@ -384,6 +384,15 @@ static inline struct frames_slot *hot_slot(struct tsl_frames *self)
     return (struct frames_slot *)(void *)((char *)self->hot + cpu * sizeof(struct frames_cpu));
 }
 
+/* The zone of one of this CPU's slots: own_top_zone() may be another one by now, since the CPU's
+ * home is changed by others. Before: pinned. */
+static inline unsigned slot_zone(struct tsl_frames *self, const struct frames_slot *slot)
+{
+    if (TSL_NODES == 1)
+        return self->node[0].top_zone;
+    return (unsigned)(slot - this_cpu(self)->slot);
+}
+
 /* ---- The state and the hint of an area ---- */
 
 /* Who sees a state comes after what led to it: a huge block that became free and then open has its
@@ -560,7 +569,13 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* Whether a bank that is off has an address of [start, end). */
 bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, tsl_paddr end);
-/* Switches a bank on, if one is off, so that a request that found nothing may try again. */
+/* Whether a request that begins now and finds nothing is to wake a bank. */
+static inline bool frames_bank_sleeps(const struct tsl_frames *self)
+{
+    return TSL_FRAME_BANKS && tsl_atomic_load_u32(&self->banks.off) != 0;
+}
+/* Switches a bank on, unless others have switched on all; then the request may try again. Before:
+ * one was off when the request began. */
 bool tsl_frames_bank_wake(struct tsl_frames *self);
 /* Rule 13; see the README. */
 struct tsl_defect tsl_frames_banks_verify(const struct tsl_frames *self);

@@ -6,10 +6,15 @@
  * Needs:   frames_world.h, the test port; TSL_FRAME_BANKS.
  * Callers: the unit suite.
  */
+#define _GNU_SOURCE
 #include "frames_world.h"
 #include "host_port.h"
 #include "physical_allocator_internal.h"
 #include "tap.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define BANK        (4 * MIB)
 #define BANK_FRAMES (BANK / TSL_PAGE_BYTES)
@@ -75,6 +80,58 @@ static void banks_fill_in_order(void)
     CHECK(stats_of(5).total < BANK_FRAMES);
     struct tsl_frames_bank_stats none;
     CHECK_STATUS(tsl_frames_bank_stats(self, 6, &none), TSL_INVALID);
+}
+
+static enum tsl_status second_status;
+static bool second_has_ended;
+
+static void *second_cpu(void *unused)
+{
+    struct tsl_frame frame;
+    host_port_set_cpu(1);
+    second_status = tsl_frames_alloc(world.frames, TSL_FRAMES_MAX_ORDER, 0, &frame);
+    __atomic_store_n(&second_has_ended, true, __ATOMIC_RELEASE);
+    return unused;
+}
+
+static bool switch_large_bank(void *context, unsigned bank, bool on)
+{
+    (void)context;
+    (void)bank;
+    (void)on;
+    return true;
+}
+
+static const struct tsl_frames_bank_switch twice = {switch_large_bank, NULL};
+static pthread_t second_thread;
+
+/* Either it waits for the bank, of which this CPU has given a part, or it says at once that it gets
+ * nothing. */
+static void start_second_cpu(void)
+{
+    if (pthread_create(&second_thread, NULL, second_cpu, NULL) != 0)
+        abort();
+    for (unsigned i = 0; i < 20 && !__atomic_load_n(&second_has_ended, __ATOMIC_ACQUIRE); i++)
+        usleep(1000);
+}
+
+static void who_finds_a_bank_on_its_way_waits_for_it(void)
+{
+    struct tsl_frames *self = make();
+    struct tsl_frame frame;
+    if (TSL_CPUS == 1)
+        SKIP("one CPU is configured");
+    /* The first of three larger banks is off, all frames of the others are taken. */
+    REQUIRE(self != NULL && tsl_frames_set_banks(self, 16 * MIB, 2 * BANK, &twice) == TSL_OK);
+    CHECK_STATUS(tsl_frames_reserve(self, 16 * MIB + 2 * BANK, 4 * BANK), TSL_OK);
+    REQUIRE(tsl_frames_banks_rest(self, 0) == 1);
+    second_has_ended = false;
+    host_port_at_unpin(1, 0, start_second_cpu);
+    CHECK_STATUS(tsl_frames_alloc(self, 0, 0, &frame), TSL_OK);
+    REQUIRE(host_port_was_unpinned());
+    (void)pthread_join(second_thread, NULL);
+    CHECK_STATUS(second_status, TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
 }
 
 static void empty_banks_are_switched_off_the_highest_first(void)
@@ -255,6 +312,7 @@ static void rule_13_banks(void)
 
 TAP_SUITE(frames_banks, TAP_TEST(banks_fill_in_order),
           TAP_TEST(empty_banks_are_switched_off_the_highest_first),
+          TAP_TEST(who_finds_a_bank_on_its_way_waits_for_it),
           TAP_TEST(who_finds_nothing_switches_one_on), TAP_TEST(contents_are_lost_without_alarm),
           TAP_TEST(runs_and_huge_blocks_wake_as_many_as_they_need),
           TAP_TEST(a_bank_that_cannot_be_switched_stays_as_it_is), TAP_TEST(nonsense_is_refused),

@@ -260,6 +260,35 @@ static void double_frees_are_seen_across_cpus(void)
     end();
 }
 
+/* The first of two CPUs with one tag has left an area, but its slot still names the word that the
+ * second one has claimed by now. */
+static void a_second_free_is_seen_where_two_cpus_have_one_tag(void)
+{
+    if (TSL_CPUS <= AREA_TAGS)
+        SKIP("each CPU has a tag of its own");
+    REQUIRE(make());
+    struct tsl_frame frame = take_as(0);
+    CHECK_STATUS(free_as(0, frame), TSL_OK);
+    /* Its claim becomes that of the other one, which the simulated machine does not have. */
+    unsigned zone = world.frames->node[0].top_zone;
+    struct frames_slot *stale = &frames_cpu_at(world.frames, 0)->slot[zone];
+    struct frames_slot *owner = &frames_cpu_at(world.frames, AREA_TAGS)->slot[zone];
+    *owner = *stale;
+    owner->delta = 0;
+    stale->area = FRAMES_NONE;
+    stale->copy = stale->bits = 0;
+    stale->todo = 0;
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+    CHECK(tsl_frames_is_free(world.frames, frame));
+    CHECK_STATUS(free_as(7, frame), TSL_DOUBLE_FREE);
+    host_port_set_cpu(0);
+    struct frames_slot left = *owner;
+    *owner = (struct frames_slot){.area = FRAMES_NONE};
+    left.delta = stale->delta;
+    *stale = left;
+    end();
+}
+
 static void reserves_hold_whoever_asks(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
@@ -497,8 +526,10 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(the_last_frame_is_found_in_another_cpus_claim),
           TAP_TEST(only_owners_that_can_help_are_asked), TAP_TEST(blocks_are_found_in_owned_areas),
           TAP_TEST(what_a_leaving_owner_opens_is_found), TAP_TEST(ranges_are_found_in_owned_areas),
-          TAP_TEST(double_frees_are_seen_across_cpus), TAP_TEST(reserves_hold_whoever_asks),
-          TAP_TEST(bulk_calls_take_and_give), TAP_TEST(bulk_says_which_frame_is_refused),
+          TAP_TEST(double_frees_are_seen_across_cpus),
+          TAP_TEST(a_second_free_is_seen_where_two_cpus_have_one_tag),
+          TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
+          TAP_TEST(bulk_says_which_frame_is_refused),
           TAP_TEST(a_remembered_huge_block_is_everybodys),
           TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused),
           TAP_TEST(words_of_other_places_are_given),

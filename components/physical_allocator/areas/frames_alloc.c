@@ -342,11 +342,12 @@ static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned 
 {
     tsl_word count = (tsl_word)1 << order;
     tsl_word number = 0;
+    bool may_wake;
     do {
-        if (!tsl_frames_reserve_allows(self, count, flags))
-            continue;
-        number = take_or_ask(self, order, flags);
-    } while (TSL_FRAME_BANKS && number == 0 && tsl_frames_bank_wake(self));
+        may_wake = frames_bank_sleeps(self);
+        if (tsl_frames_reserve_allows(self, count, flags))
+            number = take_or_ask(self, order, flags);
+    } while (number == 0 && may_wake && tsl_frames_bank_wake(self));
     return number;
 }
 
@@ -409,7 +410,7 @@ TSL_NOINLINE static enum tsl_status alloc_next(struct tsl_frames *self, struct f
         return alloc_anew(self, slot, flags, out, pin);
     tsl_atomic_store(&slot->copy, bits & (bits - 1));
     out->number = slot->number + tsl_bits_lowest(bits);
-    slot_account(self, own_top_zone(self), slot, (tsl_word)0 - tsl_bits_count(bits));
+    slot_account(self, slot_zone(self, slot), slot, (tsl_word)0 - tsl_bits_count(bits));
     tsl_cpu_unpin(pin);
     return TSL_OK;
 }
@@ -421,7 +422,7 @@ TSL_NOINLINE static enum tsl_status alloc_huge_far(struct tsl_frames *self, tsl_
     struct frames_slot *slot = hot_slot(self);
     if (slot->whole != 0) {
         tsl_atomic_store(&slot->whole, 0);
-        slot_account(self, own_top_zone(self), slot, TSL_FRAMES_PER_AREA);
+        slot_account(self, slot_zone(self, slot), slot, TSL_FRAMES_PER_AREA);
     }
     tsl_cpu_unpin(pin);
     return alloc_long(self, TSL_FRAMES_HUGE_ORDER, flags, out);

@@ -149,8 +149,6 @@ bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, t
 bool tsl_frames_bank_wake(struct tsl_frames *self)
 {
     struct frames_banks *banks = &self->banks;
-    if (tsl_atomic_load_u32(&banks->off) == 0)
-        return false;
     tsl_pin pin = tsl_lock_acquire(&banks->lock);
     /* Another CPU may have switched the last one on: then there is something to look for, too. */
     bool is_woken = tsl_atomic_load_u32(&banks->off) == 0;
@@ -158,8 +156,9 @@ bool tsl_frames_bank_wake(struct tsl_frames *self)
         if (!is_off(banks, bank) ||
             !banks->hardware.switch_bank(banks->hardware.context, bank, true))
             continue;
-        tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) & ~(1u << bank));
+        /* In this order: who sees none off would believe that there is nothing to wait for. */
         give_bank(self, bank);
+        tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) & ~(1u << bank));
         is_woken = true;
     }
     tsl_lock_release(&banks->lock, pin);

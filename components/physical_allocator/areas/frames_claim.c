@@ -207,7 +207,7 @@ bool tsl_frames_claim_anew(struct tsl_frames *self, struct frames_slot *slot)
     if (slot->area == FRAMES_NONE || tsl_atomic_load_u32(&self->tight) != 0 ||
         !tsl_frames_is_plenty(self))
         return false;
-    unsigned zone = own_top_zone(self);
+    unsigned zone = slot_zone(self, slot);
     bool is_used_up = slot->todo == 0 && !area_has_free(self, slot->area);
     if (!is_used_up && tsl_frames_claim(self, zone, slot))
         return true;
@@ -234,6 +234,8 @@ static tsl_word claimed_of(const struct tsl_frames *self, tsl_word area, const t
     if (TSL_LIKELY(!state_is_owned(state)))
         return 0;
     unsigned zone = zone_of(self, area);
+    tsl_word free = 0;
+    /* A slot without an area still names the word it had last: it does not end the search. */
     for (unsigned cpu = state - 1; cpu < TSL_CPUS; cpu += AREA_TAGS) {
         const struct frames_slot *slot = &frames_cpu_at(self, cpu)->slot[zone];
         tsl_word copy = 0;
@@ -242,10 +244,9 @@ static tsl_word claimed_of(const struct tsl_frames *self, tsl_word area, const t
         do {
             is_claim = look_into_slot(slot, word, &copy, &is_sure);
         } while (!is_sure && (patience == 0 || --tries > 0));
-        if (is_claim)
-            return copy;
+        free |= is_claim ? copy : 0;
     }
-    return 0;
+    return free;
 }
 
 /* Waits the few instructions that a change of the claim takes. */

@@ -149,7 +149,8 @@ TSL_NOINLINE static enum tsl_status free_end(struct tsl_frames *self, struct tsl
     } else {
         bits_given(self, area, word, area_hint(self, area));
     }
-    slot_account(self, own_top_zone(self), hot_slot(self), 0);
+    struct frames_slot *slot = hot_slot(self);
+    slot_account(self, slot_zone(self, slot), slot, 0);
     tsl_cpu_unpin(pin);
     frames_watch_free(self);
     return TSL_OK;

@@ -155,11 +155,12 @@ static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frame
     if (status != TSL_OK)
         return status;
     struct tsl_frame frame;
-    bool is_taken;
+    bool is_taken, may_wake;
     do {
+        may_wake = frames_bank_sleeps(self);
         is_taken = tsl_frames_reserve_allows(self, run->count, run->flags) &&
                    take_run_or_ask(self, run, &frame.number);
-    } while (TSL_FRAME_BANKS && !is_taken && tsl_frames_bank_wake(self));
+    } while (!is_taken && may_wake && tsl_frames_bank_wake(self));
     frames_watch(self);
     if (!is_taken) {
         (void)tsl_atomic_add(&self->run_failures, 1);

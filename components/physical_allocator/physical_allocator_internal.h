@@ -504,8 +504,12 @@ void tsl_frames_set_rule(struct tsl_frames *self, enum frames_rule rule, bool ho
 void tsl_frames_lowmem_init(struct tsl_frames *self, const struct tsl_frames_config *config);
 /* Whether the flags admit RAM of a higher kind than this zone's, on any node. */
 bool tsl_frames_has_higher_zone(const struct tsl_frames *self, unsigned zone, unsigned flags);
-/* Whether a zone has `count` frames for a request that might go to a higher zone instead. */
-bool tsl_frames_zone_allows(struct tsl_frames *self, unsigned zone, tsl_word count, unsigned flags);
+/* How many frames a zone has for a request that might go to a higher zone instead; FRAMES_NONE: all
+ * that are free. */
+tsl_word tsl_frames_zone_spare(const struct tsl_frames *self, unsigned zone, unsigned flags);
+/* After taking: whether the zone still has what it keeps from such a request. Others may have taken
+ * between that question and this one. */
+bool tsl_frames_zone_is_kept(const struct tsl_frames *self, unsigned zone, unsigned flags);
 /* Free frames of one zone, as of _free_count. */
 tsl_word tsl_frames_zone_free(const struct tsl_frames *self, unsigned zone);
 
@@ -848,6 +852,9 @@ bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word cou
 /* Gives back what was taken a moment ago; what somebody freed meanwhile is free already. */
 void tsl_frames_range_return(struct tsl_frames *self, tsl_word index, tsl_word count,
                              enum range_huge huge);
+/* The same for a block or run, by its first frame's number: others took at that moment, too, so that
+ * less is left than this request must leave. */
+void tsl_frames_step_back(struct tsl_frames *self, tsl_word number, tsl_word count);
 /* TSL_OK if every frame of the range is allocated in that way, else why it cannot be freed. */
 enum tsl_status tsl_frames_range_check(const struct tsl_frames *self, tsl_word index,
                                        tsl_word count, enum range_huge huge);

@@ -255,6 +255,50 @@ static void low_zones_keep_their_reserve(void)
     CHECK_SOUND(tsl_frames_verify(world.frames));
 }
 
+/* 16 MiB that are kept for nobody, 48 MiB of which `spare` frames are not, 2 MiB above both. */
+static bool make_with_kept_middle(tsl_word spare)
+{
+    const struct world_range range = {0, 66 * MIB, TSL_MEMORY_USABLE};
+    world_map(&world, &range, 1);
+    world.config.direct_end = 64 * MIB;
+    world.config.lowmem_reserve[TSL_ZONE_DMA32] = 48 * MIB / TSL_PAGE_BYTES - spare;
+    world.config.lowmem_reserve[TSL_ZONE_NORMAL] = 48 * MIB / TSL_PAGE_BYTES - spare;
+    return tsl_frames_create(&world.config, &world.frames) == TSL_OK;
+}
+
+static void runs_leave_low_zones_their_reserve(void)
+{
+    const tsl_word low = 16 * MIB / TSL_PAGE_BYTES - 1;
+    struct tsl_frame frame = {0};
+    REQUIRE(make_with_kept_middle(0));
+    tsl_word total = world_free(&world);
+    /* Where the search for it begins low, its only places are in the middle. */
+    struct tsl_frames_run run = {.count = 4096, .align_frames = 4096};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    run = (struct tsl_frames_run){.count = low + 1};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    CHECK_EQ(world_free(&world), total);
+    run.flags = TSL_FRAMES_EXIT;
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_OK);
+    /* A run that begins low ends where the reserve of the middle does. */
+    REQUIRE(make_with_kept_middle(700));
+    run = (struct tsl_frames_run){.count = low + 701};
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    run.count = low + 700;
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_OK);
+    CHECK_EQ(frame.number, 1);
+    CHECK_EQ(world_free(&world), total - run.count);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, frame, run.count), TSL_OK);
+    /* One that begins in the middle takes no more of it than that. */
+    run.count = 701;
+    run.align_frames = 8192;
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_NO_MEMORY);
+    run.count = 700;
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &run, &frame), TSL_OK);
+    CHECK_EQ(frame.number, 8192);
+    CHECK_SOUND(tsl_frames_verify(world.frames));
+}
+
 static void splits_huge_blocks(void)
 {
     REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
@@ -391,7 +435,8 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(refuses_each_misuse_with_its_status),
           TAP_TEST(eight_single_frames_are_no_huge_block), TAP_TEST(refuses_bad_requests),
           TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
-          TAP_TEST(low_zones_keep_their_reserve), TAP_TEST(what_is_not_compiled_in_is_refused),
-          TAP_TEST(splits_huge_blocks), TAP_TEST(peak_and_used_follow),
-          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
-          TAP_TEST(the_example_works), TAP_TEST(words_of_frames_come_and_go));
+          TAP_TEST(low_zones_keep_their_reserve), TAP_TEST(runs_leave_low_zones_their_reserve),
+          TAP_TEST(what_is_not_compiled_in_is_refused), TAP_TEST(splits_huge_blocks),
+          TAP_TEST(peak_and_used_follow), TAP_TEST(destroy_needs_all_frames_back),
+          TAP_TEST(dump_shows_a_heat_map), TAP_TEST(the_example_works),
+          TAP_TEST(words_of_frames_come_and_go));

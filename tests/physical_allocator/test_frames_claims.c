@@ -304,6 +304,58 @@ static void reserves_hold_whoever_asks(void)
     end();
 }
 
+static unsigned second_order;
+static enum tsl_status second_status;
+
+static void take_second(void)
+{
+    struct tsl_frame frame;
+    second_status = tsl_frames_alloc(world.frames, second_order, 0, &frame);
+}
+
+static enum tsl_status take_first(unsigned order, bool is_run)
+{
+    struct tsl_frame frame;
+    tsl_word count = (tsl_word)1 << order;
+    struct tsl_frames_run run = {.count = count, .align_frames = count};
+    return is_run ? tsl_frames_alloc_run(world.frames, &run, &frame)
+                  : tsl_frames_alloc(world.frames, order, 0, &frame);
+}
+
+/* 1,536 frames, or one, are left above what is kept. An interrupt wants as much as the request that
+ * it interrupts, at each moment at which one can come: one of the two gets it. */
+static void check_reserve(unsigned order, bool is_run, bool is_of_zone)
+{
+    const tsl_word above = order == 0 ? 1 : 1536, kept = 2048;
+    struct tsl_frame frame;
+    bool is_met = true;
+    for (unsigned moment = 0; is_met; moment++) {
+        REQUIRE(moment < 100 && world_pc(&world, is_of_zone ? 24 * MIB : 16 * MIB) == TSL_OK);
+        world_end(&world);
+        if (is_of_zone)
+            world.config.lowmem_reserve[TSL_ZONE_DMA] = kept;
+        else
+            world.config.reserve_exit = kept;
+        REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+        while (world_free(&world) > kept + above)
+            REQUIRE(tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK);
+        second_order = order;
+        second_status = TSL_NO_MEMORY;
+        host_port_at_unpin(0, moment, take_second);
+        enum tsl_status status = take_first(order, is_run);
+        is_met = host_port_was_unpinned();
+        CHECK((status == TSL_OK) != (second_status == TSL_OK));
+        CHECK_EQ(world_free(&world), kept + above - ((tsl_word)1 << order));
+        CHECK_SOUND(tsl_frames_verify(world.frames));
+    }
+}
+
+static void two_at_once_leave_the_reserves(void)
+{
+    for (unsigned i = 0; i < 8; i++)
+        check_reserve(i % 2 == 0 ? 0 : TSL_FRAMES_MAX_ORDER, (i & 2) != 0, (i & 4) != 0);
+}
+
 static void bulk_calls_take_and_give(void)
 {
     REQUIRE(make());
@@ -528,8 +580,8 @@ TAP_SUITE(frames_claims, TAP_TEST(what_is_kept_comes_back_on_leaving),
           TAP_TEST(what_a_leaving_owner_opens_is_found), TAP_TEST(ranges_are_found_in_owned_areas),
           TAP_TEST(double_frees_are_seen_across_cpus),
           TAP_TEST(a_second_free_is_seen_where_two_cpus_have_one_tag),
-          TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(bulk_calls_take_and_give),
-          TAP_TEST(bulk_says_which_frame_is_refused),
+          TAP_TEST(reserves_hold_whoever_asks), TAP_TEST(two_at_once_leave_the_reserves),
+          TAP_TEST(bulk_calls_take_and_give), TAP_TEST(bulk_says_which_frame_is_refused),
           TAP_TEST(a_remembered_huge_block_is_everybodys),
           TAP_TEST(words_are_taken_and_given_in_one_step), TAP_TEST(wrong_words_are_refused),
           TAP_TEST(words_of_other_places_are_given),

@@ -286,22 +286,26 @@ static bool take_on_route(struct search *search)
 {
     struct tsl_frames *self = search->self;
     struct frames_route route = route_of(self, search->flags);
+    tsl_word count = (tsl_word)1 << search->order;
     for (unsigned step = 0; step < zone_count(self); step++) {
         unsigned zone = route_zone(self, &route, step);
         const struct frames_zone *place = &self->zone[zone];
         tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), search->flags);
         if (place->first_area == place->end_area || place->first_area >= limit ||
             (route.is_bound && zone_node(zone) != route.node) ||
-            !tsl_frames_zone_allows(self, zone, (tsl_word)1 << search->order, search->flags))
+            tsl_frames_zone_spare(self, zone, search->flags) < count)
             continue;
         search->zone = zone;
         search->first_area = place->first_area;
         search->end_area = place->end_area < limit ? place->end_area : limit;
-        if (take_in_zone(search)) {
+        if (!take_in_zone(search))
+            continue;
+        if (TSL_LIKELY(tsl_frames_zone_is_kept(self, zone, search->flags))) {
             if (TSL_NODES > 1 && zone_node(zone) != route.node)
                 tsl_frames_count_elsewhere(self, route.node);
             return true;
         }
+        tsl_frames_step_back(self, search->number, count);
     }
     return false;
 }
@@ -337,16 +341,29 @@ static tsl_word take_or_ask(struct tsl_frames *self, unsigned order, unsigned fl
     return 0;
 }
 
-/* As take_or_ask, or what a bank has that is switched on. */
-static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned flags)
+/* As take_or_ask, but the reserves are left: who took at the same moment as others looks again. */
+static tsl_word take_allowed(struct tsl_frames *self, unsigned order, unsigned flags)
 {
     tsl_word count = (tsl_word)1 << order;
-    tsl_word number = 0;
+    for (unsigned tries = 0; tries < FRAMES_REQUESTS; tries++) {
+        if (!tsl_frames_reserve_allows(self, count, flags))
+            return 0;
+        tsl_word number = take_or_ask(self, order, flags);
+        if (number == 0 || TSL_LIKELY(tsl_frames_reserve_allows(self, 0, flags)))
+            return number;
+        tsl_frames_step_back(self, number, count);
+    }
+    return 0;
+}
+
+/* As take_allowed, or what a bank has that is switched on. */
+static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned flags)
+{
+    tsl_word number;
     bool may_wake;
     do {
         may_wake = frames_bank_sleeps(self);
-        if (tsl_frames_reserve_allows(self, count, flags))
-            number = take_or_ask(self, order, flags);
+        number = take_allowed(self, order, flags);
     } while (number == 0 && may_wake && tsl_frames_bank_wake(self));
     return number;
 }

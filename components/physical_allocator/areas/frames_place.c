@@ -153,14 +153,25 @@ bool tsl_frames_has_higher_zone(const struct tsl_frames *self, unsigned zone, un
     return false;
 }
 
-bool tsl_frames_zone_allows(struct tsl_frames *self, unsigned zone, tsl_word count, unsigned flags)
+/* Whether a request with these flags leaves a zone what it keeps. */
+static bool keeps(const struct tsl_frames *self, unsigned zone, unsigned flags)
 {
+    return TSL_UNLIKELY(self->zone[zone].kept != 0) && (flags & TSL_FRAMES_EXIT) == 0 &&
+           tsl_frames_has_higher_zone(self, zone, flags);
+}
+
+tsl_word tsl_frames_zone_spare(const struct tsl_frames *self, unsigned zone, unsigned flags)
+{
+    if (!keeps(self, zone, flags))
+        return FRAMES_NONE;
     tsl_word kept = self->zone[zone].kept;
-    if (TSL_LIKELY(kept == 0) || (flags & TSL_FRAMES_EXIT) != 0 ||
-        !tsl_frames_has_higher_zone(self, zone, flags))
-        return true;
     tsl_word free = tsl_frames_zone_free(self, zone);
-    return free >= kept && free - kept >= count;
+    return free > kept ? free - kept : 0;
+}
+
+bool tsl_frames_zone_is_kept(const struct tsl_frames *self, unsigned zone, unsigned flags)
+{
+    return !keeps(self, zone, flags) || tsl_frames_zone_free(self, zone) >= self->zone[zone].kept;
 }
 
 static tsl_word all_shared_free(const struct tsl_frames *self)

@@ -72,6 +72,13 @@ void tsl_frames_range_return(struct tsl_frames *self, tsl_word index, tsl_word c
     }
 }
 
+void tsl_frames_step_back(struct tsl_frames *self, tsl_word number, tsl_word count)
+{
+    const struct frames_span *span = tsl_frames_span_of(self, number);
+    TSL_ASSERT(span != NULL);
+    tsl_frames_range_return(self, number - span->shift, count, RANGE_HUGE);
+}
+
 bool tsl_frames_range_take(struct tsl_frames *self, tsl_word index, tsl_word count,
                            enum range_huge huge)
 {

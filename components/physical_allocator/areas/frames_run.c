@@ -8,7 +8,8 @@
  *
  * The search looks at each bitmap word at most once a zone and skips areas without a free frame. It
  * starts in the highest zone that the request admits and goes down, so that the low zones, which
- * others cannot do without, are used last. A run never crosses from one node to another.
+ * others cannot do without, are used last. A run begins in the zone that is searched and may end in a
+ * higher one; it never crosses from one node to another.
  */
 #include "frames_guard.h"
 
@@ -17,6 +18,7 @@
 /* Frame numbers from first to end (exclusive), out of which a run may be taken. */
 struct window {
     tsl_word first;
+    tsl_word stop; /* the run begins below it */
     tsl_word end;
 };
 
@@ -46,9 +48,9 @@ static bool take_in_span(struct tsl_frames *self, const struct frames_span *span
     tsl_word align = run->align_frames == 0 ? 1 : run->align_frames;
     tsl_word end = span->end < window->end ? span->end : window->end;
     tsl_word number = span->first > window->first ? span->first : window->first;
-    while (number < end) {
+    while (number < end && number < window->stop) {
         tsl_word start = align_number(skip_used_areas(self, span, number, end), align);
-        if (start < number || start >= end || end - start < run->count)
+        if (start < number || start >= end || start >= window->stop || end - start < run->count)
             return false;
         tsl_word index = start - span->shift;
         tsl_word free = tsl_frames_range_free(self, index, run->count);
@@ -89,22 +91,67 @@ static struct frames_route run_route(struct tsl_frames *self, unsigned flags)
     return route;
 }
 
+/* The first frame number behind a zone. Before: the zone has areas. */
+static tsl_word zone_stop(const struct tsl_frames *self, const struct frames_zone *zone)
+{
+    return area_number(self, zone->end_area - 1) + AREA_FRAMES;
+}
+
+/* Where a run must end that begins in this zone: its tail may lie in the next ones of the node, but
+ * leaves them what they keep. */
+static tsl_word tail_end(const struct tsl_frames *self, unsigned zone, unsigned flags)
+{
+    unsigned end = (zone_node(zone) + 1) * TSL_ZONE_COUNT;
+    for (unsigned next = zone + 1; next < end; next++) {
+        const struct frames_zone *place = &self->zone[next];
+        if (place->first_area == place->end_area)
+            continue;
+        tsl_word first = area_number(self, place->first_area);
+        tsl_word spare = tsl_frames_zone_spare(self, next, flags);
+        if (spare < zone_stop(self, place) - first)
+            return first + spare;
+    }
+    return WORD_FULL;
+}
+
 /* Where a run may lie that begins in this zone; false: nowhere. */
 static bool window_of_zone(const struct tsl_frames *self, unsigned zone,
                            const struct tsl_frames_run *run, struct window *out)
 {
     const struct frames_zone *place = &self->zone[zone];
     tsl_word limit = tsl_frames_flag_limit(self, zone_node(zone), run->flags);
-    if (place->first_area == place->end_area || place->first_area >= limit)
+    tsl_word spare = tsl_frames_zone_spare(self, zone, run->flags);
+    if (place->first_area == place->end_area || place->first_area >= limit || spare == 0)
         return false;
     out->first = area_number(self, place->first_area);
-    out->end = WORD_FULL;
-    if (limit < self->node[zone_node(zone)].end_area)
+    out->stop = zone_stop(self, place);
+    /* With more frames than the zone has to spare only the head may lie in it. */
+    if (spare < run->count && out->stop - out->first > spare)
+        out->first = out->stop - spare;
+    out->end = tail_end(self, zone, run->flags);
+    if (limit < self->node[zone_node(zone)].end_area && area_number(self, limit) < out->end)
         out->end = area_number(self, limit);
     tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
     if (run->limit != 0 && limit_frame < out->end)
         out->end = (tsl_word)limit_frame;
     return out->first < out->end;
+}
+
+/* Whether the zones in which a run lies that begins in this one still have what they keep. */
+static bool zones_are_kept(const struct tsl_frames *self, unsigned zone,
+                           const struct tsl_frames_run *run, tsl_word first)
+{
+    unsigned end = (zone_node(zone) + 1) * TSL_ZONE_COUNT;
+    for (unsigned next = zone; next < end; next++) {
+        const struct frames_zone *place = &self->zone[next];
+        if (place->first_area == place->end_area)
+            continue;
+        if (area_number(self, place->first_area) >= first + run->count)
+            break;
+        if (!tsl_frames_zone_is_kept(self, next, run->flags))
+            return false;
+    }
+    return true;
 }
 
 static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word *out)
@@ -116,13 +163,14 @@ static bool take_run(struct tsl_frames *self, const struct tsl_frames_run *run, 
         struct window window;
         if ((route.is_bound && zone_node(zone) != route.node) ||
             !window_of_zone(self, zone, run, &window) ||
-            !tsl_frames_zone_allows(self, zone, run->count, run->flags))
+            !take_in_window(self, node, &window, run, out))
             continue;
-        if (take_in_window(self, node, &window, run, out)) {
+        if (TSL_LIKELY(zones_are_kept(self, zone, run, *out))) {
             if (TSL_NODES > 1 && zone_node(zone) != route.node)
                 tsl_frames_count_elsewhere(self, route.node);
             return true;
         }
+        tsl_frames_step_back(self, *out, run->count);
     }
     return false;
 }
@@ -137,6 +185,22 @@ static bool take_run_or_ask(struct tsl_frames *self, const struct tsl_frames_run
             return true;
         if (!frames_ask(self, 1, run->flags, seen))
             return false;
+    }
+    return false;
+}
+
+/* As take_run_or_ask, but the reserves are left: who took at the same moment as others looks
+ * again. */
+static bool take_allowed_run(struct tsl_frames *self, const struct tsl_frames_run *run,
+                             tsl_word *out)
+{
+    for (unsigned tries = 0; tries < FRAMES_REQUESTS; tries++) {
+        if (!tsl_frames_reserve_allows(self, run->count, run->flags) ||
+            !take_run_or_ask(self, run, out))
+            return false;
+        if (TSL_LIKELY(tsl_frames_reserve_allows(self, 0, run->flags)))
+            return true;
+        tsl_frames_step_back(self, *out, run->count);
     }
     return false;
 }
@@ -158,8 +222,7 @@ static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frame
     bool is_taken, may_wake;
     do {
         may_wake = frames_bank_sleeps(self);
-        is_taken = tsl_frames_reserve_allows(self, run->count, run->flags) &&
-                   take_run_or_ask(self, run, &frame.number);
+        is_taken = take_allowed_run(self, run, &frame.number);
     } while (!is_taken && may_wake && tsl_frames_bank_wake(self));
     frames_watch(self);
     if (!is_taken) {
@@ -213,6 +276,7 @@ static enum tsl_status window_of(struct tsl_frames *self, tsl_paddr start, uint6
     tsl_paddr end = (last >> TSL_PAGE_SHIFT) + 1;
     out->first = first < WORD_FULL ? (tsl_word)first : WORD_FULL;
     out->end = end < WORD_FULL ? (tsl_word)end : WORD_FULL;
+    out->stop = out->end;
     return TSL_OK;
 }
 
@@ -271,7 +335,7 @@ static void guard_window(struct tsl_frames *self, const struct window *window, t
 static enum tsl_status take_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
                                    tsl_word site)
 {
-    struct window window = {0, 0};
+    struct window window = {0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
     for (unsigned tries = 0; status == TSL_OK && tries < FRAMES_REQUESTS; tries++) {
@@ -335,7 +399,7 @@ static enum tsl_status check_release(const struct tsl_frames *self, const struct
 static enum tsl_status give_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes,
                                    bool fills)
 {
-    struct window window = {0, 0};
+    struct window window = {0};
     tsl_word count = 0;
     enum tsl_status status = window_of(self, start, bytes, &window);
     if (status != TSL_OK)
@@ -361,7 +425,7 @@ enum tsl_status tsl_frames_give_window(struct tsl_frames *self, tsl_paddr start,
 
 void tsl_frames_return_window(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
-    struct window window = {0, 0};
+    struct window window = {0};
     TSL_ASSERT(window_of(self, start, bytes, &window) == TSL_OK);
     undo_reserve(self, &window, self->span_count);
     for (tsl_word i = 0; i < self->span_count; i++) {

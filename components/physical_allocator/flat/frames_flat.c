@@ -48,8 +48,8 @@ enum tsl_status tsl_flat_check_flags(struct tsl_frames *self, unsigned flags)
     return TSL_OK;
 }
 
-bool tsl_flat_zone_allows(const struct tsl_frames *self, unsigned zone, tsl_word count,
-                          tsl_word limit, unsigned flags)
+tsl_word tsl_flat_zone_spare(const struct tsl_frames *self, unsigned zone, tsl_word limit,
+                             unsigned flags)
 {
     tsl_word kept = 0;
 
@@ -57,7 +57,7 @@ bool tsl_flat_zone_allows(const struct tsl_frames *self, unsigned zone, tsl_word
         if (self->zone[i].total > 0 && self->zone[i].first < limit)
             kept = self->zone[zone].reserve;
     tsl_word free = self->zone[zone].free;
-    return free >= kept && free - kept >= count;
+    return free > kept ? free - kept : 0;
 }
 
 /* => locked. Counts are changed by `step` (1 or -1) for each frame. */
@@ -149,7 +149,7 @@ static tsl_word take_block(struct tsl_frames *self, tsl_word count, unsigned fla
     for (unsigned i = TSL_ZONE_COUNT; i-- > 0;) {
         struct flat_zone *zone = &self->zone[i];
         tsl_word end = limit < zone->end ? limit : zone->end;
-        if (end <= zone->lowest || !tsl_flat_zone_allows(self, i, count, limit, flags))
+        if (end <= zone->lowest || tsl_flat_zone_spare(self, i, limit, flags) < count)
             continue;
         tsl_word first = tsl_bits_find_set_run(self->free, end, zone->lowest, count, count);
         if (first != TSL_BITS_NONE) {

@@ -64,9 +64,9 @@ tsl_word tsl_flat_limit(const struct tsl_frames *self, unsigned flags);
 /* How many frames a request with these flags has to leave. */
 tsl_word tsl_flat_kept(const struct tsl_frames *self, unsigned flags);
 enum tsl_status tsl_flat_check_flags(struct tsl_frames *self, unsigned flags);
-/* => locked. Whether a zone has `count` frames for a request that ends at `limit`. */
-bool tsl_flat_zone_allows(const struct tsl_frames *self, unsigned zone, tsl_word count,
-                          tsl_word limit, unsigned flags);
+/* => locked. How many frames a zone has for a request that ends at `limit`. */
+tsl_word tsl_flat_zone_spare(const struct tsl_frames *self, unsigned zone, tsl_word limit,
+                             unsigned flags);
 /* => locked. Free frames are taken. is_huge: whole areas of them are remembered as such. */
 void tsl_flat_take(struct tsl_frames *self, tsl_word first, tsl_word count, bool is_huge);
 /* => locked. Frames that are taken become free. */

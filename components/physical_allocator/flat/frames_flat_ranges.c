@@ -8,6 +8,20 @@
  */
 #include "frames_flat.h"
 
+/* => locked. Where a run must end that begins in this zone: its tail may lie in the next ones, but
+ * leaves them what they keep. */
+static tsl_word tail_end(const struct tsl_frames *self, unsigned zone, tsl_word limit,
+                         unsigned flags)
+{
+    for (unsigned i = zone + 1; i < TSL_ZONE_COUNT; i++) {
+        const struct flat_zone *next = &self->zone[i];
+        tsl_word spare = tsl_flat_zone_spare(self, i, limit, flags);
+        if (next->total > 0 && spare < next->end - next->first && next->first + spare < limit)
+            return next->first + spare;
+    }
+    return limit;
+}
+
 /* => locked. The lowest run in the highest zone that has one; what begins in a zone may end in the
  * next one. 0: there is none. */
 static tsl_word take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word align)
@@ -21,11 +35,15 @@ static tsl_word take_run(struct tsl_frames *self, const struct tsl_frames_run *r
         return 0;
     for (unsigned i = TSL_ZONE_COUNT; i-- > 0;) {
         const struct flat_zone *zone = &self->zone[i];
-        tsl_word part = run->count < zone->free ? run->count : zone->free;
-        if (part == 0 || !tsl_flat_zone_allows(self, i, part, limit, run->flags))
+        tsl_word spare = tsl_flat_zone_spare(self, i, limit, run->flags);
+        tsl_word from = zone->lowest, stop = tail_end(self, i, limit, run->flags);
+        if (spare == 0 || from >= stop)
             continue;
-        tsl_word first = tsl_bits_find_set_run(self->free, limit, zone->lowest, run->count, align);
-        if (first != TSL_BITS_NONE) {
+        /* With more frames than the zone has to spare only the head may lie in it. */
+        if (spare < run->count && zone->end - from > spare)
+            from = zone->end - spare;
+        tsl_word first = tsl_bits_find_set_run(self->free, stop, from, run->count, align);
+        if (first != TSL_BITS_NONE && first < zone->end) {
             tsl_flat_take(self, first, run->count, true);
             return first;
         }

@@ -34,7 +34,8 @@ void tsl_trace_print(const struct tsl_sink *sink);
  * Owns:    the caller keeps the ring in place until it attaches another or stops, and until no CPU
  *          can be within tsl_trace any more.
  * Errors:  TSL_INVALID: entries is not a power of two; TSL_UNSUPPORTED: not compiled in.
- * Context: any; the entries are cleared here.
+ * Context: any, but one call at a time; the entries are cleared here. Events that meet the change
+ *          are dropped.
  */
 TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_entry *ring,
                                                               size_t entries)
@@ -50,7 +51,7 @@ TSL_MUST_CHECK static inline enum tsl_status tsl_trace_attach(struct tsl_trace_e
  * Records one event and two numbers of its choice. `event` is a string literal: a short name such
  * as "flush.post".
  * Context: any, also NMI.
- * Cost:    nothing if not compiled in, one load if not attached, otherwise two locked
+ * Cost:    nothing if not compiled in, one load if not attached, otherwise a few loads, two locked
  *          instructions and a cache line.
  */
 static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
@@ -60,7 +61,8 @@ static inline void tsl_trace(const char *event, tsl_word a, tsl_word b)
 }
 
 /* Prints the events, oldest first, one a line: number, CPU, name, both numbers. Events that are
- * overwritten meanwhile are left out. Recording goes on. Prints nothing if not compiled in. */
+ * overwritten meanwhile are left out. Recording goes on. Prints nothing if not compiled in, or while
+ * a ring is just being attached. */
 static inline void tsl_trace_dump(const struct tsl_sink *sink)
 {
     if (TSL_TRACE)

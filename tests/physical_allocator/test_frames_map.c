@@ -382,6 +382,20 @@ static void the_fixed_part_is_small(void)
     CHECK(bytes <= pages * TSL_PAGE_BYTES);
 }
 
+/* Firmware that claims more than a word of 32 bits can count the metadata of. */
+static void metadata_beyond_a_word_is_refused(void)
+{
+    static const unsigned gib[] = {511, 512, 513, 600, 1024, 4096};
+    if (!TSL_FRAME_DESCRIPTORS)
+        SKIP("no descriptors are compiled in");
+    for (unsigned i = 0; i < TSL_COUNT_OF(gib); i++) {
+        const struct world_range range = {0, gib[i] * GIB, TSL_MEMORY_USABLE};
+        world_map(&world, &range, 1);
+        world.config.descriptors = true;
+        CHECK_STATUS(tsl_frames_create(&world.config, &world.frames), TSL_NO_MEMORY);
+    }
+}
+
 static void what_is_not_ram_costs_nothing(void)
 {
     if (TSL_FRAME_CORE_FLAT) {
@@ -420,4 +434,4 @@ TAP_SUITE(frames_map, TAP_TEST(zones_lie_between_their_limits),
           TAP_TEST(every_small_machine_works_or_says_why),
           TAP_TEST(metadata_lies_at_the_top_of_what_is_reachable),
           TAP_TEST(metadata_keeps_its_bound), TAP_TEST(the_fixed_part_is_small),
-          TAP_TEST(what_is_not_ram_costs_nothing));
+          TAP_TEST(metadata_beyond_a_word_is_refused), TAP_TEST(what_is_not_ram_costs_nothing));

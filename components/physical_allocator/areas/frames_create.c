@@ -128,12 +128,16 @@ static void survey(struct plan *plan)
 struct carver {
     char *base;
     size_t used;
+    bool is_too_much; /* a size or their sum does not fit a word: a map may claim anything */
 };
 
-static void *carve(struct carver *carver, size_t bytes, size_t align)
+/* `count` entries of `each` bytes. */
+static void *carve(struct carver *carver, size_t count, size_t each, size_t align)
 {
-    size_t at = tsl_align_up(carver->used, align);
-    carver->used = at + bytes;
+    size_t at = 0, bytes = 0;
+    if (!tsl_checked_align_up(carver->used, align, &at) || !tsl_checked_mul(count, each, &bytes) ||
+        !tsl_checked_add(at, bytes, &carver->used))
+        carver->is_too_much = true;
     return carver->base == NULL ? NULL : carver->base + at;
 }
 
@@ -143,48 +147,49 @@ static void carve_tree(struct carver *carver, struct area_tree *tree, tsl_word a
     for (tsl_word bits = areas; bits > 1 || words == 0; bits = tree_words(bits))
         words += tree_words(bits);
     tree->areas = areas;
-    tree->words = carve(carver, words * sizeof(tsl_word), sizeof(tsl_word));
+    tree->words = carve(carver, words, sizeof(tsl_word), sizeof(tsl_word));
 }
 
-static void carve_guard(struct carver *carver, tsl_word frames, struct tsl_frames *self)
+static void carve_guard(struct carver *carver, tsl_word areas, struct tsl_frames *self)
 {
     struct frames_guard measure;
-    self->guard = carve(carver, sizeof(struct frames_guard), 64);
+    self->guard = carve(carver, 1, sizeof(struct frames_guard), 64);
     struct frames_guard *guard = carver->base == NULL ? &measure : self->guard;
     if (TSL_FRAME_OWNERS) {
-        guard->sites = carve(carver, frames * sizeof(tsl_word), sizeof(tsl_word));
-        guard->marks = carve(carver, frames, 1);
+        guard->sites = carve(carver, areas, AREA_FRAMES * sizeof(tsl_word), sizeof(tsl_word));
+        guard->marks = carve(carver, areas, AREA_FRAMES, 1);
     }
-    guard->contents = carve(carver, frames, 1);
+    guard->contents = carve(carver, areas, AREA_FRAMES, 1);
 }
 
 /* Lays the metadata out: the same steps measure it and place it. */
 static void carve_all(struct carver *carver, const struct plan *plan, struct tsl_frames *self)
 {
-    self->cpus = carve(carver, TSL_CPUS * cpu_stride(plan->nodes), 64);
+    self->cpus = carve(carver, TSL_CPUS, cpu_stride(plan->nodes), 64);
     if (TSL_NODES > 1)
-        self->numa = carve(carver, sizeof(struct frames_numa), 64);
-    self->words = carve(carver, plan->areas * AREA_WORDS * sizeof(tsl_word), 64);
-    self->hints = carve(carver, plan->areas * sizeof(uint16_t), sizeof(uint16_t));
-    self->states = carve(carver, plan->areas, 1);
+        self->numa = carve(carver, 1, sizeof(struct frames_numa), 64);
+    self->words = carve(carver, plan->areas, AREA_WORDS * sizeof(tsl_word), 64);
+    self->hints = carve(carver, plan->areas, sizeof(uint16_t), sizeof(uint16_t));
+    self->states = carve(carver, plan->areas, 1, 1);
     if (TSL_FRAME_DESCRIPTORS && plan->config->descriptors)
         self->descriptors =
-            carve(carver, plan->areas * AREA_FRAMES * sizeof(struct tsl_frame_descriptor), 64);
+            carve(carver, plan->areas, AREA_FRAMES * sizeof(struct tsl_frame_descriptor), 64);
     if (FRAMES_GUARDED)
-        carve_guard(carver, plan->areas * AREA_FRAMES, self);
+        carve_guard(carver, plan->areas, self);
     carve_tree(carver, &self->any, plan->areas);
     carve_tree(carver, &self->roomy, plan->areas);
     carve_tree(carver, &self->whole, plan->areas);
     /* One more than counted: the hole may cut a range in two. */
-    self->spans = carve(carver, (plan->spans + 1) * sizeof(struct frames_span), sizeof(tsl_word));
+    self->spans = carve(carver, plan->spans + 1, sizeof(struct frames_span), sizeof(tsl_word));
 }
 
-static size_t metadata_bytes(const struct plan *plan)
+/* In whole pages; false if that does not fit a word. */
+static bool measure_metadata(const struct plan *plan, size_t *out)
 {
     struct tsl_frames measure;
-    struct carver carver = {NULL, sizeof(struct tsl_frames)};
+    struct carver carver = {NULL, sizeof(struct tsl_frames), false};
     carve_all(&carver, plan, &measure);
-    return tsl_align_up(carver.used, TSL_PAGE_BYTES);
+    return !carver.is_too_much && tsl_checked_align_up(carver.used, TSL_PAGE_BYTES, out);
 }
 
 /* Whether RAM that is not there lies in [at, at + bytes); *limit is then where it begins. */
@@ -359,7 +364,7 @@ static void set_hot_range(struct tsl_frames *self)
 static void build(struct tsl_frames *self, const struct plan *plan)
 {
     const struct tsl_frames_config *config = plan->config;
-    struct carver carver = {(char *)self, sizeof(struct tsl_frames)};
+    struct carver carver = {(char *)self, sizeof(struct tsl_frames), false};
     carve_all(&carver, plan, self);
     self->node_count = plan->nodes;
     self->direct_end = config->direct_end;
@@ -508,7 +513,12 @@ enum tsl_status tsl_frames_create(const struct tsl_frames_config *config, struct
     report_ignored(&plan);
     if (plan.frames == 0)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the map has no usable frame");
-    size_t bytes = metadata_bytes(&plan);
+    size_t bytes = 0;
+    if (!measure_metadata(&plan, &bytes)) {
+        return tsl_refuse(NULL, TSL_NO_MEMORY,
+                          "frames: metadata of %llu frames does not fit a word",
+                          (unsigned long long)plan.frames);
+    }
     if (plan.frames <= bytes / TSL_PAGE_BYTES)
         return tsl_refuse(NULL, TSL_NO_MEMORY, "frames: the metadata leaves no frame");
     if (!place_metadata(&plan, bytes)) {

@@ -166,7 +166,7 @@ static void count(const struct tsl_flush *request)
 
 void tsl_flush_cpus(const struct tsl_cpu_set *cpus, const struct tsl_flush *request)
 {
-    TSL_ASSERT(request->count <= TSL_FLUSH_PAGES);
+    TSL_ASSERT(request->all || request->count <= TSL_FLUSH_PAGES);
     if (tsl_flush_is_empty(request))
         return;
     count(request);

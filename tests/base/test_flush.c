@@ -237,6 +237,23 @@ static void counts_what_it_does(void)
     stop();
 }
 
+static void all_means_all_whatever_the_count_says(void)
+{
+    struct tsl_flush request;
+    struct tsl_flush_counters before, after;
+    __builtin_memset(&request, 0xa5, sizeof(request));
+    request.all = request.global = true;
+    start();
+    tsl_flush_counters(&before);
+    tsl_flush_cpus(tsl_cpus_online(), &request);
+    tsl_flush_counters(&after);
+    for (unsigned cpu = 0; cpu < FEW; cpu++)
+        CHECK_EQ(held(cpu), 0);
+    CHECK_EQ(after.alls - before.alls, 1);
+    CHECK_EQ(after.pages, before.pages);
+    stop();
+}
+
 static void receiving_with_an_empty_box_flushes_nothing(void)
 {
     start();
@@ -252,4 +269,5 @@ TAP_SUITE(flush, TAP_TEST(requests_collect_pages), TAP_TEST(requests_merge),
           TAP_TEST(the_caller_need_not_be_a_member), TAP_TEST(all_spares_global_pages_unless_asked),
           TAP_TEST(alone_needs_no_kick), TAP_TEST(an_empty_request_does_nothing),
           TAP_TEST(who_left_is_not_waited_for_and_joins_empty), TAP_TEST(counts_what_it_does),
+          TAP_TEST(all_means_all_whatever_the_count_says),
           TAP_TEST(receiving_with_an_empty_box_flushes_nothing));

@@ -67,6 +67,64 @@ static unsigned changes_of_node(unsigned order, unsigned flags, unsigned *seen, 
     return count;
 }
 
+static struct {
+    tsl_word letters; /* of the heat map */
+    unsigned column;
+    bool is_map, is_letter;
+} dumped;
+
+/* Lines of the map begin with a blank and an address; all letters behind it are areas. */
+static void count_letters(void *context, const char *text, size_t length)
+{
+    (void)context;
+    for (size_t i = 0; i < length; i++) {
+        if (dumped.column == 0)
+            dumped.is_map = text[i] == ' ';
+        if (text[i] == '\n')
+            dumped.is_letter = false;
+        dumped.letters += dumped.is_letter;
+        if (dumped.is_map && text[i] == ' ')
+            dumped.is_letter = dumped.column == 15;
+        dumped.column = text[i] == '\n' ? 0 : dumped.column + 1;
+    }
+}
+
+static void the_heat_map_shows_all_nodes(void)
+{
+    REQUIRE(make() == TSL_OK);
+    dumped.letters = 0;
+    tsl_frames_dump(world.frames, &(struct tsl_sink){count_letters, NULL});
+    CHECK_EQ(dumped.letters, world.frames->area_count);
+}
+
+static bool switch_nothing(void *context, unsigned bank, bool on)
+{
+    (void)context;
+    (void)bank;
+    (void)on;
+    return true;
+}
+
+/* The last node in the row is not the highest one in memory. */
+static void banks_end_with_the_highest_ram(void)
+{
+    const struct world_range range = {1 * MIB, 127 * MIB, TSL_MEMORY_USABLE};
+    const struct tsl_frames_bank_switch hardware = {switch_nothing, NULL};
+    world_map(&world, &range, 1);
+    tsl_nodes_init(&nodes);
+    CHECK_STATUS(tsl_nodes_add(&nodes, 64 * MIB, 64 * MIB, 0), TSL_OK);
+    CHECK_STATUS(tsl_nodes_add(&nodes, 0, 64 * MIB, 1), TSL_OK);
+    world.config.nodes = &nodes;
+    REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+    if (!TSL_FRAME_BANKS)
+        SKIP("no banks are compiled in");
+    CHECK_STATUS(tsl_frames_set_banks(world.frames, 64 * MIB, 32 * MIB, &hardware), TSL_OK);
+    CHECK_EQ(tsl_frames_bank_count(world.frames), 2);
+    CHECK_STATUS(tsl_frames_set_banks(world.frames, 0, 32 * MIB, &hardware), TSL_OK);
+    CHECK_EQ(tsl_frames_bank_count(world.frames), 4);
+    CHECK_STATUS(tsl_frames_set_banks(world.frames, 128 * MIB, 32 * MIB, &hardware), TSL_INVALID);
+}
+
 static void each_node_is_one_stretch(void)
 {
     REQUIRE(make() == TSL_OK);
@@ -320,8 +378,8 @@ static void blocks_across_two_nodes_come_back(void)
     }
 }
 
-TAP_SUITE(frames_nodes, TAP_TEST(each_node_is_one_stretch),
-          TAP_TEST(a_cpu_is_served_from_its_own_node),
+TAP_SUITE(frames_nodes, TAP_TEST(each_node_is_one_stretch), TAP_TEST(the_heat_map_shows_all_nodes),
+          TAP_TEST(banks_end_with_the_highest_ram), TAP_TEST(a_cpu_is_served_from_its_own_node),
           TAP_TEST(the_nearest_comes_next_and_the_lowest_16_mib_last),
           TAP_TEST(bound_requests_end_with_their_node), TAP_TEST(interleaving_takes_turns),
           TAP_TEST(the_policy_of_the_allocator_is_for_who_says_nothing),

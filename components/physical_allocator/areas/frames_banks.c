@@ -18,12 +18,21 @@ static bool is_off(const struct frames_banks *banks, unsigned bank)
     return (tsl_atomic_load_u32(&banks->off) >> bank & 1) != 0;
 }
 
+/* The highest of all nodes, whose spans stand in their order, not in that of addresses. */
+static tsl_paddr ram_end(const struct tsl_frames *self)
+{
+    tsl_word end = 0;
+    for (tsl_word i = 0; i < self->span_count; i++)
+        end = self->spans[i].end > end ? self->spans[i].end : end;
+    return (tsl_paddr)end << TSL_PAGE_SHIFT;
+}
+
 enum tsl_status tsl_frames_set_banks(struct tsl_frames *self, tsl_paddr first, tsl_paddr bytes,
                                      const struct tsl_frames_bank_switch *hardware)
 {
     struct frames_banks *banks = &self->banks;
     const tsl_paddr area_bytes = AREA_FRAMES * TSL_PAGE_BYTES;
-    tsl_paddr end = (tsl_paddr)self->spans[self->span_count - 1].end << TSL_PAGE_SHIFT;
+    tsl_paddr end = ram_end(self);
     if (!TSL_FRAME_BANKS)
         return tsl_refuse(&self->refusals, TSL_UNSUPPORTED, "frames: no banks compiled in");
     if (bytes == 0 || bytes % area_bytes != 0 || first % area_bytes != 0 || first >= end ||

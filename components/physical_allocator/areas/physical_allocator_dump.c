@@ -74,18 +74,22 @@ static tsl_word dump_line(const struct tsl_frames *self, const struct tsl_sink *
     return area;
 }
 
-static void dump_zone(const struct tsl_frames *self, const struct tsl_sink *sink, unsigned zone)
+/* The zones of one kind, of all nodes. */
+static void dump_zones(const struct tsl_frames *self, const struct tsl_sink *sink, unsigned kind)
 {
     struct tsl_frames_zone_stats stats;
-    if (tsl_frames_zone_stats(self, (enum tsl_frames_zone)zone, &stats) != TSL_OK ||
+    if (tsl_frames_zone_stats(self, (enum tsl_frames_zone)kind, &stats) != TSL_OK ||
         stats.start == stats.end)
         return;
     tsl_word fold = areas_a_letter(self);
     tsl_print(sink, "%s: %lu of %lu frames free\n", stats.name, (unsigned long)stats.free,
               (unsigned long)stats.total);
-    tsl_word area = self->zone[zone].first_area;
-    while (area < self->zone[zone].end_area)
-        area = dump_line(self, sink, area, self->zone[zone].end_area, fold);
+    for (unsigned node = 0; node < node_count(self); node++) {
+        const struct frames_zone *place = &self->zone[node * TSL_ZONE_COUNT + kind];
+        tsl_word area = place->first_area;
+        while (area < place->end_area)
+            area = dump_line(self, sink, area, place->end_area, fold);
+    }
 }
 
 static void dump_blocks(const struct tsl_frames *self, const struct tsl_sink *sink)
@@ -139,8 +143,8 @@ void tsl_frames_dump(const struct tsl_frames *self, const struct tsl_sink *sink)
     tsl_print(sink,
               "a letter is %lu MiB: . free, 1 to 9 tenths in use or no RAM, # full, H one block\n",
               (unsigned long)(areas_a_letter(self) * 2));
-    for (unsigned zone = 0; zone < TSL_ZONE_COUNT; zone++)
-        dump_zone(self, sink, zone);
+    for (unsigned kind = 0; kind < TSL_ZONE_COUNT; kind++)
+        dump_zones(self, sink, kind);
     if (TSL_FRAME_POISON) {
         struct tsl_frames_guard_stats guard;
         tsl_frames_guard_stats(self, &guard);

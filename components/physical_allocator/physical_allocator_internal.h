@@ -573,6 +573,12 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* Whether a bank that is off has an address of [start, end). */
 bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, tsl_paddr end);
+/* The sum of what is to be kept back; what does not fit a word is more than there is. */
+static inline tsl_word kept_sum(tsl_word a, tsl_word b)
+{
+    return a + b < a ? WORD_FULL : a + b;
+}
+
 /* Whether a request that begins now and finds nothing is to wake a bank. */
 static inline bool frames_bank_sleeps(const struct tsl_frames *self)
 {

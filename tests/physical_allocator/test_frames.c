@@ -339,6 +339,78 @@ static void peak_and_used_follow(void)
     CHECK_EQ(stats.total + 1 + 96 + stats.metadata_bytes / TSL_PAGE_BYTES, 4096);
 }
 
+static tsl_word peak_now(void)
+{
+    struct tsl_frames_stats stats;
+    tsl_frames_stats(world.frames, &stats);
+    return stats.peak;
+}
+
+/* Whatever took the frames, they are back before anybody asks. */
+static void peak_is_noted_whatever_is_taken(void)
+{
+    static struct tsl_frame taken[3000];
+    struct tsl_frame run;
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    CHECK_STATUS(tsl_frames_alloc_run(world.frames, &(struct tsl_frames_run){.count = 3000}, &run),
+                 TSL_OK);
+    CHECK_STATUS(tsl_frames_free_run(world.frames, run, 3000), TSL_OK);
+    CHECK_EQ(peak_now(), 3000);
+    CHECK_STATUS(tsl_frames_reserve(world.frames, 4 * MIB, 14 * MIB), TSL_OK);
+    CHECK_STATUS(tsl_frames_release(world.frames, 4 * MIB, 14 * MIB), TSL_OK);
+    CHECK_EQ(peak_now(), 14 * MIB / TSL_PAGE_BYTES);
+    /* Single frames of a CPU that claims nothing. */
+    REQUIRE(world_pc(&world, 32 * MIB) == TSL_OK);
+    world_part(1);
+    for (unsigned i = 0; i < TSL_COUNT_OF(taken); i++)
+        REQUIRE(tsl_frames_alloc(world.frames, 0, 0, &taken[i]) == TSL_OK);
+    for (unsigned i = 0; i < TSL_COUNT_OF(taken); i++)
+        CHECK_STATUS(tsl_frames_free(world.frames, taken[i], 0), TSL_OK);
+    CHECK_EQ(peak_now(), TSL_COUNT_OF(taken));
+    world_join(1);
+}
+
+/* More than there is, up to the greatest word. */
+static void reserves_of_any_size_are_kept(void)
+{
+    const tsl_word all = ~(tsl_word)0;
+    const struct tsl_frames_config kept[] = {
+        {.reserve_exit = all - 10},
+        {.reserve_exit = all},
+        {.reserve_exit = all / 2 + 1, .reserve_reclaim = all / 2 + 1},
+        {.reserve_exit = 20, .reserve_reclaim = all - 10},
+    };
+    for (unsigned i = 0; i < TSL_COUNT_OF(kept); i++) {
+        struct tsl_frame frame;
+        REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+        world_end(&world);
+        world.config.reserve_exit = kept[i].reserve_exit;
+        world.config.reserve_reclaim = kept[i].reserve_reclaim;
+        REQUIRE(tsl_frames_create(&world.config, &world.frames) == TSL_OK);
+        for (unsigned order = 0; order <= TSL_FRAMES_MAX_ORDER; order += TSL_FRAMES_HUGE_ORDER)
+            CHECK_STATUS(tsl_frames_alloc(world.frames, order, 0, &frame), TSL_NO_MEMORY);
+        CHECK_STATUS(
+            tsl_frames_alloc_run(world.frames, &(struct tsl_frames_run){.count = 1}, &frame),
+            TSL_NO_MEMORY);
+        CHECK_STATUS(tsl_frames_alloc(world.frames, 0, TSL_FRAMES_EXIT, &frame), TSL_OK);
+    }
+}
+
+/* A word that ends in the middle because there is no more is no failure. */
+static void the_last_word_counts_no_failure(void)
+{
+    struct tsl_frame frame, first;
+    struct tsl_frames_stats stats;
+    REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
+    while (tsl_frames_alloc(world.frames, 0, 0, &frame) == TSL_OK) {
+    }
+    CHECK_STATUS(tsl_frames_free(world.frames, world_frame(8 * MIB), 0), TSL_OK);
+    CHECK_EQ(tsl_frames_alloc_word(world.frames, 0, 8, &first), 1);
+    CHECK_EQ(first.number, 8 * MIB / TSL_PAGE_BYTES);
+    tsl_frames_stats(world.frames, &stats);
+    CHECK_EQ(stats.failures[0], 1);
+}
+
 static void destroy_needs_all_frames_back(void)
 {
     REQUIRE(world_pc(&world, 16 * MIB) == TSL_OK);
@@ -437,6 +509,7 @@ TAP_SUITE(frames, TAP_TEST(hands_out_aligned_blocks_of_each_order),
           TAP_TEST(zeroed_frames_are_zero), TAP_TEST(reserves_are_kept_for_their_tiers),
           TAP_TEST(low_zones_keep_their_reserve), TAP_TEST(runs_leave_low_zones_their_reserve),
           TAP_TEST(what_is_not_compiled_in_is_refused), TAP_TEST(splits_huge_blocks),
-          TAP_TEST(peak_and_used_follow), TAP_TEST(destroy_needs_all_frames_back),
-          TAP_TEST(dump_shows_a_heat_map), TAP_TEST(the_example_works),
-          TAP_TEST(words_of_frames_come_and_go));
+          TAP_TEST(peak_and_used_follow), TAP_TEST(peak_is_noted_whatever_is_taken),
+          TAP_TEST(reserves_of_any_size_are_kept), TAP_TEST(the_last_word_counts_no_failure),
+          TAP_TEST(destroy_needs_all_frames_back), TAP_TEST(dump_shows_a_heat_map),
+          TAP_TEST(the_example_works), TAP_TEST(words_of_frames_come_and_go));

@@ -11,6 +11,8 @@
 #include "host_port.h"
 #include "tap.h"
 
+#include <tesela/bits.h>
+
 #define FILLS (TSL_FRAME_POISON || TSL_FRAME_ZERO_ON_FREE)
 
 static struct world world;
@@ -269,6 +271,29 @@ static void check_owner(struct tsl_frame frame, enum tsl_frames_way way, unsigne
     CHECK_EQ(owner.is_first, first);
 }
 
+static uintptr_t site_of_word(struct tsl_frame first, tsl_word mask)
+{
+    struct tsl_frames_owner owner = {0};
+    struct tsl_frame frame = {first.number + tsl_bits_lowest(mask)};
+    CHECK_STATUS(tsl_frames_owner(world.frames, frame, &owner), TSL_OK);
+    CHECK_EQ(owner.way, TSL_FRAMES_BY_BULK);
+    return owner.site;
+}
+
+/* A call that names the allocator's own code as owner would name the same place twice. */
+static void who_takes_words_is_known(void)
+{
+    struct tsl_frame first, second;
+    if (!TSL_FRAME_OWNERS)
+        SKIP("nobody notes owners");
+    REQUIRE(make() != NULL);
+    tsl_word mask = tsl_frames_alloc_word(world.frames, 0, 1, &first);
+    REQUIRE(mask != 0);
+    tsl_word other = tsl_frames_alloc_word(world.frames, 0, 1, &second);
+    REQUIRE(other != 0);
+    CHECK(site_of_word(first, mask) != site_of_word(second, other));
+}
+
 static void owners_are_known(void)
 {
     struct tsl_frames *self = make();
@@ -366,4 +391,5 @@ TAP_SUITE(frames_guard, TAP_TEST(frames_of_boot_raise_no_alarm), TAP_TEST(what_i
           TAP_TEST(overwritten_frames_are_kept_aside), TAP_TEST(runs_and_bulks_are_looked_at),
           TAP_TEST(reserved_frames_are_told_only), TAP_TEST(reserved_frames_are_not_freed),
           TAP_TEST(what_cannot_be_reached_is_let_alone), TAP_TEST(owners_are_known),
-          TAP_TEST(the_table_has_all_places), TAP_TEST(rule_17_free_frames_are_nobodys));
+          TAP_TEST(who_takes_words_is_known), TAP_TEST(the_table_has_all_places),
+          TAP_TEST(rule_17_free_frames_are_nobodys));

@@ -26,6 +26,7 @@ struct search {
     tsl_word first_area;
     tsl_word end_area;
     tsl_word number; /* out: the first frame */
+    bool is_claimed; /* out: it comes from a claim, which the peak counts area by area */
 };
 
 static void set_found(struct search *search, tsl_word area, tsl_word offset)
@@ -110,6 +111,7 @@ static bool take_entering(struct search *search, struct frames_slot *slot, tsl_w
         return false;
     if (tsl_frames_claim(search->self, search->zone, slot)) {
         search->number = take_claimed(slot, 0);
+        search->is_claimed = true;
         return true;
     }
     tsl_frames_leave(search->self, search->zone, slot);
@@ -134,7 +136,8 @@ static bool take_in_slot(struct search *search, struct frames_slot *slot, bool m
     search->number = take_claimed(slot, 0);
     if (search->number == 0 && may_claim && tsl_frames_claim(search->self, search->zone, slot))
         search->number = take_claimed(slot, 0);
-    return search->number != 0;
+    search->is_claimed = search->number != 0;
+    return search->is_claimed;
 }
 
 static bool take_one(struct search *search)
@@ -296,6 +299,7 @@ static bool take_on_route(struct search *search)
             tsl_frames_zone_spare(self, zone, search->flags) < count)
             continue;
         search->zone = zone;
+        search->is_claimed = false;
         search->first_area = place->first_area;
         search->end_area = place->end_area < limit ? place->end_area : limit;
         if (!take_in_zone(search))
@@ -316,7 +320,7 @@ static tsl_word take_pinned(struct tsl_frames *self, unsigned order, unsigned fl
     tsl_pin pin = tsl_cpu_pin();
     struct search search = {.self = self, .cpu = this_cpu(self), .order = order, .flags = flags};
     bool is_found = take_on_route(&search);
-    if (order != 0 || !TSL_FRAME_CLAIMS)
+    if (is_found && !search.is_claimed)
         tsl_frames_note_peak(self);
     tsl_cpu_unpin(pin);
     return is_found ? search.number : 0;
@@ -536,7 +540,7 @@ tsl_word tsl_frames_alloc_bulk(struct tsl_frames *self, unsigned flags, struct t
     tsl_word taken = 0;
     while (taken < count) {
         /* The first of a word may need the search, the others are in the claimed word then. */
-        if (tsl_frames_alloc(self, 0, flags, &out[taken]) != TSL_OK)
+        if (alloc_block(self, 0, flags, &out[taken]) != TSL_OK)
             return taken;
         taken++;
         if (!TSL_FRAME_CLAIMS || !is_plain(self, flags))
@@ -575,7 +579,7 @@ static inline tsl_word take_bits(struct frames_slot *slot, tsl_word count)
 tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags, tsl_word count,
                                struct tsl_frame *out_first)
 {
-    struct tsl_frame frame;
+    struct tsl_frame frame = {0};
     bool claims = TSL_FRAME_CLAIMS && !FRAMES_GUARDED && is_plain(self, flags);
     tsl_word mask = 0;
     if (claims) {
@@ -588,7 +592,12 @@ tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags, tsl_word
     if (mask != 0)
         return mask;
     /* One by the search, and what is left of its word, which is claimed by now. */
-    if (count == 0 || tsl_frames_alloc(self, 0, flags, &frame) != TSL_OK)
+    const struct frames_taker taker = FRAMES_TAKER(TSL_FRAMES_BY_BULK, 0);
+    if (count == 0)
+        return 0;
+    enum tsl_status status = FRAMES_GUARDED ? alloc_guarded(self, flags, &taker, &frame)
+                                            : alloc_block(self, 0, flags, &frame);
+    if (status != TSL_OK)
         return 0;
     tsl_word first = frame.number & ~(tsl_word)(TSL_WORD_BITS - 1);
     mask = (tsl_word)1 << (frame.number - first);

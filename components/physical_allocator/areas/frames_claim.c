@@ -22,7 +22,7 @@
 
 static bool is_claim_affordable(const struct tsl_frames *self)
 {
-    tsl_word kept = self->reserve_exit + self->reserve_reclaim;
+    tsl_word kept = kept_sum(self->reserve_exit, self->reserve_reclaim);
     tsl_word total = 0;
     tsl_word free = 0;
     for (unsigned zone = 0; zone < zone_count(self); zone++) {
@@ -30,16 +30,16 @@ static bool is_claim_affordable(const struct tsl_frames *self)
         free += tsl_frames_shared_free(self, zone);
     }
     tsl_word margin = (tsl_word)2 * TSL_CPUS * TSL_WORD_BITS;
-    return free >= kept + (margin < total / 4 ? margin : total / 4);
+    return free >= kept_sum(kept, margin < total / 4 ? margin : total / 4);
 }
 
 void tsl_frames_set_watched(struct tsl_frames *self)
 {
-    tsl_word wanted = self->reserve_exit + self->reserve_reclaim;
+    tsl_word wanted = kept_sum(self->reserve_exit, self->reserve_reclaim);
     if (TSL_FRAME_WATERMARKS && self->marks.crossed != NULL && self->marks.low > wanted)
         wanted = self->marks.low;
     tsl_word margin = (tsl_word)TSL_CPUS * (SLOT_BATCH + TSL_WORD_BITS);
-    tsl_atomic_store(&self->watched, wanted == 0 ? 0 : wanted + margin);
+    tsl_atomic_store(&self->watched, wanted == 0 ? 0 : kept_sum(wanted, margin));
 }
 
 bool tsl_frames_is_plenty(const struct tsl_frames *self)

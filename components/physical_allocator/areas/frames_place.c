@@ -186,12 +186,13 @@ static tsl_word all_shared_free(const struct tsl_frames *self)
  * long as the shared words alone hold more than all reserves, whatever the CPUs claim next. */
 bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned flags)
 {
-    tsl_word normal = self->reserve_exit + self->reserve_reclaim;
+    tsl_word normal = kept_sum(self->reserve_exit, self->reserve_reclaim);
     if (TSL_LIKELY(normal == 0 || tsl_frames_is_plenty(self)))
         return true;
     tsl_word free = all_shared_free(self);
     tsl_word margin = (tsl_word)TSL_CPUS * TSL_WORD_BITS;
-    if (free >= normal + margin && free - normal - margin >= count)
+    tsl_word enough = kept_sum(normal, margin);
+    if (free >= enough && free - enough >= count)
         return true;
     tsl_frames_tighten(self);
     (void)tsl_frames_revoke(self, 0, 0);

@@ -205,6 +205,13 @@ static bool take_allowed_run(struct tsl_frames *self, const struct tsl_frames_ru
     return false;
 }
 
+static void note_peak(struct tsl_frames *self)
+{
+    tsl_pin pin = tsl_cpu_pin();
+    tsl_frames_note_peak(self);
+    tsl_cpu_unpin(pin);
+}
+
 static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frames_run *run,
                                  struct tsl_frame *out)
 {
@@ -229,6 +236,7 @@ static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frame
         (void)tsl_atomic_add(&self->run_failures, 1);
         return TSL_NO_MEMORY;
     }
+    note_peak(self);
     if ((run->flags & TSL_FRAMES_ZERO) != 0)
         tsl_frames_fill_zero(frame, run->count);
     *out = frame;
@@ -370,8 +378,10 @@ enum tsl_status tsl_frames_take_window(struct tsl_frames *self, tsl_paddr start,
 enum tsl_status tsl_frames_reserve(struct tsl_frames *self, tsl_paddr start, uint64_t bytes)
 {
     enum tsl_status status = take_window(self, start, bytes, (tsl_word)TSL_RETURN_ADDRESS());
-    if (status == TSL_OK)
+    if (status == TSL_OK) {
+        note_peak(self);
         frames_watch(self);
+    }
     return told(self, status, "reserve", start, bytes);
 }
 

@@ -30,7 +30,8 @@ tsl_word tsl_flat_kept(const struct tsl_frames *self, unsigned flags)
 {
     if ((flags & TSL_FRAMES_EXIT) != 0)
         return 0;
-    return self->reserves[0] + ((flags & TSL_FRAMES_RECLAIM) != 0 ? 0 : self->reserves[1]);
+    tsl_word kept = self->reserves[0] + ((flags & TSL_FRAMES_RECLAIM) != 0 ? 0 : self->reserves[1]);
+    return kept < self->reserves[0] ? ~(tsl_word)0 : kept;
 }
 
 enum tsl_status tsl_flat_check_flags(struct tsl_frames *self, unsigned flags)
@@ -160,8 +161,8 @@ static tsl_word take_block(struct tsl_frames *self, tsl_word count, unsigned fla
     return 0;
 }
 
-enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
-                                 struct tsl_frame *out)
+enum tsl_status tsl_flat_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                               bool is_counted, struct tsl_frame *out)
 {
     if (order > TSL_FRAMES_MAX_ORDER) {
         return tsl_refuse(&self->refusals, TSL_INVALID, "frames: order %u is above %u", order,
@@ -172,7 +173,7 @@ enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsign
         return status;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct tsl_frame frame = {take_block(self, (tsl_word)1 << order, flags)};
-    self->failures[order] += frame.number == 0;
+    self->failures[order] += is_counted && frame.number == 0;
     tsl_lock_release(&self->lock, pin);
     if (frame.number == 0)
         return TSL_NO_MEMORY;
@@ -180,6 +181,12 @@ enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsign
         tsl_flat_fill_zero(frame, (tsl_word)1 << order);
     *out = frame;
     return TSL_OK;
+}
+
+enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                                 struct tsl_frame *out)
+{
+    return tsl_flat_alloc(self, order, flags, true, out);
 }
 
 enum tsl_status tsl_flat_free(struct tsl_frames *self, tsl_word first, tsl_word count)

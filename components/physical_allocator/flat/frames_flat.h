@@ -67,6 +67,9 @@ enum tsl_status tsl_flat_check_flags(struct tsl_frames *self, unsigned flags);
 /* => locked. How many frames a zone has for a request that ends at `limit`. */
 tsl_word tsl_flat_zone_spare(const struct tsl_frames *self, unsigned zone, tsl_word limit,
                              unsigned flags);
+/* tsl_frames_alloc(); is_counted: that there is none is a failure. Lock not held. */
+enum tsl_status tsl_flat_alloc(struct tsl_frames *self, unsigned order, unsigned flags,
+                               bool is_counted, struct tsl_frame *out);
 /* => locked. Free frames are taken. is_huge: whole areas of them are remembered as such. */
 void tsl_flat_take(struct tsl_frames *self, tsl_word first, tsl_word count, bool is_huge);
 /* => locked. Frames that are taken become free. */

@@ -128,7 +128,8 @@ tsl_word tsl_frames_alloc_word(struct tsl_frames *self, unsigned flags, tsl_word
     struct tsl_frame frame;
     tsl_word mask = 0;
 
-    while (tsl_bits_count(mask) < count && tsl_frames_alloc(self, 0, flags, &frame) == TSL_OK) {
+    while (tsl_bits_count(mask) < count &&
+           tsl_flat_alloc(self, 0, flags, mask == 0, &frame) == TSL_OK) {
         tsl_word bit = frame.number % TSL_WORD_BITS;
         if (mask == 0)
             out_first->number = frame.number - bit;

@@ -20,7 +20,7 @@
 /* How a frame was taken. */
 enum tsl_frames_way {
     TSL_FRAMES_BY_BLOCK = 1, /* tsl_frames_alloc */
-    TSL_FRAMES_BY_BULK,
+    TSL_FRAMES_BY_BULK,      /* tsl_frames_alloc_bulk, _alloc_word */
     TSL_FRAMES_BY_RUN,
     TSL_FRAMES_BY_RESERVE,
 };

@@ -92,23 +92,6 @@ enum tsl_status tsl_frames_count_blocks(const struct tsl_frames *self, unsigned 
     return TSL_OK;
 }
 
-int tsl_frames_fragmentation(const struct tsl_frames_blocks *blocks, unsigned order)
-{
-    uint64_t total = 0;
-    for (unsigned i = 0; i <= TSL_FRAMES_MAX_ORDER; i++) {
-        if (i >= order && blocks->free[i] > 0)
-            return -1000;
-        total += blocks->free[i];
-    }
-    if (total == 0)
-        return 0;
-    uint64_t wanted = 1000 + (((uint64_t)blocks->frames * 1000) >> order);
-    /* Below 1,001 times the total: both may lose bits until they can be divided as words. */
-    for (; wanted > ~(tsl_word)0; wanted >>= 1)
-        total >>= 1;
-    return 1000 - (int)((tsl_word)wanted / (tsl_word)total);
-}
-
 enum tsl_status tsl_frames_cpu_stats(const struct tsl_frames *self, unsigned cpu,
                                      struct tsl_frames_cpu_stats *out)
 {

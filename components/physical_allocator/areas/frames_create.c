@@ -421,6 +421,9 @@ static void take_over(struct tsl_frames *self, struct tsl_early *early)
             take_early(self, last, last + 1, true);
     }
     tsl_early_seal(early);
+    tsl_pin pin = tsl_cpu_pin();
+    tsl_frames_note_peak(self);
+    tsl_cpu_unpin(pin);
 }
 
 static void report_ignored(const struct plan *plan)

@@ -7,6 +7,9 @@
  * Callers: vallocator, and whoever else shares frames or evicts them. Who allocates a frame for
  *          itself alone and frees it needs none of this.
  *
+ * With flat bitmaps (TSL_FRAME_CORE_FLAT) there are no descriptors, and of the functions only
+ * tsl_descriptor_of, which then answers NULL.
+ *
  * 32 bytes a frame; with TSL_FRAME_DESCRIPTORS_SMALL 16 (24 where pointers have 64 bits), 16-bit
  * counts and no queue links. All changes here are atomic, none waits; usable in interrupts. Counts
  * saturate: one that has reached its greatest value stays there, so that a frame is lost rather
@@ -82,7 +85,8 @@ struct tsl_frame_descriptor *tsl_descriptor_of(const struct tsl_frames *self,
 struct tsl_frame tsl_descriptor_frame(const struct tsl_frames *self,
                                       const struct tsl_frame_descriptor *descriptor);
 
-/* A descriptor as 32 bits, for queue links; its index never changes. And back; O(1). */
+/* A descriptor as 32 bits, for queue links; its index never changes. And back; O(1). Exact for the
+ * first 2^32 frames of the row of areas: 16 TiB of RAM. */
 uint32_t tsl_descriptor_index(const struct tsl_frames *self,
                               const struct tsl_frame_descriptor *descriptor);
 struct tsl_frame_descriptor *tsl_descriptor_at(const struct tsl_frames *self, uint32_t index);

@@ -27,7 +27,7 @@ struct tsl_frames_cpu_stats {
 
 /*
  * Counts the free blocks of one node or all, one zone (enum tsl_frames_zone) or all.
- * Errors:  TSL_INVALID (no such node or zone), nothing written.
+ * Errors:  TSL_INVALID (no such node or zone), TSL_UNSUPPORTED (flat core), nothing written.
  * Cost:    O(bitmap words of those zones).
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_count_blocks(const struct tsl_frames *self, unsigned node,

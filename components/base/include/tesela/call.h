@@ -21,7 +21,7 @@
  * Runs run(context) once on each CPU of the set that is online, on the calling CPU directly if it
  * is a member, and returns when all have run. A CPU that leaves meanwhile runs it before it is gone
  * or does not run it at all; its hooks have run then. What a CPU wrote before or in run() is seen
- * by the caller afterwards.
+ * by the caller afterwards. With TSL_CPUS == 1 a member runs it whether it has joined or not.
  * cpus:    may be a live set, tsl_cpus_online() for one.
  * Before:  run() is short, takes no lock, waits for nothing and makes no call itself: it runs
  *          pinned, in an interrupt or wherever that CPU waits for a lock.

@@ -59,7 +59,7 @@ struct tsl_flush_counters {
     tsl_word flushes;  /* calls of tsl_flush_cpus that had something to drop */
     tsl_word pages;    /* pages named by them */
     tsl_word alls;     /* of them, how many asked for everything */
-    tsl_word kicks;    /* other CPUs that had to be asked, summed over all flushes */
+    tsl_word kicks;    /* other CPUs that had to be asked, over all flushes and tsl_cpu_call()s */
     tsl_word received; /* requests that CPUs ran for others; fewer than kicks when posts merged */
 };
 

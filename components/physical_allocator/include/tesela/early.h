@@ -6,7 +6,8 @@
  * Needs:   kernel_layout (the map).
  * Callers: boot code, on the boot CPU, between the making of the map and tsl_frames_create(), which
  *          takes over: with tsl_frames_config.early the frames handed out here are managed,
- *          reserved, and can be given back with tsl_frames_release() when boot is over.
+ *          reserved, and can be given back with tsl_frames_release() when boot is over; only whole
+ *          frames that no other request shares, since a released range is rounded outwards.
  *
  * Bytes come from the top of the highest usable range that has room, downwards, so that low memory
  * is spared; what lies between two requests for the sake of alignment is lost.

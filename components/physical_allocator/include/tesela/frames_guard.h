@@ -26,7 +26,8 @@ enum tsl_frames_way {
 };
 
 struct tsl_frames_owner {
-    uintptr_t site; /* the code address behind the call that took it */
+    uintptr_t site; /* the code address behind the call that took it; where a linker inlined that
+                       call, behind the call of the function that it stands in */
     unsigned order; /* of its block; 0 for all but TSL_FRAMES_BY_BLOCK */
     enum tsl_frames_way way;
     bool is_first; /* the first frame of what that call took */

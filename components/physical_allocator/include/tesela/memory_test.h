@@ -28,7 +28,7 @@ enum tsl_memory_test_kind {
     TSL_TEST_WALKING = 1 << 0,
     TSL_TEST_ADDRESS = 1 << 1,
     TSL_TEST_MARCH = 1 << 2,
-    TSL_TEST_BACKGROUNDS = 1 << 3, /* more of MARCH, about seven times as long */
+    TSL_TEST_BACKGROUNDS = 1 << 3, /* more of MARCH: six (five) times as long on top of it */
     TSL_TEST_ALL = 15,
 };
 
@@ -59,7 +59,8 @@ struct tsl_memory_test_result {
  * larger than they are show all faults.
  * Errors:  TSL_INVALID (no map, no kind), TSL_UNSUPPORTED (not compiled in), nothing tested.
  * Context: boot CPU, interrupts on or off; takes seconds a GiB.
- * Cost:    a word: WALKING one in 512 twice a bit, MARCH 10 accesses, BACKGROUNDS 70.
+ * Cost:    a word: WALKING one in 512 twice a bit, MARCH 10 accesses, BACKGROUNDS 60 (50
+ *          with words of 32 bits).
  */
 TSL_MUST_CHECK enum tsl_status tsl_memory_test(const struct tsl_memory_test *test,
                                                struct tsl_memory_test_result *out);

@@ -13,7 +13,8 @@
  * several CPUs at once, with interrupts on or off, unless it says otherwise; none from a
  * non-maskable interrupt. Allocating and reserving may wait for other CPUs, in the way of
  * tsl_flush_cpus and so under any lock of Tesela, once all else has failed: they are asked for the
- * free frames that they keep for themselves.
+ * free frames that they keep for themselves. With watermarks every change may do so, freeing, too,
+ * where it crosses one; it then calls the kernel, as <tesela/frames_pressure.h> says.
  */
 #ifndef TESELA_PHYSICAL_ALLOCATOR_H
 #define TESELA_PHYSICAL_ALLOCATOR_H
@@ -119,7 +120,8 @@ struct tsl_frames_zone_stats {
 struct tsl_frames_node_stats {
     tsl_word total; /* frames */
     tsl_word free;
-    tsl_word elsewhere; /* requests that were to be served here and had to go to another node */
+    tsl_word elsewhere; /* searches that were to end here and had to go to another node: single
+                           frames that a CPU takes out of a claim there are not counted again */
 };
 
 /* The allocator; it lives in frames that it takes from the map. */
@@ -128,15 +130,17 @@ struct tsl_frames;
 /*
  * Makes an allocator of the usable ranges of config->map and puts its own data (bitmap, area table,
  * per-CPU state) at the top of the highest usable range below reach_end that holds them. Size: at
- * most 34,816 bytes a GiB of usable RAM + 256 a CPU, plus about one page and 72 bytes for each 2
- * MiB area with holes; what is not RAM costs nothing, however high it lies.
+ * most 34,816 bytes a GiB of usable RAM + 256 a CPU and node, plus about one page and 72 bytes for
+ * each 2 MiB area with holes; what is not RAM costs nothing, however high it lies. Descriptors come
+ * on top, 32 bytes a frame (8 MiB a GiB), and what the guards keep, up to 10.
  * Before:  tsl_port_phys_to_virt works for the usable RAM below reach_end; the map stays as it is
  *          during the call. The kernel image, modules and whatever else lives in RAM are no longer
  *          usable in the map.
  * Owns:    the caller destroys *out. The frames of the map belong to the allocator from here on.
- * Errors:  TSL_INVALID (no map, no reach_end, early memory of another map, absent RAM
- *          that is not usable), TSL_NO_MEMORY (no usable frame, or nowhere below
- *          reach_end for the metadata); logged, nothing written.
+ * Errors:  TSL_INVALID (no map, no reach_end, a map or nodes that are not in order, early memory of
+ *          another map, absent RAM that is not usable, phys_to_virt answers NULL below reach_end),
+ *          TSL_UNSUPPORTED (descriptors or absent RAM that are not compiled in), TSL_NO_MEMORY (no
+ *          usable frame, or nowhere below reach_end for the metadata); logged, nothing written.
  * Context: one CPU, once a map.
  * Cost:    O(ranges + metadata).
  */
@@ -181,17 +185,21 @@ void tsl_frames_limit_reach(struct tsl_frames *self, tsl_paddr end);
  *          Order 9: O(1), one atomic operation for the block given back last.
  *          Others: the present area, then a bounded number of areas, then a whole area is broken
  *          up; only when no whole area is left are all areas with free frames looked through.
+ *          Interrupts are off during a search; only runs and ranges let them in between areas.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_alloc(struct tsl_frames *self, unsigned order,
                                                 unsigned flags, struct tsl_frame *out);
 
 /*
  * Gives back a block of 2^order frames.
- * Blocks below order 9 that were allocated next to each other cannot be told from one larger block.
+ * Blocks that were allocated next to each other cannot be told from one larger block, except that
+ * parts of one area are told from an area taken as a whole.
  * Errors:  nothing changed, counted and logged: TSL_INVALID (order > 10), TSL_MISALIGNED (not the
  *          first frame of such a block), TSL_FOREIGN (a frame of it is not managed),
  *          TSL_DOUBLE_FREE (all of it is free), TSL_WRONG_SIZE (a part of it is free, a part of a
  *          huge block, or a huge block that was not allocated as one).
+ * Context: where it crosses a watermark it may wait for other CPUs as allocating may, and calls the
+ *          kernel.
  * Cost:    O(1) for orders 0..6, else one step a bitmap word or area.
  */
 TSL_MUST_CHECK enum tsl_status tsl_frames_free(struct tsl_frames *self, struct tsl_frame frame,

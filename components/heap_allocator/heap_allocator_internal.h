@@ -298,6 +298,14 @@ struct heap_place_in {
 enum tsl_status tsl_heap_setup_array(const void *array, size_t bytes, size_t head_bytes,
                                      size_t least_pages, struct heap_place_in *out);
 
+/* Flags beside those of callers (enum tsl_heap_flags). They are all passed on, from
+ * tsl_heap_allocate down to the page source, so that no bit may mean two things. */
+#define HEAP_NO_RELIEF   0x100u /* shrinkers are not asked */
+#define HEAP_ZERO_ONLY   0x200u /* an object of size 0 may not be a block of the smallest class */
+#define HEAP_SOURCE_ONLY 0x400u /* no memory that was added */
+_Static_assert(((HEAP_NO_RELIEF ^ HEAP_ZERO_ONLY ^ HEAP_SOURCE_ONLY) & 0x700u) == 0x700u,
+               "internal flags have a bit each");
+
 /* heap_source.c. None of these is called with the lock held. */
 
 /* `pages` pages whose start is a multiple of align_pages pages; in flight. Trims the heap and
@@ -346,9 +354,6 @@ void tsl_heap_map_set(struct tsl_heap *self, uintptr_t start, size_t pages, stru
 bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t pages);
 /* Makes each entry say "never ours". */
 void tsl_heap_map_wipe(struct heap_run **entries, size_t count);
-
-/* Flag of tsl_heap_run_new: no memory that was added. */
-#define HEAP_SOURCE_ONLY 0x100u
 
 /* heap_slab.c: pools. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
 
@@ -426,10 +431,6 @@ bool tsl_heap_cache_has(const struct tsl_heap_cache *self, const void *object);
 
 /* The class of a size with an alignment, HEAP_LARGE if none. Cost: one load unless aligned. */
 unsigned tsl_heap_class_for(const struct tsl_heap *self, size_t bytes, size_t align);
-/* One more flag of tsl_heap_allocate: shrinkers are not asked. */
-#define HEAP_NO_RELIEF 0x100u
-/* And another: an object of size 0 may not be a block of the smallest class. */
-#define HEAP_ZERO_ONLY 0x200u
 /* A block; NULL is not yet counted or logged. align: a power of two >= TSL_HEAP_ALIGN. */
 void *tsl_heap_allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags);
 /* As allocate, but always pages of its own. */

@@ -42,7 +42,8 @@
 #define HEAP_SLAB_WORDS  (HEAP_SLAB_BLOCKS / HEAP_WORD_BITS)
 /* Ordinary slabs; classes above this size take what two blocks need. */
 #define HEAP_SLAB_PAGES 4u
-/* The greatest class that the division by multiplication in heap_split is exact for. */
+/* The greatest class or object. The division by multiplication in heap_split is exact for slabs of
+ * four blocks up to here; of how many more, heap_class.c sees to when it chooses the pages. */
 #define HEAP_CLASS_LARGEST 32768u
 
 #define HEAP_CLASSES ((unsigned)TSL_HEAP_CLASSES_COUNT)
@@ -534,8 +535,9 @@ size_t tsl_heap_live_bytes(const struct tsl_heap *self);
 
 /* Which block of a slab, and whether `offset` is the start of one: offset / block_bytes by
  * multiplication. With r = 2^32 / block_bytes, rounded up, the upper half of offset * r is the
- * quotient and the lower half is below r exactly when nothing remains, while offset < r
- * (D. Lemire et al., "Faster remainder by direct computation", 2019). r = 0: never a start. */
+ * quotient and the lower half is below r exactly when nothing remains, in each of n blocks while
+ * n * (r * block_bytes - 2^32) < r (D. Lemire et al., "Faster remainder by direct computation",
+ * 2019): so heap_class.c cuts slabs. r = 0: never a start. */
 static inline bool heap_split(uint32_t reciprocal, uint32_t offset, size_t *index)
 {
     uint64_t product = (uint64_t)offset * reciprocal;

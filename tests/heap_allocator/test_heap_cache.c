@@ -251,6 +251,59 @@ static void a_cache_fills_the_heap_and_empties_it(void)
     end(cache);
 }
 
+/* Every start in a slab of this class is one, and the bytes beside it are none. */
+static bool finds_its_starts(const struct heap_class *class)
+{
+    uint32_t bytes = (uint32_t) class->slab_pages << TSL_PAGE_SHIFT;
+    uint32_t start = 0;
+    size_t index;
+
+    for (size_t i = 0; i < class->slab_blocks; i++, start += class->block_bytes) {
+        if (!heap_split(class->reciprocal, start, &index) || index != i)
+            return false;
+        if (heap_split(class->reciprocal, start + 1, &index) || index != i)
+            return false;
+        if (heap_split(class->reciprocal, start + class->block_bytes - 1, &index) || index != i)
+            return false;
+    }
+    /* What a slab is too short for is no block. */
+    return start >= bytes || !heap_split(class->reciprocal, start, &index) ||
+           index >= class->slab_blocks;
+}
+
+static void each_size_has_exact_starts(void)
+{
+    static const size_t ceilings[] = {100, 256, 4096, 65536};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(ceilings); i++) {
+        unsigned bad = 0;
+        for (uint32_t bytes = TSL_HEAP_ALIGN; bytes <= HEAP_CLASS_LARGEST; bytes += 16) {
+            struct heap_class class;
+            tsl_heap_class_shape(&class, bytes, ceilings[i]);
+            bad += !finds_its_starts(&class);
+        }
+        CHECK_EQ(bad, 0);
+    }
+}
+
+/* Of these the eighth in a row is beyond what the division is exact for. */
+static void large_objects_of_a_large_heap_are_found(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 4096)};
+    void *objects[16];
+
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
+    struct tsl_heap_cache *cache = make(24960, 0);
+    for (size_t i = 0; i < TSL_COUNT_OF(objects); i++)
+        objects[i] = tsl_heap_cache_alloc(cache, 0);
+    for (size_t i = 0; i < TSL_COUNT_OF(objects); i++) {
+        CHECK_STATUS(tsl_heap_cache_free(cache, (char *)objects[i] + 16), TSL_INVALID);
+        CHECK_STATUS(tsl_heap_cache_free(cache, objects[i]), TSL_OK);
+    }
+    end(cache);
+}
+
 static void the_verifier_looks_into_caches(void)
 {
     heap = test_heap(&source, 0);
@@ -274,5 +327,6 @@ static void the_verifier_looks_into_caches(void)
 TAP_SUITE(heap_cache, TAP_TEST(objects_are_constructed_once_and_keep_their_state),
           TAP_TEST(the_wrong_way_to_free_is_refused), TAP_TEST(bad_configurations_are_refused),
           TAP_TEST(a_cache_in_use_goes_on), TAP_TEST(what_waits_serves_a_cache),
-          TAP_TEST(a_cache_fills_the_heap_and_empties_it),
+          TAP_TEST(a_cache_fills_the_heap_and_empties_it), TAP_TEST(each_size_has_exact_starts),
+          TAP_TEST(large_objects_of_a_large_heap_are_found),
           TAP_TEST(the_verifier_looks_into_caches));

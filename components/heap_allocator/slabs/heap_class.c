@@ -32,12 +32,29 @@ bool tsl_heap_classes_are_good(void)
 /* A slab of fewer blocks is used up and empty again all the time, which costs more than a free. */
 #define LEAST_BLOCKS 8u
 
+/* 2^32 / block_bytes, rounded up. */
+static uint32_t reciprocal_of(uint32_t block_bytes)
+{
+    return UINT32_MAX / block_bytes + 1;
+}
+
+/* Whether heap_split is exact for so many blocks: rounding up adds to the lower half, with each
+ * block, what the reciprocal is too large by, and all of that has to stay below the reciprocal. */
+static bool is_exact(uint32_t block_bytes, uint32_t blocks)
+{
+    uint32_t reciprocal = reciprocal_of(block_bytes);
+    uint32_t error = reciprocal * block_bytes; /* less 2^32 */
+
+    return blocks * error < reciprocal;
+}
+
 /*
  * Pages of a slab: the fewest with enough blocks and at most 1/16 lost at the end; if no number of
  * pages will do, the one that loses least, and of such the most where memory allows it: a slab that
- * comes and goes costs as much as some 200 allocations and frees.
+ * comes and goes costs as much as some 200 allocations and frees. Never so many that the division
+ * is not exact any more, which for some sizes above 22 KiB is at five to eight blocks.
  */
-static unsigned slab_pages(size_t block_bytes, size_t ceiling_pages)
+static unsigned slab_pages(uint32_t block_bytes, size_t ceiling_pages)
 {
     unsigned least = (unsigned)tsl_pages_of(block_bytes);
     unsigned most = ceiling_pages < TINY_HEAP_PAGES ? 1 : HEAP_SLAB_PAGES;
@@ -55,7 +72,7 @@ static unsigned slab_pages(size_t block_bytes, size_t ceiling_pages)
     for (unsigned pages = least; pages <= most; pages++) {
         size_t blocks = (size_t)pages * TSL_PAGE_BYTES / block_bytes;
         size_t lost = (size_t)pages * TSL_PAGE_BYTES - blocks * block_bytes;
-        if (blocks > HEAP_SLAB_BLOCKS)
+        if (blocks > HEAP_SLAB_BLOCKS || !is_exact(block_bytes, (uint32_t)blocks))
             break;
         if (lost * 16 <= (size_t)pages * TSL_PAGE_BYTES && blocks >= wanted)
             return pages;
@@ -79,7 +96,7 @@ void tsl_heap_class_shape(struct heap_class *class, uint32_t block_bytes, size_t
     uint32_t lowest = block_bytes & (~block_bytes + 1);
 
     class->block_bytes = block_bytes;
-    class->reciprocal = UINT32_MAX / block_bytes + 1;
+    class->reciprocal = reciprocal_of(block_bytes);
     class->slab_pages = (uint16_t)slab_pages(block_bytes, ceiling_pages);
     class->slab_blocks = (uint16_t)((size_t) class->slab_pages * TSL_PAGE_BYTES / block_bytes);
     class->empty_kept = (uint16_t)(kept_pages(ceiling_pages) / class->slab_pages);

@@ -109,7 +109,9 @@ struct heap_run {
     uint8_t align_shift; /* owner, atomic: strictest alignment asked for; a slab forgets it when it
                           * is empty */
     uint8_t is_busy : 1; /* a large block that a resize works on while the lock is open */
-    uint8_t is_lent : 1; /* a slab that served a request of a smaller class, until it is empty */
+    /* A slab that served a request of a smaller class, or where a block stayed that shrank, until
+     * it is empty; a large block that stayed. */
+    uint8_t is_lent : 1;
     /* What is needed less often, or by other CPUs. */
     struct tsl_list link; /* owner */
     uint32_t pages;
@@ -448,6 +450,9 @@ bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
 
 /* tsl_heap_realloc_aligned of a block that is not NULL, without the layer of heap_guard.h. */
 void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, size_t bytes);
+/* A live block, its caller's, has fewer bytes from now on and stays where it is, for want of memory
+ * for a smaller one. Of a large one the pages behind go back. Lock not held. */
+void tsl_heap_stay(struct tsl_heap *self, const void *block, size_t bytes);
 
 /* heap_free.c */
 

@@ -459,6 +459,47 @@ static void sized_free_checks_the_size(void)
     test_heap_end(heap, &source);
 }
 
+/* Blocks of all sizes until there is no memory for any, in a chain. */
+static void *fill_heap(struct tsl_heap *heap)
+{
+    void *chain = NULL;
+
+    for (size_t bytes = 8192; bytes >= 16; bytes /= 2) {
+        for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL;) {
+            *block = chain;
+            chain = block;
+        }
+    }
+    return chain;
+}
+
+/* Without memory for a smaller block the old one stays, large or small, and a free that tells the
+ * new size is right. Pages that a large one needs no more go back. */
+static void a_block_that_stays_has_its_new_size(void)
+{
+    static const size_t old[] = {200000, 2000, 1000};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(old); i++) {
+        struct tsl_heap *heap = test_heap(&source, 100);
+        unsigned char *block = tsl_heap_alloc(heap, old[i]);
+        memset(block, 0x5C, old[i]);
+        void *chain = fill_heap(heap);
+        size_t out = source.out;
+        CHECK_SAME(tsl_heap_realloc(heap, block, 100), block);
+        CHECK(block[0] == 0x5C && block[99] == 0x5C);
+        if (old[i] == 200000)
+            CHECK(source.out + 40 < out);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        CHECK_STATUS(tsl_heap_free_sized(heap, block, 200000), TSL_WRONG_SIZE);
+        CHECK_STATUS(tsl_heap_free_sized(heap, block, 100), TSL_OK);
+        for (void *next; chain != NULL; chain = next) {
+            next = *(void **)chain;
+            CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+        }
+        test_heap_end(heap, &source);
+    }
+}
+
 /* Without pages for a slab of its own, a request gets a block of a greater class: it is aligned as
  * one of the request's own class, and a free that tells the size asked for is right. */
 static void a_greater_class_keeps_all_promises(void)
@@ -805,6 +846,7 @@ TAP_SUITE(heap, TAP_TEST(each_size_is_usable_and_aligned),
           TAP_TEST(no_wait_never_calls_the_source), TAP_TEST(no_wait_frees_keep_empty_slabs),
           TAP_TEST(a_slab_forgets_alignment_when_it_is_empty),
           TAP_TEST(resize_to_another_alignment), TAP_TEST(sized_free_checks_the_size),
+          TAP_TEST(a_block_that_stays_has_its_new_size),
           TAP_TEST(a_greater_class_keeps_all_promises), TAP_TEST(the_reserve_is_for_emergencies),
           TAP_TEST(shrinkers_are_asked_before_a_failure),
           TAP_TEST(several_heaps_refuse_each_others_blocks),

@@ -390,11 +390,11 @@ static bool is_size_of(const struct tsl_heap *self, const struct heap_run *run, 
 {
     unsigned shift = tsl_atomic_load_u8(&run->align_shift);
 
+    if (run->is_lent)
+        return bytes <= (heap_is_slab(run) ? usable_of(self, run) : heap_run_bytes(run));
     if (!heap_is_slab(run))
         return tsl_heap_class_for(self, bytes, (size_t)1 << shift) == HEAP_LARGE &&
                tsl_pages_of(bytes + (bytes == 0)) == run->pages;
-    if (run->is_lent && bytes <= self->classes[run->class_index].block_bytes)
-        return true;
     /* The slab knows the strictest alignment only, and this block may have had any below. */
     while (tsl_heap_class_for(self, bytes, (size_t)1 << shift) != run->class_index)
         if (shift-- == 0)

@@ -27,6 +27,7 @@ static void large_resize(struct tsl_heap *self, struct heap_run *run, size_t pag
 {
     self->large_pages += pages - run->pages;
     run->pages = (uint32_t)pages;
+    run->is_lent = 0; /* until it stays once more */
 }
 
 /* => locked. Cuts the pages behind the first `pages` off. */
@@ -178,6 +179,23 @@ static void *move_slab(struct tsl_heap *self, void *block, struct resize *plan, 
     return fresh;
 }
 
+void tsl_heap_stay(struct tsl_heap *self, const void *block, size_t bytes)
+{
+    size_t pages = tsl_pages_of(bytes + (bytes == 0));
+    struct heap_outgoing outgoing = {0};
+    struct heap_place_of place;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    /* Unless somebody has freed it by mistake meanwhile. */
+    if (tsl_heap_find(self, block, &place) == TSL_OK) {
+        if (!heap_is_slab(place.run) && pages < place.run->pages)
+            large_shrink(self, place.run, pages, &outgoing);
+        place.run->is_lent = 1;
+    }
+    tsl_lock_release(&self->lock, pin);
+    tsl_heap_source_give_all(self, &outgoing);
+}
+
 void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, size_t bytes)
 {
     struct heap_outgoing outgoing = {0};
@@ -206,8 +224,10 @@ void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, si
     if (fresh != NULL)
         return fresh;
     /* A block that only shrinks stays where it is without memory for a smaller one. */
-    bool is_good = bytes <= plan.old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
-    return is_good ? block : tsl_heap_fail(self, bytes);
+    if (bytes > plan.old_bytes || !tsl_is_aligned((uintptr_t)block, plan.align))
+        return tsl_heap_fail(self, bytes);
+    tsl_heap_stay(self, block, bytes);
+    return block;
 }
 
 void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)

@@ -126,7 +126,8 @@ TSL_MALLOC_LIKE TSL_ALLOC_SIZE(3) void *tsl_heap_alloc_aligned(struct tsl_heap *
 /*
  * Changes the size of a block: in place when the new size has the same class, when a large block
  * shrinks, and when the page source can extend a large one; else it moves, contents up to the
- * smaller size kept. NULL block: as tsl_heap_alloc. Size 0: the block becomes a size-0 object.
+ * smaller size kept. A block that shrinks stays where it is, if there is no memory for a smaller
+ * one. NULL block: as tsl_heap_alloc. Size 0: the block becomes a size-0 object.
  * Owns:    on success the old pointer is dead; on failure (NULL) the block is as it was.
  * Errors:  NULL, as tsl_heap_alloc and, for a bad block, as tsl_heap_free. Who frees or resizes the
  *          block meanwhile, by mistake, is refused (TSL_BUSY, from moderate on TSL_DOUBLE_FREE); at
@@ -155,8 +156,10 @@ TSL_MUST_CHECK TSL_FAST_CALL enum tsl_status tsl_heap_free(struct tsl_heap *self
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_flags(struct tsl_heap *self, void *block,
                                                    unsigned flags);
 
-/* As tsl_heap_free, for a caller that knows how many bytes it asked for: another size is refused
- * with TSL_WRONG_SIZE, unless it takes the same room. Cost: one more look into the map. */
+/* As tsl_heap_free, for a caller that knows how many bytes it asked for last, also in a resize:
+ * another size is refused with TSL_WRONG_SIZE, unless it takes the same room. Where blocks got
+ * another class's room for want of memory, or shrank and stayed, any size that fits is taken; from
+ * moderate on none but the right one is. Cost: one more look into the map. */
 TSL_MUST_CHECK enum tsl_status tsl_heap_free_sized(struct tsl_heap *self, void *block,
                                                    size_t bytes);
 

@@ -143,6 +143,20 @@ void tsl_heap_canary_clear(struct tsl_heap *self, void *block, size_t room)
     memset(block, 0, room - HEAP_TAIL_BYTES);
 }
 
+bool tsl_heap_canary_cut(struct tsl_heap *self, void *block, size_t *granted, size_t bytes)
+{
+    size_t room = tsl_heap_room(self, true, *granted), guard = *granted - room;
+    size_t kept = tsl_pages_of(bytes + HEAP_TAIL_BYTES) << TSL_PAGE_SHIFT;
+
+    /* A page that cannot be closed cannot be what is behind the block: it keeps all of them. */
+    if (kept < room && (guard == 0 || tsl_heap_source_protect(self, (char *)block + kept, 1))) {
+        tsl_heap_stay(self, block, kept + guard);
+        *granted = kept + guard;
+        room = kept;
+    }
+    return room - HEAP_TAIL_BYTES - bytes <= LOW_HALF;
+}
+
 void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, size_t bytes)
 {
     seal(self, block, room, bytes);

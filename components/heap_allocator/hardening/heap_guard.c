@@ -442,6 +442,19 @@ static size_t align_of(const struct tsl_heap *self, const void *block)
     return asked < lowest ? asked : lowest;
 }
 
+/* There is no memory for another block. One that only shrinks stays where it is; else NULL. Either
+ * way the claim is undone. */
+static void *stay(struct tsl_heap *self, void *block, struct claim *claim, size_t bytes,
+                  size_t align)
+{
+    bool is_good = bytes <= claim->bytes && tsl_is_aligned((uintptr_t)block, align);
+
+    if (is_good && has_tails(self) && !claim->has_pages && claim->spot.is_large)
+        is_good = tsl_heap_canary_cut(self, block, &claim->spot.granted, bytes);
+    unclaim(self, block, claim, is_good ? bytes : claim->bytes);
+    return is_good ? block : tsl_heap_fail(self, bytes);
+}
+
 static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t align, uintptr_t site)
 {
     struct claim claim;
@@ -458,12 +471,8 @@ static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t ali
         return block;
     }
     void *fresh = allocate(self, bytes, align, 0, site);
-    if (fresh == NULL) {
-        /* A block that only shrinks stays where it is without memory for a smaller one. */
-        bool is_good = bytes <= claim.bytes && tsl_is_aligned((uintptr_t)block, align);
-        unclaim(self, block, &claim, is_good ? bytes : claim.bytes);
-        return is_good ? block : tsl_heap_fail(self, bytes);
-    }
+    if (fresh == NULL)
+        return stay(self, block, &claim, bytes, align);
     memcpy(fresh, block, bytes < claim.bytes ? bytes : claim.bytes);
     enum tsl_status status = end_claimed(self, block, &claim, 0);
     (void)

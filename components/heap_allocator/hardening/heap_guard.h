@@ -75,7 +75,7 @@ enum heap_entry_state { HEAP_ENTRY_LIVE, HEAP_ENTRY_ENDING, HEAP_ENTRY_FREED };
 struct heap_entry {
     struct tsl_tree_node node;
     uintptr_t address;
-    size_t bytes;   /* asked for */
+    size_t bytes;                 /* asked for */
     struct tsl_heap_cache *cache; /* whose object it is; NULL: a block */
     uintptr_t base;               /* debug: of the pages around it */
     size_t pages;                 /* debug, both guards included; 0: a block of the core */
@@ -141,6 +141,9 @@ bool tsl_heap_canary_end(struct tsl_heap *self, void *block, size_t room, enum h
 void tsl_heap_canary_clear(struct tsl_heap *self, void *block, size_t room);
 /* A freed and cleared block is as it was left; else accuses. */
 bool tsl_heap_canary_is_clean(struct tsl_heap *self, void *block, size_t room);
+/* The pages that a large block, its caller's, does not need for so many bytes go back; *granted:
+ * what the core says of it. False: some stay, and are more than a tail can tell. */
+bool tsl_heap_canary_cut(struct tsl_heap *self, void *block, size_t *granted, size_t bytes);
 /* A live block has another size from now on, in the same room. */
 void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, size_t bytes);
 /* The first damaged byte of a filled range, `bytes` if there is none. */

@@ -19,6 +19,7 @@
 #include "host_port.h"
 #include "heap_allocator_internal.h"
 #include "misuse_heap.h"
+#include "../test_source.h"
 
 #define TAKER ((uintptr_t)0x1A1A0)
 
@@ -201,7 +202,8 @@ static void moderate_any_bit(void)
 /* A tail that is wrong is told as the byte behind the last one. False: there is no such byte. */
 static bool is_told_after_free(size_t at)
 {
-    struct tsl_heap *heap = heap_of(TSL_HEAP_TIER_MODERATE, false); /* one that has told nothing yet */
+    struct tsl_heap *heap =
+        heap_of(TSL_HEAP_TIER_MODERATE, false); /* one that has told nothing yet */
     unsigned char *block = opaque(tsl_heap_alloc(heap, 1025));
     struct heap_spot spot;
 
@@ -363,6 +365,99 @@ static void resizes(void)
     }
 }
 
+/* A heap with few pages, which know when they are written while they are closed. */
+static struct tsl_heap *small_heap(struct test_source *source, enum tsl_heap_tier tier)
+{
+    struct tsl_heap_config config = {.source = test_source_init(source, 0, ARENA_PAGES, 0, 0)};
+    struct tsl_heap_hardening how = {.tier = tier, .seed = 0x5EED};
+    struct tsl_heap *heap = NULL;
+
+    config.source.protect = test_source_protect;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    CHECK_STATUS(tsl_heap_harden(heap, &how), TSL_OK);
+    return heap;
+}
+
+/* Blocks of all sizes until there is no memory for any, in a chain. */
+static void *fill(struct tsl_heap *heap)
+{
+    void *chain = NULL;
+
+    for (size_t bytes = 8192; bytes >= 16; bytes /= 2) {
+        for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL;) {
+            *block = chain;
+            chain = block;
+        }
+    }
+    return chain;
+}
+
+static void drain(struct tsl_heap *heap, void *chain)
+{
+    for (void *next; chain != NULL; chain = next) {
+        next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+    }
+}
+
+static void stays(enum tsl_heap_tier tier, size_t bytes)
+{
+    static struct test_source source;
+    struct tsl_heap *heap = small_heap(&source, tier);
+    unsigned char *block = tsl_heap_alloc(heap, 400000);
+
+    memset(block, 0x5C, 400000);
+    void *chain = fill(heap);
+    size_t out = source.out;
+    block = tsl_heap_realloc(heap, block, bytes);
+    REQUIRE(block != NULL);
+    CHECK(block[0] == 0x5C && block[bytes - 1] == 0x5C);
+    CHECK_EQ(tsl_heap_usable(heap, block), bytes);
+    CHECK(source.out + 80 < out);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    flip(block, bytes);
+    CHECK_STATUS(tsl_heap_free(heap, opaque(block)), TSL_CORRUPT);
+    flip(block, bytes);
+    CHECK_STATUS(tsl_heap_free_sized(heap, opaque(block), bytes), TSL_OK);
+    drain(heap, chain);
+    end(heap);
+    CHECK_EQ(source.errors, 0);
+}
+
+/* Without memory for a smaller one a large block stays, as sound as any, and the pages that it does
+ * not need go back. */
+static void large_blocks_stay_without_memory(void)
+{
+    static const size_t sizes[] = {100, 20046, 65000};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(sizes); i++) {
+        stays(TSL_HEAP_TIER_MODERATE, sizes[i]);
+        stays(TSL_HEAP_TIER_FULL, sizes[i]);
+    }
+}
+
+/* Where the page behind the rest cannot be closed the block keeps its pages. A tail has no room to
+ * say that more than 64 KiB are spare on 32-bit: there the block is as it was. */
+static void a_block_that_cannot_be_cut(void)
+{
+    static struct test_source source;
+    struct tsl_heap *heap = small_heap(&source, TSL_HEAP_TIER_FULL);
+    unsigned char *block = tsl_heap_alloc(heap, 400000);
+
+    memset(block, 0x5C, 400000);
+    void *chain = fill(heap);
+    source.refuses_to_close = true;
+    void *same = tsl_heap_realloc(heap, block, 100);
+    CHECK(same == block || (same == NULL && sizeof(void *) == 4));
+    CHECK_EQ(tsl_heap_usable(heap, block), same != NULL ? 100 : 400000);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK_STATUS(tsl_heap_free(heap, opaque(block)), TSL_OK);
+    source.refuses_to_close = false;
+    drain(heap, chain);
+    end(heap);
+    CHECK_EQ(source.errors, 0);
+}
+
 static void misuse_that_panics(void *context)
 {
     void *block = tsl_heap_alloc(context, 100);
@@ -426,5 +521,6 @@ TAP_SUITE(hardening, TAP_TEST(debug_double_free), TAP_TEST(debug_wrong_pointers)
           TAP_TEST(moderate_any_bit_after_free), TAP_TEST(freed_blocks_are_cleared),
           TAP_TEST(full_quarantine), TAP_TEST(full_large), TAP_TEST(full_slab),
           TAP_TEST(frees_without_waiting), TAP_TEST(resizes), TAP_TEST(sized_frees),
+          TAP_TEST(large_blocks_stay_without_memory), TAP_TEST(a_block_that_cannot_be_cut),
           TAP_TEST(panics_if_told_to), TAP_TEST(tiers_change_only_without_blocks),
           TAP_TEST(debug_without_room));

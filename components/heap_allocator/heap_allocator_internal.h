@@ -112,6 +112,11 @@ struct heap_run {
     /* A slab that served a request of a smaller class, or where a block stayed that shrank, until
      * it is empty; a large block that stayed. */
     uint8_t is_lent : 1;
+    /* What the layer of heap_guard.h knows of a large block: it is being freed or resized, or waits
+     * in quarantine, so that it is nobody else's; and it waits, at the end of the list of large
+     * ones, for somebody who may call the page source. */
+    uint8_t is_claimed : 1;
+    uint8_t is_deferred : 1;
     /* What is needed less often, or by other CPUs. */
     struct tsl_list link; /* owner */
     uint32_t pages;
@@ -479,6 +484,7 @@ void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *blo
 struct heap_spot {
     size_t granted; /* also of a block that is not live; 0: unknown, or nothing */
     bool is_large;
+    bool is_claimed; /* a large one: somebody frees or resizes it, or did free it */
     uint8_t class_index;
     uint8_t align_shift; /* strictest alignment that it may have to keep */
 };

@@ -340,6 +340,73 @@ static void a_shrinker_cannot_free_what_moves(void)
     test_heap_end(heap, &source);
 }
 
+/* ---- a block that is being freed ---- */
+
+enum { CLOSED = 20000 };
+
+/* While a freed block loses its access another CPU takes it for its own. */
+static bool protect_and_interfere(void *context, void *start, size_t pages)
+{
+    bool is_closed = test_source_protect(context, start, pages);
+    struct tsl_heap *heap = raced;
+
+    if (heap == NULL || (uintptr_t)raced_block - (uintptr_t)start >= pages * TSL_PAGE_BYTES)
+        return is_closed;
+    raced = NULL;
+    CHECK_STATUS(tsl_heap_free(heap, raced_block), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_heap_free_flags(heap, raced_block, TSL_HEAP_NO_WAIT), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_heap_free_sized(heap, raced_block, CLOSED), TSL_DOUBLE_FREE);
+    CHECK_EQ(tsl_heap_usable(heap, raced_block), 0);
+    CHECK(tsl_heap_realloc(heap, raced_block, 2 * CLOSED) == NULL);
+    return is_closed;
+}
+
+/* Nobody looks at the contents of a block that somebody else is freeing: they may be gone. */
+static void a_block_that_is_closed_is_freed_once(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0)};
+    struct tsl_heap *heap = NULL;
+
+    config.source.protect = protect_and_interfere;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    raced_block = tsl_heap_alloc(heap, CLOSED);
+    raced = heap;
+    CHECK_STATUS(tsl_heap_free(heap, raced_block), TSL_OK);
+    CHECK(raced == NULL || TSL_HEAP_HARDENING < TSL_HEAP_TIER_FULL);
+    raced = NULL;
+    CHECK_STATUS(tsl_heap_free(heap, raced_block), TSL_DOUBLE_FREE);
+    CHECK_EQ(test_refusals(heap, TSL_CORRUPT), 0);
+    test_heap_end(heap, &source);
+}
+
+/* Who frees a large block and may not call the page source leaves it open for a while. What is
+ * written there then leads nobody astray. */
+static void a_block_that_waits_open_may_be_written(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0)};
+    struct tsl_heap *heap = NULL;
+    unsigned char *large[3], *small;
+
+    config.source.protect = test_source_protect;
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    small = tsl_heap_alloc(heap, 40);
+    for (size_t i = 0; i < TSL_COUNT_OF(large); i++)
+        large[i] = tsl_heap_alloc(heap, CLOSED);
+    for (size_t i = 0; i < TSL_COUNT_OF(large); i++) {
+        unsigned char *volatile late = large[i];
+        CHECK_STATUS(tsl_heap_free_flags(heap, large[i], TSL_HEAP_NO_WAIT), TSL_OK);
+        if (TSL_HEAP_CORE_SLABS)
+            memset(late, 0x41, CLOSED);
+        CHECK_STATUS(tsl_heap_free_flags(heap, late, TSL_HEAP_NO_WAIT), TSL_DOUBLE_FREE);
+    }
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK_STATUS(tsl_heap_free(heap, small), TSL_OK);
+    for (size_t i = 0; i < TSL_COUNT_OF(large); i++)
+        CHECK_STATUS(tsl_heap_free(heap, large[i]), TSL_DOUBLE_FREE);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    test_heap_end(heap, &source);
+}
+
 /* ---- the reserve ---- */
 
 /* More than any profile has in a slab, whose pages would not fit into the reserve. */
@@ -399,5 +466,7 @@ TAP_SUITE(heap_races, TAP_TEST(nobody_frees_a_block_that_moves),
           TAP_TEST(promises_of_memory_come_to_an_end),
           TAP_TEST(what_the_callback_frees_serves_any_request),
           TAP_TEST(shrinkers_may_call_the_heap), TAP_TEST(a_shrinker_cannot_free_what_moves),
+          TAP_TEST(a_block_that_is_closed_is_freed_once),
+          TAP_TEST(a_block_that_waits_open_may_be_written),
           TAP_TEST(an_emergency_may_also_not_wait),
           TAP_TEST(zeroed_blocks_are_zero_whoever_had_the_pages));

@@ -212,17 +212,40 @@ struct claim {
     bool has_pages;
 };
 
+/* A large block becomes one caller's. Only then may its tail be looked at: who freed it before may be
+ * closing its pages, or giving them back. */
+static enum tsl_status claim_large(struct tsl_heap *self, const void *block, struct heap_spot *spot)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    enum tsl_status status = tsl_heap_locate(self, block, spot);
+
+    if (status == TSL_OK && spot->is_claimed)
+        status = TSL_DOUBLE_FREE;
+    if (status == TSL_OK && spot->is_large)
+        heap_map_at(self, (uintptr_t)block)->is_claimed = 1;
+    tsl_lock_release(&self->lock, pin);
+    return status;
+}
+
+static void unclaim_large(struct tsl_heap *self, const void *block)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+
+    heap_map_at(self, (uintptr_t)block)->is_claimed = 0;
+    tsl_lock_release(&self->lock, pin);
+}
+
 /* A block of the core with a tail. */
 static enum tsl_status claim_tail(struct tsl_heap *self, void *block, const char *verb,
                                   struct claim *claim)
 {
     size_t room = tsl_heap_room(self, claim->spot.is_large, claim->spot.granted);
     enum heap_tail found = HEAP_TAIL_FREE;
-    bool is_waiting = heap_has_quarantine(self) && claim->spot.is_large &&
-                      tsl_heap_quarantine_has_large(self, (uintptr_t)block);
 
-    if (!is_waiting && tsl_heap_canary_end(self, block, room, &found, &claim->bytes))
+    if (tsl_heap_canary_end(self, block, room, &found, &claim->bytes))
         return TSL_OK;
+    if (claim->spot.is_large)
+        unclaim_large(self, block);
     if (found == HEAP_TAIL_BROKEN)
         return refuse_damaged(self, verb, block, room, claim->entry);
     return tsl_heap_refuse_block(self, TSL_DOUBLE_FREE, verb, block, room);
@@ -234,6 +257,8 @@ static enum tsl_status claim_block(struct tsl_heap *self, void *block, const cha
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && claim->has_pages)
         return tsl_heap_pages_are_sound(self, claim->entry) ? TSL_OK : TSL_CORRUPT;
     enum tsl_status status = tsl_heap_locate(self, block, &claim->spot);
+    if (status == TSL_OK && claim->spot.is_large && has_tails(self))
+        status = claim_large(self, block, &claim->spot);
     if (status != TSL_OK)
         return tsl_heap_refuse_block(self, status, verb, block, claim->spot.granted);
     if (!TSL_HEAP_SITES)
@@ -271,6 +296,8 @@ static void unclaim(struct tsl_heap *self, void *block, const struct claim *clai
     if (has_tails(self) && !claim->has_pages && !is_zero(&claim->spot))
         tsl_heap_canary_resize(
             self, block, tsl_heap_room(self, claim->spot.is_large, claim->spot.granted), bytes);
+    if (has_tails(self) && !claim->has_pages && claim->spot.is_large)
+        unclaim_large(self, block);
     if (TSL_HEAP_HARDENING >= TSL_HEAP_TIER_DEBUG && claim->has_pages)
         tsl_heap_fill(self, (uintptr_t)block + bytes, claim->bytes - bytes);
     if (TSL_HEAP_SITES)
@@ -328,6 +355,23 @@ enum tsl_status tsl_heap_guarded_free(struct tsl_heap *self, void *block, unsign
 
 /* ---- Size, resize ---- */
 
+/* What the tail of a block says that locate found. */
+static enum heap_tail look(struct tsl_heap *self, const void *block, struct heap_spot *spot,
+                           size_t *bytes)
+{
+    enum heap_tail tail = HEAP_TAIL_FREE;
+
+    if (!spot->is_large)
+        return tsl_heap_canary_look(self, block, spot->granted, bytes);
+    /* Locked: nobody can claim it and close its pages meanwhile. */
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    if (tsl_heap_locate(self, block, spot) == TSL_OK && !spot->is_claimed)
+        tail = tsl_heap_canary_look(self, block, tsl_heap_room(self, spot->is_large, spot->granted),
+                                    bytes);
+    tsl_lock_release(&self->lock, pin);
+    return tail;
+}
+
 /* Whether a block is live and sound, and what was asked for it. Nothing is reported. */
 static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
                     struct heap_entry *seen)
@@ -340,14 +384,11 @@ static bool is_live(struct tsl_heap *self, const void *block, size_t *bytes,
         *bytes = is_listed ? seen->bytes : *bytes;
         return is_listed;
     }
-    if (!has_tails(self) || tsl_heap_locate(self, block, &spot) != TSL_OK ||
-        (heap_has_quarantine(self) && spot.is_large &&
-         tsl_heap_quarantine_has_large(self, (uintptr_t)block)))
+    if (!has_tails(self) || tsl_heap_locate(self, block, &spot) != TSL_OK)
         return false;
-    size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
     if (is_zero(&spot))
         *bytes = 0;
-    return is_zero(&spot) || tsl_heap_canary_look(self, block, room, bytes) == HEAP_TAIL_LIVE;
+    return is_zero(&spot) || look(self, block, &spot, bytes) == HEAP_TAIL_LIVE;
 }
 
 /* What was asked for a live block; anything else is reported. */
@@ -369,17 +410,14 @@ static enum tsl_status size_of(struct tsl_heap *self, const void *block, const c
         return TSL_OK;
     }
     status = tsl_heap_locate(self, block, &spot);
-    size_t room = tsl_heap_room(self, spot.is_large, spot.granted);
-    if (status == TSL_OK && heap_has_quarantine(self) && spot.is_large &&
-        tsl_heap_quarantine_has_large(self, (uintptr_t)block))
-        status = TSL_DOUBLE_FREE;
     *out = spot.granted;
     if (status == TSL_OK && has_tails(self) && !is_zero(&spot))
-        tail = tsl_heap_canary_look(self, block, room, out);
+        tail = look(self, block, &spot, out);
     if (tail == HEAP_TAIL_FREE)
         status = TSL_DOUBLE_FREE;
     if (tail == HEAP_TAIL_BROKEN)
-        return refuse_damaged(self, verb, block, room, NULL);
+        return refuse_damaged(self, verb, block, tsl_heap_room(self, spot.is_large, spot.granted),
+                              NULL);
     return status == TSL_OK ? TSL_OK
                             : tsl_heap_refuse_block(self, status, verb, block, spot.granted);
 }

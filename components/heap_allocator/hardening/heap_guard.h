@@ -62,8 +62,9 @@ struct heap_guard {
     struct tsl_tree ledger; /* struct heap_entry by address */
     uint64_t serial;        /* of the last block taken */
     size_t large_waiting;   /* bytes in the ring of large blocks */
-    tsl_word deferred;      /* large blocks freed by who may not call the source: each begins with
-                             * the address of the next */
+    /* Large blocks freed by who may not call the source, at the end of the heap's list of them.
+     * Atomic to look, changed under the heap's lock. */
+    tsl_word deferred;
     struct heap_ring rings[HEAP_HAS_QUARANTINE ? HEAP_RINGS : 0];
     struct heap_times allocs[TSL_HEAP_PROFILE];
     struct heap_times frees[TSL_HEAP_PROFILE];
@@ -166,8 +167,6 @@ void tsl_heap_quarantine_enter(struct tsl_heap *self, void *block, struct heap_e
                                const struct heap_spot *spot, unsigned flags);
 /* Does what a caller left undone that may not call the page source. */
 void tsl_heap_quarantine_resume(struct tsl_heap *self);
-/* This large block waits. */
-bool tsl_heap_quarantine_has_large(struct tsl_heap *self, uintptr_t block);
 /* Lets all go, and the memory of the rings. Result: blocks. */
 size_t tsl_heap_quarantine_end(struct tsl_heap *self);
 
@@ -210,6 +209,8 @@ bool tsl_heap_ledger_object(struct tsl_heap *self, const struct tsl_heap_cache *
                             struct heap_entry *seen);
 /* The entry at exactly this address, or NULL. It stays while its block is not freed. */
 struct heap_entry *tsl_heap_ledger_find(struct tsl_heap *self, uintptr_t address);
+/* Likewise, the entry of what the core has at this address: its block, or the pages around it. */
+struct heap_entry *tsl_heap_ledger_of(struct tsl_heap *self, uintptr_t start);
 /* Bytes that were asked for in live blocks, and those that they got. */
 void tsl_heap_ledger_sums(struct tsl_heap *self, uint64_t *asked, uint64_t *got);
 /* The entry whose block holds the address, or NULL. Without the lock. */

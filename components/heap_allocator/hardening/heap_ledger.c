@@ -150,6 +150,15 @@ struct heap_entry *tsl_heap_ledger_find(struct tsl_heap *self, uintptr_t address
     return status == TSL_OK || status == TSL_DOUBLE_FREE ? entry : NULL;
 }
 
+struct heap_entry *tsl_heap_ledger_of(struct tsl_heap *self, uintptr_t start)
+{
+    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    struct heap_entry *entry = tsl_heap_ledger_around(self, start);
+
+    tsl_lock_release(&self->guard->lock, pin);
+    return entry;
+}
+
 void tsl_heap_ledger_mark_cache(struct tsl_heap *self, const struct tsl_heap_cache *cache)
 {
     struct heap_entry *entry;

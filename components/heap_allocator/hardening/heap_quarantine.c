@@ -98,18 +98,6 @@ static void left(struct tsl_heap *self, size_t large_bytes)
     tsl_lock_release(&self->guard->lock, pin);
 }
 
-bool tsl_heap_quarantine_has_large(struct tsl_heap *self, uintptr_t block)
-{
-    struct heap_ring *ring = &self->guard->rings[LARGE_RING];
-    bool is_there = false;
-    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
-
-    for (unsigned i = 0; i < ring->count; i++)
-        is_there = is_there || ring->blocks[(ring->first + i) % RING_SLOTS] == block;
-    tsl_lock_release(&self->guard->lock, pin);
-    return is_there;
-}
-
 static struct heap_entry *entry_of(struct tsl_heap *self, uintptr_t block)
 {
     return TSL_HEAP_SITES ? tsl_heap_ledger_find(self, block) : NULL;
@@ -156,23 +144,45 @@ static void enter(struct tsl_heap *self, void *block, struct heap_entry *entry,
         leave(self, out, flags);
 }
 
-/* Large blocks of callers that may not call the page source wait for one that may. */
-static void defer(struct tsl_heap *self, void *block)
+/* Large blocks of callers that may not call the page source wait for one that may. They are open
+ * until then, so nothing that leads on is kept in them. */
+static void defer(struct tsl_heap *self, uintptr_t start)
 {
-    tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    struct heap_run *run = heap_map_at(self, start);
 
-    *(tsl_word *)block = self->guard->deferred;
-    tsl_atomic_store(&self->guard->deferred, (tsl_word)block);
-    tsl_lock_release(&self->guard->lock, pin);
+    run->is_deferred = 1;
+    tsl_list_remove(&run->link);
+    tsl_list_push_back(&self->large, &run->link);
+    tsl_atomic_store(&self->guard->deferred, self->guard->deferred + 1);
+    tsl_lock_release(&self->lock, pin);
+}
+
+/* One of them, as a block of the core; 0: none waits. */
+static uintptr_t resume(struct tsl_heap *self)
+{
+    uintptr_t start = 0;
+    tsl_pin pin = tsl_lock_acquire(&self->lock);
+    struct tsl_list *link = tsl_list_last(&self->large);
+
+    if (link != NULL && heap_run_of(link)->is_deferred) {
+        start = heap_run_of(link)->start;
+        heap_run_of(link)->is_deferred = 0;
+        tsl_list_remove(link);
+        tsl_list_push_front(&self->large, link);
+        tsl_atomic_store(&self->guard->deferred, self->guard->deferred - 1);
+    }
+    tsl_lock_release(&self->lock, pin);
+    return start;
 }
 
 void tsl_heap_quarantine_enter(struct tsl_heap *self, void *block, struct heap_entry *entry,
                                const struct heap_spot *spot, unsigned flags)
 {
-    bool is_large = spot->is_large || (entry != NULL && entry->pages != 0);
+    bool has_pages = entry != NULL && entry->pages != 0;
 
-    if (is_large && (flags & TSL_HEAP_NO_WAIT) != 0)
-        defer(self, block);
+    if ((spot->is_large || has_pages) && (flags & TSL_HEAP_NO_WAIT) != 0)
+        defer(self, has_pages ? entry->base : (uintptr_t)block);
     else
         enter(self, block, entry, spot, flags);
 }
@@ -180,20 +190,13 @@ void tsl_heap_quarantine_enter(struct tsl_heap *self, void *block, struct heap_e
 void tsl_heap_quarantine_resume(struct tsl_heap *self)
 {
     struct heap_spot spot = {0};
+    uintptr_t start;
 
-    while (tsl_atomic_load(&self->guard->deferred) != 0) {
-        tsl_pin pin = tsl_lock_acquire(&self->guard->lock);
-        uintptr_t block = self->guard->deferred;
-        if (block != 0)
-            tsl_atomic_store(&self->guard->deferred, *(tsl_word *)block);
-        tsl_lock_release(&self->guard->lock, pin);
-        if (block == 0)
-            return;
-        struct heap_entry *entry = entry_of(self, block);
-        /* A block with pages of its own is not at the start of a block of the core. */
-        enum tsl_status status = tsl_heap_locate(self, (void *)block, &spot);
-        (void)status;
-        enter(self, (void *)block, entry, &spot, 0);
+    while (tsl_atomic_load(&self->guard->deferred) != 0 && (start = resume(self)) != 0) {
+        struct heap_entry *entry = TSL_HEAP_SITES ? tsl_heap_ledger_of(self, start) : NULL;
+        enum tsl_status status = tsl_heap_locate(self, (void *)start, &spot);
+        TSL_ASSERT(status == TSL_OK);
+        enter(self, (void *)(entry != NULL ? entry->address : start), entry, &spot, 0);
     }
 }
 

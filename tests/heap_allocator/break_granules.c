@@ -127,6 +127,8 @@ static void rule_26_strict_blocks(void)
     begin();
     CHECK((map->marks[page_of(strict)] & HEAP_PAGE_STRICT) != 0);
     BREAK(map->marks[page_of(large) + 1], saved_ | HEAP_PAGE_STRICT, 26);
+    BREAK(map->marks[page_of(large) + 1], saved_ | 1u << HEAP_PAGE_ALIGN_SHIFT, 26);
+    BREAK(map->marks[page_of(strict)], saved_ | 31u << HEAP_PAGE_ALIGN_SHIFT, 26);
     begin();
     heap = NULL;
 }

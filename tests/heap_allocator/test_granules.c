@@ -144,6 +144,74 @@ static void alignments_from_a_page_on_are_remembered(void)
     test_heap_end(heap, &source);
 }
 
+/* A block that was asked for with an alignment of a page moves to any page: where it lay by chance
+ * it asks for no more. What a resize asked for it keeps. */
+static void an_alignment_is_what_was_asked_for(void)
+{
+    static char *pages[ARENA_PAGES];
+    struct tsl_heap *heap = test_heap(&source, 0);
+    size_t count = 0, at = 0;
+
+    while ((pages[count] = tsl_heap_alloc_aligned(heap, TSL_PAGE_BYTES, TSL_PAGE_BYTES)) != NULL)
+        count++;
+    REQUIRE(count > 100);
+    while ((uintptr_t)pages[at] % (16 * TSL_PAGE_BYTES) != 0 || at < 16)
+        at++;
+    /* Two neighbours elsewhere are all that is free. */
+    size_t hole = at - 7;
+    REQUIRE(pages[hole + 1] == pages[hole] + TSL_PAGE_BYTES);
+    char *place = pages[hole];
+    CHECK_STATUS(tsl_heap_free(heap, pages[hole]), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, pages[hole + 1]), TSL_OK);
+    CHECK_SAME(tsl_heap_realloc(heap, pages[at], 2 * TSL_PAGE_BYTES), place);
+    /* The place that became free is as aligned as this asks for. */
+    char *strict = tsl_heap_realloc_aligned(heap, 8 * TSL_PAGE_BYTES, place, TSL_PAGE_BYTES);
+    CHECK((uintptr_t)strict % (8 * TSL_PAGE_BYTES) == 0);
+    pages[at] = strict;
+    CHECK_SOUND(tsl_heap_verify(heap));
+    CHECK(tsl_heap_realloc(heap, strict, 2 * TSL_PAGE_BYTES) == NULL);
+    for (size_t i = 0; i < count; i++)
+        if (i != hole && i != hole + 1)
+            CHECK_STATUS(tsl_heap_free(heap, pages[i]), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
+/* A power of two up to a page is aligned to itself, also one that a resize makes. Without memory a
+ * block that shrinks stays where it is. */
+static void a_resize_to_a_power_of_two_aligns(void)
+{
+    struct tsl_heap *heap = test_heap(&source, 0);
+
+    for (size_t bytes = 16; bytes <= 2 * TSL_PAGE_BYTES; bytes *= 2) {
+        for (size_t old = 100; old < 10000; old += 1100) {
+            void *before = tsl_heap_alloc(heap, 48);
+            unsigned char *block = tsl_heap_alloc(heap, old), *wall = tsl_heap_alloc(heap, 32);
+            memset(block, 8, old);
+            block = tsl_heap_realloc(heap, block, bytes);
+            size_t align = bytes <= TSL_PAGE_BYTES ? bytes : TSL_HEAP_ALIGN;
+            CHECK((uintptr_t)block % align == 0 && is_filled(block, 8, old < bytes ? old : bytes));
+            CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+            CHECK_STATUS(tsl_heap_free(heap, wall), TSL_OK);
+            CHECK_STATUS(tsl_heap_free(heap, before), TSL_OK);
+        }
+    }
+    void *before = tsl_heap_alloc(heap, 48), *chain = NULL;
+    unsigned char *block = tsl_heap_alloc(heap, 1100);
+    for (void **rest; (rest = tsl_heap_alloc(heap, 32)) != NULL; chain = rest)
+        *rest = chain;
+    size_t refused = test_refusals(heap, TSL_NO_MEMORY);
+    CHECK_SAME(tsl_heap_realloc(heap, block, 1024), block);
+    CHECK_EQ(test_refusals(heap, TSL_NO_MEMORY), refused);
+    CHECK_EQ(tsl_heap_usable(heap, block), 1024);
+    CHECK_STATUS(tsl_heap_free_sized(heap, block, 1024), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, before), TSL_OK);
+    for (void *next; chain != NULL; chain = next) {
+        next = *(void **)chain;
+        CHECK_STATUS(tsl_heap_free(heap, chain), TSL_OK);
+    }
+    test_heap_end(heap, &source);
+}
+
 /* A block at the start of a page that nobody asked to be there keeps half a page of alignment. */
 static void chance_is_no_promise(void)
 {
@@ -249,6 +317,7 @@ static void some_empty_pages_are_kept(void)
 TAP_SUITE(granules, TAP_TEST(blocks_have_what_was_asked_for), TAP_TEST(neighbours_lie_side_by_side),
           TAP_TEST(blocks_cross_pages), TAP_TEST(resize_between_neighbours),
           TAP_TEST(blocks_grow_into_new_pages), TAP_TEST(alignments_from_a_page_on_are_remembered),
+          TAP_TEST(an_alignment_is_what_was_asked_for), TAP_TEST(a_resize_to_a_power_of_two_aligns),
           TAP_TEST(chance_is_no_promise), TAP_TEST(nobody_frees_a_block_that_moves),
           TAP_TEST(the_reserve_is_not_used_up_by_what_was_freed),
           TAP_TEST(some_empty_pages_are_kept));

@@ -28,6 +28,33 @@ static uint8_t *mark_of(struct tsl_heap *self, size_t granule)
     return &self->granules->marks[granule / HEAP_PAGE_GRANULES];
 }
 
+/* => locked. Nothing is promised of the block at the start of this page. */
+static void forget_align(struct tsl_heap *self, size_t first)
+{
+    *mark_of(self, first) &= HEAP_PAGE_OWNED | HEAP_PAGE_KNOWN;
+}
+
+/* => locked. A block was asked for with this alignment, which it has. */
+static void note_align(struct tsl_heap *self, size_t first, size_t align)
+{
+    if (align < HEAP_STRICT_ALIGN)
+        return;
+    unsigned shift = (unsigned)__builtin_ctzl(align >> TSL_PAGE_SHIFT);
+
+    /* Five bits. An address that is more aligned than this has no like in any window. */
+    shift = shift < 31 ? shift : 31;
+    forget_align(self, first);
+    *mark_of(self, first) |= (uint8_t)(HEAP_PAGE_STRICT | shift << HEAP_PAGE_ALIGN_SHIFT);
+}
+
+/* A power of two is aligned to itself up to a page, whatever was asked for. */
+static size_t natural_align(size_t bytes, size_t align)
+{
+    bool is_natural = bytes > align && bytes <= TSL_PAGE_BYTES && tsl_is_power_of_two(bytes);
+
+    return is_natural ? bytes : align;
+}
+
 /* => locked. So many empty pages are kept for reuse: none of those that are for emergencies. */
 static size_t kept_pages(const struct tsl_heap *self)
 {
@@ -70,11 +97,9 @@ static void note_live(struct tsl_heap *self)
 static void *allocate_here(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     struct heap_granules *map = self->granules;
-    size_t count = tsl_heap_granules_for(bytes), natural = align;
+    size_t count = tsl_heap_granules_for(bytes), natural = natural_align(bytes, align);
     void *block = NULL;
 
-    if (bytes > align && bytes <= TSL_PAGE_BYTES && tsl_is_power_of_two(bytes))
-        natural = bytes;
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t first = tsl_heap_granules_find(self, count, natural / HEAP_GRANULE_BYTES);
     if (first != TSL_BITS_NONE) {
@@ -83,8 +108,7 @@ static void *allocate_here(struct tsl_heap *self, size_t bytes, size_t align, un
         map->requested_bytes += bytes;
         map->granted_bytes += count * HEAP_GRANULE_BYTES;
         note_live(self);
-        if (align >= HEAP_STRICT_ALIGN)
-            *mark_of(self, first) |= HEAP_PAGE_STRICT;
+        note_align(self, first, align);
         block = (void *)address_of(self, first);
     }
     leave(self, pin, flags);
@@ -106,8 +130,8 @@ static void *allocate_once(struct tsl_heap *self, size_t bytes, size_t align, un
     }
 }
 
-/* A block; failures are counted and logged. align: a power of two, at least TSL_HEAP_ALIGN. */
-static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+/* A block; NULL is not yet counted or logged. align: a power of two, at least TSL_HEAP_ALIGN. */
+static void *allocate_any(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
 {
     size_t ceiling = self->ceiling_pages << TSL_PAGE_SHIFT;
     void *block = NULL;
@@ -119,6 +143,13 @@ static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigne
              round++)
             block = allocate_once(self, bytes, align, flags);
     }
+    return block;
+}
+
+static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigned flags)
+{
+    void *block = allocate_any(self, bytes, align, flags);
+
     if (block == NULL)
         return tsl_heap_fail(self, bytes);
     if ((flags & TSL_HEAP_ZERO) != 0)
@@ -173,7 +204,7 @@ void *tsl_heap_alloc_aligned(struct tsl_heap *self, size_t align, size_t bytes)
 static void release(struct tsl_heap *self, const struct heap_block *block)
 {
     if (block->first % HEAP_PAGE_GRANULES == 0)
-        *mark_of(self, block->first) &= (uint8_t)~HEAP_PAGE_STRICT;
+        forget_align(self, block->first);
     tsl_heap_granules_give(self, block->first, block->granules);
     self->granules->frees++;
 }
@@ -255,9 +286,10 @@ static size_t kept_align(struct tsl_heap *self, const struct heap_block *block)
 {
     uintptr_t address = address_of(self, block->first);
     size_t align = address & (~address + 1);
+    uint8_t mark = *mark_of(self, block->first);
 
-    if (align >= HEAP_STRICT_ALIGN && (*mark_of(self, block->first) & HEAP_PAGE_STRICT) != 0)
-        return align;
+    if (align >= HEAP_STRICT_ALIGN && (mark & HEAP_PAGE_STRICT) != 0)
+        return HEAP_STRICT_ALIGN << (mark >> HEAP_PAGE_ALIGN_SHIFT);
     return align < KEPT_ALIGN ? align : KEPT_ALIGN;
 }
 
@@ -287,18 +319,19 @@ struct resize {
 };
 
 /* Decides about a resize, does it in place if it can, else nobody frees the block for a while. */
-static enum tsl_status begin_resize(struct tsl_heap *self, void *block, size_t count,
+static enum tsl_status begin_resize(struct tsl_heap *self, void *block, size_t bytes,
                                     struct resize *plan)
 {
+    size_t count = tsl_heap_granules_for(bytes);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     enum tsl_status status = tsl_heap_block_at(self, block, &plan->block);
 
     if (status == TSL_OK) {
-        bool is_aligned = tsl_is_aligned((uintptr_t)block, plan->align);
-        if (is_aligned && plan->align >= HEAP_STRICT_ALIGN)
-            *mark_of(self, plan->block.first) |= HEAP_PAGE_STRICT;
-        size_t kept = kept_align(self, &plan->block);
-        plan->align = plan->align > kept ? plan->align : kept;
+        size_t kept = kept_align(self, &plan->block), asked = plan->align;
+        plan->align = asked > kept ? asked : kept;
+        bool is_aligned = tsl_is_aligned((uintptr_t)block, natural_align(bytes, plan->align));
+        if (is_aligned && asked > kept)
+            note_align(self, plan->block.first, asked);
         plan->is_done = is_aligned && resize_here(self, &plan->block, count);
         if (!plan->is_done) {
             plan->place = is_aligned ? place_behind(self, &plan->block, count, &plan->pages) : 0;
@@ -330,7 +363,7 @@ static void *resize(struct tsl_heap *self, size_t align, void *block, size_t byt
 {
     struct resize plan = {.align = align};
     size_t count = tsl_heap_granules_for(bytes);
-    enum tsl_status status = begin_resize(self, block, count, &plan);
+    enum tsl_status status = begin_resize(self, block, bytes, &plan);
     size_t old_bytes = plan.block.granules * HEAP_GRANULE_BYTES;
 
     if (status != TSL_OK) {
@@ -342,11 +375,16 @@ static void *resize(struct tsl_heap *self, size_t align, void *block, size_t byt
         (plan.place != 0 && tsl_heap_granules_grow(self, plan.place, plan.pages, 0) &&
          end_resize(self, &plan, count, false)))
         return block;
-    void *fresh = allocate(self, bytes, plan.align, 0);
+    void *fresh = allocate_any(self, bytes, plan.align, 0);
     if (fresh != NULL)
         memcpy(fresh, block, bytes < old_bytes ? bytes : old_bytes);
-    (void)end_resize(self, &plan, 0, fresh != NULL);
-    return fresh;
+    /* A block that only shrinks stays where it is without memory for a smaller one. */
+    bool stays =
+        fresh == NULL && bytes <= old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
+    (void)end_resize(self, &plan, stays ? count : 0, fresh != NULL);
+    if (fresh != NULL)
+        return fresh;
+    return stays ? block : tsl_heap_fail(self, bytes);
 }
 
 void *tsl_heap_realloc(struct tsl_heap *self, void *block, size_t bytes)

@@ -27,7 +27,7 @@
 #define HEAP_PAGE_GRANULES  (TSL_PAGE_BYTES / HEAP_GRANULE_BYTES)
 #define HEAP_PAGE_MAP_BYTES (HEAP_PAGE_GRANULES / 8)
 #define HEAP_LEAST_GRANULES 2u
-/* A block with an alignment from here on begins a page, whose mark remembers that. */
+/* A block with an alignment from here on begins a page, whose mark remembers which. */
 #define HEAP_STRICT_ALIGN TSL_PAGE_BYTES
 
 /* What a larger block leaves empty goes back at once: whoever uses it afterwards faults. */
@@ -37,6 +37,8 @@
 #define HEAP_PAGE_OWNED  1u /* the heap has it */
 #define HEAP_PAGE_KNOWN  2u /* the heap had it once */
 #define HEAP_PAGE_STRICT 4u /* at its start is a block that was asked for with a strict alignment */
+/* With STRICT, from this bit on: which alignment, as a shift of a page. */
+#define HEAP_PAGE_ALIGN_SHIFT 3
 
 /* The hint of a page: a code of the longest free run that begins in it, or of more; a run that
  * comes in from the page before begins in both. */

@@ -87,6 +87,18 @@ static struct tsl_defect check_hints(const struct tsl_heap *self)
     return defect;
 }
 
+/* Rule 26 for a page that is marked. */
+static bool is_strict(const struct tsl_heap *self, size_t page)
+{
+    const struct heap_granules *map = self->granules;
+    size_t first = page * HEAP_PAGE_GRANULES;
+    uintptr_t pages = (heap_granules_origin(&self->source) >> TSL_PAGE_SHIFT) + page;
+    unsigned shift = map->marks[page] >> HEAP_PAGE_ALIGN_SHIFT;
+
+    return tsl_bits_test(map->bits, first) && !tsl_bits_test(map->bits, first - 1) &&
+           (pages & (((uintptr_t)1 << shift) - 1)) == 0;
+}
+
 /* Rules 23 and 26. */
 static struct tsl_defect check_blocks(const struct tsl_heap *self)
 {
@@ -104,10 +116,9 @@ static struct tsl_defect check_blocks(const struct tsl_heap *self)
     if (live != map->live)
         return broken(23, live, "granules of live blocks are counted right");
     for (size_t page = 1; page <= map->pages; page++) {
-        size_t first = page * HEAP_PAGE_GRANULES;
-        bool begins = tsl_bits_test(map->bits, first) && !tsl_bits_test(map->bits, first - 1);
-        if ((map->marks[page] & HEAP_PAGE_STRICT) != 0 && !begins)
-            return broken(26, page, "a page with a strict block begins with a block");
+        bool is_marked = (map->marks[page] & HEAP_PAGE_STRICT) != 0;
+        if (is_marked ? !is_strict(self, page) : map->marks[page] >> HEAP_PAGE_ALIGN_SHIFT != 0)
+            return broken(26, page, "a page with a strict block begins with one so aligned");
     }
     return TSL_NO_DEFECT;
 }

@@ -260,7 +260,7 @@ struct tsl_heap {
     size_t (*trim_caches)(struct tsl_heap *self);       /* NULL until the first cache */
     bool (*out_of_memory)(void *context, size_t bytes); /* constant, as its context */
     void *out_of_memory_context;
-    tsl_word is_asking; /* atomic; some CPU is in that callback */
+    tsl_word is_asking; /* atomic; the CPU that is in that callback, and 1; 0: none */
     uint64_t failures;
     uint64_t source_gets;
     uint64_t source_puts;
@@ -447,9 +447,9 @@ void *tsl_heap_allocate_large(struct tsl_heap *self, size_t bytes, size_t align,
 
 /* Counts and logs an allocation that failed. Always NULL. */
 void *tsl_heap_fail(struct tsl_heap *self, size_t bytes);
-/* Asks others to free memory before a request fails, for the `round`th time. True: try again. Lock
- * not held. */
-bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned round);
+/* Asks others to free memory before a request fails. True: try again. *round counts how often they
+ * were asked for this request; 0 at first. Lock not held. */
+bool tsl_heap_relieve(struct tsl_heap *self, size_t bytes, unsigned *round);
 
 /* heap_realloc.c */
 

@@ -317,7 +317,70 @@ static void one_cpu_produces_and_others_consume(void)
     test_heap_end(heap, &source);
 }
 
+/* ---- two CPUs without memory, one callback ---- */
+
+#define CEILING_PAGES 70u
+#define KEPT_PAGES    50u
+#define WANTED_BYTES  (24 * TSL_PAGE_BYTES)
+
+static void *kept;
+static uint32_t is_inside, is_requesting;
+
+/* Frees what both want, long after the other CPU has found out that there is nothing. */
+static bool give_late(void *context, size_t bytes)
+{
+    (void)context;
+    (void)bytes;
+    if (kept == NULL)
+        return false;
+    tsl_atomic_store_release_u32(&is_inside, 1);
+    while (tsl_atomic_load_acquire_u32(&is_requesting) == 0)
+        host_port_wait();
+    for (unsigned i = 0; i < 3000; i++)
+        host_port_wait();
+    bool is_freed = tsl_heap_free(heap, kept) == TSL_OK;
+    kept = NULL;
+    return is_freed;
+}
+
+static void *request_meanwhile(void *argument)
+{
+    void **out = argument;
+
+    host_port_set_cpu(1);
+    while (tsl_atomic_load_acquire_u32(&is_inside) == 0)
+        host_port_wait();
+    tsl_atomic_store_release_u32(&is_requesting, 1);
+    *out = tsl_heap_alloc(heap, WANTED_BYTES);
+    return NULL;
+}
+
+static void a_request_waits_for_memory_that_comes(void)
+{
+    struct tsl_heap_config config = {.source = test_source_init(&source, 0, ARENA_PAGES, 0, 0),
+                                     .ceiling_bytes = CEILING_PAGES * TSL_PAGE_BYTES,
+                                     .out_of_memory = give_late};
+    pthread_t other;
+    void *theirs = NULL;
+
+    if (TSL_CPUS == 1)
+        SKIP("one CPU");
+    host_port_set_kicks(HOST_PORT_KICKS_WAIT);
+    host_port_set_cpu(0);
+    CHECK_STATUS(tsl_heap_create(&config, &heap), TSL_OK);
+    test_heap_soften(heap);
+    kept = tsl_heap_alloc(heap, KEPT_PAGES * TSL_PAGE_BYTES);
+    REQUIRE(kept != NULL && pthread_create(&other, NULL, request_meanwhile, &theirs) == 0);
+    void *ours = tsl_heap_alloc(heap, WANTED_BYTES);
+    CHECK_EQ(pthread_join(other, NULL), 0);
+    CHECK(ours != NULL && theirs != NULL && kept == NULL);
+    CHECK_STATUS(tsl_heap_free(heap, ours), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, theirs), TSL_OK);
+    test_heap_end(heap, &source);
+}
+
 TAP_SUITE(heap_threads, TAP_TEST(threads_share_a_heap),
           TAP_TEST(threads_share_a_heap_at_its_ceiling), TAP_TEST(threads_own_slabs),
           TAP_TEST(threads_own_slabs_at_the_ceiling), TAP_TEST(an_array_comes_and_goes),
-          TAP_TEST(one_cpu_produces_and_others_consume));
+          TAP_TEST(one_cpu_produces_and_others_consume),
+          TAP_TEST(a_request_waits_for_memory_that_comes));

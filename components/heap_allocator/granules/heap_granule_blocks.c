@@ -139,8 +139,7 @@ static void *allocate_any(struct tsl_heap *self, size_t bytes, size_t align, uns
     if (bytes <= ceiling && align <= ceiling) {
         block = allocate_once(self, bytes, align, flags);
         for (unsigned round = 0; block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 &&
-                                 tsl_heap_relieve(self, bytes, round);
-             round++)
+                                 tsl_heap_relieve(self, bytes, &round);)
             block = allocate_once(self, bytes, align, flags);
     }
     return block;

@@ -125,7 +125,7 @@ static void *attempt_again(struct tsl_heap *self, size_t bytes, size_t align, un
 
     if (tsl_heap_end_quarantine(self) > 0)
         block = attempt(self, bytes, align, flags, site);
-    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, round); round++) {
+    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, &round);) {
         (void)tsl_heap_end_quarantine(self);
         block = attempt(self, bytes, align, flags, site);
     }

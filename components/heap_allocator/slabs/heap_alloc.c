@@ -228,7 +228,7 @@ static void *allocate_long(struct tsl_heap *self, size_t bytes, size_t align, un
     if (block != NULL || (flags & (TSL_HEAP_NO_WAIT | HEAP_NO_RELIEF)) != 0 ||
         bytes > heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
         return block;
-    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, round); round++)
+    for (unsigned round = 0; block == NULL && tsl_heap_relieve(self, bytes, &round);)
         block = allocate_once(self, bytes, align, flags);
     return block;
 }

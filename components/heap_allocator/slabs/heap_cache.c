@@ -214,8 +214,9 @@ static void *cache_take(struct tsl_heap_cache *self, unsigned flags)
 {
     struct tsl_heap *heap = self->heap;
     bool has_ended = false;
+    unsigned round = 0;
 
-    for (unsigned round = 0;;) {
+    for (;;) {
         void *object = cache_try(self);
         if (object != NULL || (flags & TSL_HEAP_NO_WAIT) != 0)
             return object;
@@ -228,7 +229,7 @@ static void *cache_take(struct tsl_heap_cache *self, unsigned flags)
             if (tsl_heap_end_quarantine(heap) > 0)
                 continue;
         }
-        if (!tsl_heap_relieve(heap, self->class.block_bytes, round++))
+        if (!tsl_heap_relieve(heap, self->class.block_bytes, &round))
             return NULL;
         (void)tsl_heap_end_quarantine(heap);
     }

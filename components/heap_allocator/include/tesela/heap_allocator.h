@@ -47,7 +47,10 @@ struct tsl_heap_config {
     size_t reserve_bytes;
     /* Optional: called when a request is about to fail and shrinkers found nothing, without a lock,
      * by one CPU at a time, never for TSL_HEAP_NO_WAIT. True: memory was freed, try again (at most
-     * 9 times). It may allocate from this heap: it is not called for that. */
+     * 9 times). It may allocate from this heap: it is not called for that. A request that finds no
+     * memory on another CPU meanwhile waits until it has returned, tries again, and may call it in
+     * its turn. In case it waits for that very request, each wait ends after some ten milliseconds,
+     * and the ninth in vain is a failure. */
     bool (*out_of_memory)(void *context, size_t bytes);
     void *out_of_memory_context;
 };

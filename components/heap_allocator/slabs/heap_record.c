@@ -6,7 +6,7 @@
  * Owns:    the record pages. They stay until a trim, since a free of another CPU may still be
  *          looking at a record whose slab has just gone: a trim waits until nobody can be.
  * Needs:   heap_source.c, heap_owner.c (the wait).
- * Callers: heap_slab.c, heap_create.c, heap_owner.c and the verifier (the walk).
+ * Callers: heap_slab.c, heap_array.c, heap_owner.c and the verifier (the walk).
  */
 #include <string.h>
 
@@ -147,6 +147,17 @@ static size_t take_spare(struct tsl_heap *self, struct tsl_list *spare)
     return pages;
 }
 
+/* Nobody looks at a free record any more. One may be on a stack still, when a block was freed twice
+ * while its slab went back (heap_owner.c), or in the hands of a CPU that took its stack before we
+ * look there: that passes it on, to the centre at last, where it is found the second time. */
+static void let_go_of_records(struct tsl_heap *self)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        tsl_heap_wait_for_readers();
+        tsl_heap_receive_all(self);
+    }
+}
+
 size_t tsl_heap_record_trim(struct tsl_heap *self)
 {
     struct tsl_list spare, *link;
@@ -155,11 +166,8 @@ size_t tsl_heap_record_trim(struct tsl_heap *self)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     size_t pages = take_spare(self, &spare);
     tsl_lock_release(&self->lock, pin);
-    if (HEAP_HAS_OWNERS && pages > 0) {
-        tsl_heap_wait_for_readers();
-        /* Nor is a record of these pages on a stack then (see heap_owner.c: freed twice). */
-        tsl_heap_receive_all(self);
-    }
+    if (HEAP_HAS_OWNERS && pages > 0)
+        let_go_of_records(self);
     while ((link = tsl_list_pop_front(&spare)) != NULL)
         tsl_heap_source_give(self, page_of(link), 1);
     return pages;

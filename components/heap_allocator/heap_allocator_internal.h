@@ -11,9 +11,10 @@
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
  * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
  * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the
- * API), heap_fixed.c (a page source over an array), heap_class.c (geometry), heap_setup.c (checks
- * of what a heap is made of), heap_create.c. With HEAP_CORE_GRANULES those of heap_granules.h
- * instead, heap_relief.c and heap_setup.c.
+ * API), heap_cache.c (typed caches), heap_fixed.c (a page source over an array), heap_class.c
+ * (geometry), heap_setup.c (checks of what a heap is made of), heap_create.c, heap_slabs_dump.c
+ * (figures), heap_slabs_verify.c. With HEAP_CORE_GRANULES those of heap_granules.h instead,
+ * heap_relief.c and heap_setup.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
  * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool

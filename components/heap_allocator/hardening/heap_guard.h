@@ -14,7 +14,8 @@
  *
  * Files: heap_guard.c (the way of one block), heap_canary.c (what surrounds and fills a block),
  * heap_quarantine.c, heap_pages.c (debug: a block a page), heap_ledger.c (call sites),
- * heap_leaks.c, heap_leak_scan.c, heap_profile.c, heap_guard_verify.c.
+ * heap_leaks.c, heap_leak_scan.c, heap_profile.c, heap_guard_verify.c; at each tier heap_harden.c
+ * (the choice of a tier, reports) and heap_explain.c (what a fault was about).
  */
 #ifndef TESELA_HEAP_GUARD_H
 #define TESELA_HEAP_GUARD_H

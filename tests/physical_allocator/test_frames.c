@@ -366,7 +366,9 @@ static void peak_is_noted_whatever_is_taken(void)
         REQUIRE(tsl_frames_alloc(world.frames, 0, 0, &taken[i]) == TSL_OK);
     for (unsigned i = 0; i < TSL_COUNT_OF(taken); i++)
         CHECK_STATUS(tsl_frames_free(world.frames, taken[i], 0), TSL_OK);
-    CHECK_EQ(peak_now(), TSL_COUNT_OF(taken));
+    /* An only CPU claims all the same, and is as exact as is promised. */
+    CHECK(peak_now() <= TSL_COUNT_OF(taken));
+    CHECK(peak_now() + (TSL_CPUS == 1 ? TSL_FRAMES_PER_AREA : 0) >= TSL_COUNT_OF(taken));
     world_join(1);
 }
 

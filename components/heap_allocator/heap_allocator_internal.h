@@ -81,7 +81,12 @@ enum heap_place {
     HEAP_PLACE_CURRENT,
     HEAP_PLACE_FULL,
     HEAP_PLACE_PARTIAL,
-    HEAP_PLACE_EMPTY
+    HEAP_PLACE_EMPTY,
+    /* Of a large block, for the layer of heap_guard.h; else it is loose. Somebody frees or resizes
+     * it, or it waits in quarantine: it is nobody else's. And: it waits, at the end of the list of
+     * large ones, for somebody who may call the page source. */
+    HEAP_PLACE_CLAIMED,
+    HEAP_PLACE_DEFERRED
 };
 
 /* Whether the heap hears of CPUs that leave; only then CPUs may own slabs. */
@@ -106,18 +111,13 @@ struct heap_run {
     int16_t slack;       /* owner: after this many frees and one more somebody has to look */
     uint16_t blocks;     /* slab */
     uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT, HEAP_CACHE */
-    uint8_t place;       /* owner: enum heap_place */
+    uint8_t place;       /* owner: enum heap_place; of a large block under the lock */
     uint8_t align_shift; /* owner, atomic: strictest alignment asked for; a slab forgets it when it
                           * is empty */
     uint8_t is_busy : 1; /* a large block that a resize works on while the lock is open */
     /* A slab that served a request of a smaller class, or where a block stayed that shrank, until
      * it is empty; a large block that stayed. */
     uint8_t is_lent : 1;
-    /* What the layer of heap_guard.h knows of a large block: it is being freed or resized, or waits
-     * in quarantine, so that it is nobody else's; and it waits, at the end of the list of large
-     * ones, for somebody who may call the page source. */
-    uint8_t is_claimed : 1;
-    uint8_t is_deferred : 1;
     /* What is needed less often, or by other CPUs. */
     struct tsl_list link; /* owner */
     uint32_t pages;
@@ -485,7 +485,6 @@ void tsl_heap_moved(struct tsl_heap *self, struct heap_moving *moving, void *blo
 struct heap_spot {
     size_t granted; /* also of a block that is not live; 0: unknown, or nothing */
     bool is_large;
-    bool is_claimed; /* a large one: somebody frees or resizes it, or did free it */
     uint8_t class_index;
     uint8_t align_shift; /* strictest alignment that it may have to keep */
 };

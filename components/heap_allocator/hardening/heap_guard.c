@@ -212,26 +212,34 @@ struct claim {
     bool has_pages;
 };
 
+/* => locked. A large block that locate found, unless somebody has it for himself; else NULL. */
+static struct heap_run *large_of_all(struct tsl_heap *self, const void *block,
+                                     struct heap_spot *spot)
+{
+    if (tsl_heap_locate(self, block, spot) != TSL_OK || !spot->is_large)
+        return NULL;
+    struct heap_run *run = heap_map_at(self, (uintptr_t)block);
+    return run->place == HEAP_PLACE_LOOSE ? run : NULL;
+}
+
 /* A large block becomes one caller's. Only then may its tail be looked at: who freed it before may be
  * closing its pages, or giving them back. */
 static enum tsl_status claim_large(struct tsl_heap *self, const void *block, struct heap_spot *spot)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    enum tsl_status status = tsl_heap_locate(self, block, spot);
+    struct heap_run *run = large_of_all(self, block, spot);
 
-    if (status == TSL_OK && spot->is_claimed)
-        status = TSL_DOUBLE_FREE;
-    if (status == TSL_OK && spot->is_large)
-        heap_map_at(self, (uintptr_t)block)->is_claimed = 1;
+    if (run != NULL)
+        run->place = HEAP_PLACE_CLAIMED;
     tsl_lock_release(&self->lock, pin);
-    return status;
+    return run != NULL ? TSL_OK : TSL_DOUBLE_FREE;
 }
 
 static void unclaim_large(struct tsl_heap *self, const void *block)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
 
-    heap_map_at(self, (uintptr_t)block)->is_claimed = 0;
+    heap_map_at(self, (uintptr_t)block)->place = HEAP_PLACE_LOOSE;
     tsl_lock_release(&self->lock, pin);
 }
 
@@ -365,9 +373,8 @@ static enum heap_tail look(struct tsl_heap *self, const void *block, struct heap
         return tsl_heap_canary_look(self, block, spot->granted, bytes);
     /* Locked: nobody can claim it and close its pages meanwhile. */
     tsl_pin pin = tsl_lock_acquire(&self->lock);
-    if (tsl_heap_locate(self, block, spot) == TSL_OK && !spot->is_claimed)
-        tail = tsl_heap_canary_look(self, block, tsl_heap_room(self, spot->is_large, spot->granted),
-                                    bytes);
+    if (large_of_all(self, block, spot) != NULL)
+        tail = tsl_heap_canary_look(self, block, tsl_heap_room(self, true, spot->granted), bytes);
     tsl_lock_release(&self->lock, pin);
     return tail;
 }

@@ -151,7 +151,7 @@ static void defer(struct tsl_heap *self, uintptr_t start)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct heap_run *run = heap_map_at(self, start);
 
-    run->is_deferred = 1;
+    run->place = HEAP_PLACE_DEFERRED;
     tsl_list_remove(&run->link);
     tsl_list_push_back(&self->large, &run->link);
     tsl_atomic_store(&self->guard->deferred, self->guard->deferred + 1);
@@ -165,9 +165,9 @@ static uintptr_t resume(struct tsl_heap *self)
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     struct tsl_list *link = tsl_list_last(&self->large);
 
-    if (link != NULL && heap_run_of(link)->is_deferred) {
+    if (link != NULL && heap_run_of(link)->place == HEAP_PLACE_DEFERRED) {
         start = heap_run_of(link)->start;
-        heap_run_of(link)->is_deferred = 0;
+        heap_run_of(link)->place = HEAP_PLACE_CLAIMED;
         tsl_list_remove(link);
         tsl_list_push_front(&self->large, link);
         tsl_atomic_store(&self->guard->deferred, self->guard->deferred - 1);

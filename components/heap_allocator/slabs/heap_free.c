@@ -348,7 +348,6 @@ enum tsl_status tsl_heap_locate(const struct tsl_heap *self, const void *block,
     *out = (struct heap_spot){.granted = place.block_bytes};
     if (status == TSL_OK) {
         out->is_large = !heap_is_slab(place.run);
-        out->is_claimed = place.run->is_claimed;
         out->class_index = place.run->class_index;
         out->align_shift = tsl_atomic_load_u8(&place.run->align_shift);
     }

@@ -183,6 +183,7 @@ static enum tsl_status stop_tables(void)
     if (tsl_facade.options.reach_end != 0)
         tsl_frames_limit_reach(tsl_facade.system.frames, tsl_facade.options.reach_end);
     tsl_arch_switch_root(tsl_facade.boot_root);
+    tsl_arch_flush_all(true); /* what was global here is so no more */
     tsl_table_left(&tsl_facade.table);
     enum tsl_status status = tsl_table_fini(&tsl_facade.table);
     TSL_ASSERT(status == TSL_OK); /* nobody needs it */

@@ -11,8 +11,8 @@
  * What is known of a run is in an array beside the window, at the index of its first and of its
  * last page; the entry of any page that is neither begin nor end of a free run does not say FREE.
  * Of a run it is known how many pages are dirty, not which: what is carved out of it takes its
- * share, rounded so that what may be dirty is never taken for clean. When much more lies idle than is in use, dirty runs are given back to the system, the
- * largest first.
+ * share, rounded so that what may be dirty is never taken for clean. When much more lies idle than
+ * is in use, dirty runs are given back to the system, the largest first.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -93,8 +93,8 @@ static void calibrate(void)
     } else {
         tsc_us_32 = x86_divide((uint64_t)1 << 32, FAST_MHZ);
         tsl_log(TSL_LOG_WARNING,
-                "time: the interval timer does not count; the processor's counter "
-                "is taken for one of %u MHz",
+                "time: the processor's counter could not be measured, and is taken "
+                "for one of %u MHz",
                 (unsigned)FAST_MHZ);
     }
 }

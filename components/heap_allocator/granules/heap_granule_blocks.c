@@ -288,7 +288,7 @@ static size_t kept_align(struct tsl_heap *self, const struct heap_block *block)
     uint8_t mark = *mark_of(self, block->first);
 
     if (align >= HEAP_STRICT_ALIGN && (mark & HEAP_PAGE_STRICT) != 0)
-        return HEAP_STRICT_ALIGN << (mark >> HEAP_PAGE_ALIGN_SHIFT);
+        return (size_t)HEAP_STRICT_ALIGN << (mark >> HEAP_PAGE_ALIGN_SHIFT);
     return align < KEPT_ALIGN ? align : KEPT_ALIGN;
 }
 
@@ -374,12 +374,13 @@ static void *resize(struct tsl_heap *self, size_t align, void *block, size_t byt
         (plan.place != 0 && tsl_heap_granules_grow(self, plan.place, plan.pages, 0) &&
          end_resize(self, &plan, count, false)))
         return block;
-    void *fresh = allocate_any(self, bytes, plan.align, 0);
+    /* A block that only shrinks stays where it is without memory for a smaller one. */
+    bool may_stay = bytes <= old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
+    void *fresh = may_stay ? allocate_once(self, bytes, plan.align, 0)
+                           : allocate_any(self, bytes, plan.align, 0);
     if (fresh != NULL)
         memcpy(fresh, block, bytes < old_bytes ? bytes : old_bytes);
-    /* A block that only shrinks stays where it is without memory for a smaller one. */
-    bool stays =
-        fresh == NULL && bytes <= old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
+    bool stays = fresh == NULL && may_stay;
     (void)end_resize(self, &plan, stays ? count : 0, fresh != NULL);
     if (fresh != NULL)
         return fresh;

@@ -154,7 +154,7 @@ bool tsl_heap_canary_cut(struct tsl_heap *self, void *block, size_t *granted, si
         *granted = kept + guard;
         room = kept;
     }
-    return room - HEAP_TAIL_BYTES - bytes <= LOW_HALF;
+    return room - HEAP_TAIL_BYTES - bytes < TSL_PAGE_BYTES;
 }
 
 void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, size_t bytes)

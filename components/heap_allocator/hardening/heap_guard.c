@@ -140,7 +140,7 @@ static void *allocate(struct tsl_heap *self, size_t bytes, size_t align, unsigne
         return tsl_heap_allocate(self, bytes, align, flags);
     align = natural_align(bytes, align);
     void *block = attempt(self, bytes, align, flags | HEAP_NO_RELIEF, site);
-    if (block == NULL && (flags & TSL_HEAP_NO_WAIT) == 0 &&
+    if (block == NULL && (flags & (TSL_HEAP_NO_WAIT | HEAP_NO_RELIEF)) == 0 &&
         bytes <= heap_ceiling_pages(self) << TSL_PAGE_SHIFT)
         block = attempt_again(self, bytes, align, flags | HEAP_NO_RELIEF, site);
     return block;
@@ -222,8 +222,8 @@ static struct heap_run *large_of_all(struct tsl_heap *self, const void *block,
     return run->place == HEAP_PLACE_LOOSE ? run : NULL;
 }
 
-/* A large block becomes one caller's. Only then may its tail be looked at: who freed it before may be
- * closing its pages, or giving them back. */
+/* A large block becomes one caller's. Only then may its tail be looked at: who freed it before may
+ * be closing its pages, or giving them back. */
 static enum tsl_status claim_large(struct tsl_heap *self, const void *block, struct heap_spot *spot)
 {
     tsl_pin pin = tsl_lock_acquire(&self->lock);
@@ -487,17 +487,30 @@ static size_t align_of(const struct tsl_heap *self, const void *block)
     return asked < lowest ? asked : lowest;
 }
 
-/* There is no memory for another block. One that only shrinks stays where it is; else NULL. Either
- * way the claim is undone. */
-static void *stay(struct tsl_heap *self, void *block, struct claim *claim, size_t bytes,
-                  size_t align)
+/* There is no memory for another block, and this one only shrinks: it stays where it is. False:
+ * too much would stay. */
+static bool stays(struct tsl_heap *self, void *block, struct claim *claim, size_t bytes)
 {
-    bool is_good = bytes <= claim->bytes && tsl_is_aligned((uintptr_t)block, align);
+    if (claim->has_pages)
+        return true;
+    if (has_tails(self))
+        return !claim->spot.is_large ||
+               tsl_heap_canary_cut(self, block, &claim->spot.granted, bytes);
+    tsl_heap_stay(self, block, bytes);
+    return true;
+}
 
-    if (is_good && has_tails(self) && !claim->has_pages && claim->spot.is_large)
-        is_good = tsl_heap_canary_cut(self, block, &claim->spot.granted, bytes);
-    unclaim(self, block, claim, is_good ? bytes : claim->bytes);
-    return is_good ? block : tsl_heap_fail(self, bytes);
+/* A block in place of a claimed one. NULL: none; *has_stayed then says that the old one will do. */
+static void *instead(struct tsl_heap *self, void *block, struct claim *claim, size_t bytes,
+                     size_t align, uintptr_t site, bool *has_stayed)
+{
+    bool may_stay = bytes <= claim->bytes && tsl_is_aligned((uintptr_t)block, align);
+    void *fresh = allocate(self, bytes, align, may_stay ? HEAP_NO_RELIEF : 0, site);
+
+    *has_stayed = fresh == NULL && may_stay && stays(self, block, claim, bytes);
+    if (fresh == NULL && may_stay && !*has_stayed)
+        fresh = allocate(self, bytes, align, 0, site);
+    return fresh;
 }
 
 static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t align, uintptr_t site)
@@ -515,9 +528,12 @@ static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t ali
         unclaim(self, block, &claim, bytes);
         return block;
     }
-    void *fresh = allocate(self, bytes, align, 0, site);
-    if (fresh == NULL)
-        return stay(self, block, &claim, bytes, align);
+    bool has_stayed;
+    void *fresh = instead(self, block, &claim, bytes, align, site, &has_stayed);
+    if (fresh == NULL) {
+        unclaim(self, block, &claim, has_stayed ? bytes : claim.bytes);
+        return has_stayed ? block : tsl_heap_fail(self, bytes);
+    }
     memcpy(fresh, block, bytes < claim.bytes ? bytes : claim.bytes);
     enum tsl_status status = end_claimed(self, block, &claim, 0);
     (void)

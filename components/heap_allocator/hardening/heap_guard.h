@@ -144,7 +144,7 @@ void tsl_heap_canary_clear(struct tsl_heap *self, void *block, size_t room);
 /* A freed and cleared block is as it was left; else accuses. */
 bool tsl_heap_canary_is_clean(struct tsl_heap *self, void *block, size_t room);
 /* The pages that a large block, its caller's, does not need for so many bytes go back; *granted:
- * what the core says of it. False: some stay, and are more than a tail can tell. */
+ * what the core says of it. False: some stay, and would be looked through each time. */
 bool tsl_heap_canary_cut(struct tsl_heap *self, void *block, size_t *granted, size_t bytes);
 /* A live block has another size from now on, in the same room. */
 void tsl_heap_canary_resize(struct tsl_heap *self, void *block, size_t room, size_t bytes);

@@ -27,7 +27,6 @@ static void large_resize(struct tsl_heap *self, struct heap_run *run, size_t pag
 {
     self->large_pages += pages - run->pages;
     run->pages = (uint32_t)pages;
-    run->is_lent = 0; /* until it stays once more */
 }
 
 /* => locked. Cuts the pages behind the first `pages` off. */
@@ -96,7 +95,9 @@ static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
         tsl_atomic_store_release_u8(&plan->run->align_shift, (uint8_t)__builtin_ctzl(plan->align));
     if (!plan->is_done)
         plan->run->is_busy = 1;
-    else if (pages < plan->run->pages)
+    else
+        plan->run->is_lent = 0; /* its size is a large block's again */
+    if (plan->is_done && pages < plan->run->pages)
         large_shrink(self, plan->run, pages, outgoing);
 }
 
@@ -216,15 +217,16 @@ void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, si
         large_unbusy(self, plan.run, false);
         return block;
     }
-    void *fresh = tsl_heap_allocate(self, bytes, plan.align, 0);
+    /* A block that only shrinks stays where it is without memory for a smaller one. */
+    bool may_stay = bytes <= plan.old_bytes && tsl_is_aligned((uintptr_t)block, plan.align);
+    void *fresh = tsl_heap_allocate(self, bytes, plan.align, may_stay ? HEAP_NO_RELIEF : 0);
     if (is_slab)
         (void)move_slab(self, block, &plan, fresh, bytes);
     else
         (void)move_large(self, block, &plan, fresh, bytes);
     if (fresh != NULL)
         return fresh;
-    /* A block that only shrinks stays where it is without memory for a smaller one. */
-    if (bytes > plan.old_bytes || !tsl_is_aligned((uintptr_t)block, plan.align))
+    if (!may_stay)
         return tsl_heap_fail(self, bytes);
     tsl_heap_stay(self, block, bytes);
     return block;

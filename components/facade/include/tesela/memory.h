@@ -52,7 +52,8 @@ enum tsl_stage {
 struct tsl_start_options {
     /*
      * Normalised memory map: RAM, with the kernel's image (as TSL_MEMORY_KERNEL), its modules and
-     * all that must be left alone reserved. The start cuts off what this CPU and format cannot name (tsl_map_limit()).
+     * all that must be left alone reserved. The start cuts off what this CPU and format cannot name
+     * (tsl_map_limit()).
      */
     struct tsl_memory_map *map;
     /* Which memory is near which CPUs; NULL: all is alike. Read while starting. */
@@ -133,7 +134,8 @@ TSL_MUST_CHECK enum tsl_status tsl_start(const struct tsl_start_options *options
 /*
  * As tsl_start(), but ends behind the stage named, so that a kernel can do something of its own in
  * between. Called again with a later stage (as tsl_start() too), it goes on with the options of the
- * first call; `options` is not read then. If that fails, what was up before the call stays up.
+ * first call; `options` is not read then. If that fails, what was up before the call stays up. So
+ * it is after a tsl_stop() that was refused half way, too.
  */
 TSL_MUST_CHECK enum tsl_status tsl_start_until(const struct tsl_start_options *options,
                                                enum tsl_stage stage);

@@ -22,8 +22,9 @@ enum { PLATFORM_CPUS = TSL_CPUS < 16 ? TSL_CPUS : 16 };
 /*
  * Starts every CPU that the firmware lists; each enters the tables that CPU 0 runs on, joins the
  * library (tsl_cpu_join()) and waits for work, asleep with interrupts on. A CPU that does not
- * answer in 200 ms, or lacks a feature of CPU 0, is left out, with a log line. Returns the number
- * of CPUs now running, CPU 0 included. A second call starts nothing.
+ * answer in 200 ms, or lacks a feature of CPU 0 other than those of its tables (NX, PAE, PSE, 5
+ * levels: it would not get so far), is left out, with a log line. Returns the number of CPUs now
+ * running, CPU 0 included. A second call starts nothing.
  * Context: interrupts on or off.
  */
 unsigned platform_start_cpus(void);

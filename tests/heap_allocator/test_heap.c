@@ -628,6 +628,13 @@ static void shrinkers_are_asked_before_a_failure(void)
     tsl_heap_shrinker_remove(heap, &shrinker);
     CHECK(tsl_heap_alloc(heap, 5 * TSL_PAGE_BYTES) == NULL);
     CHECK_EQ(hoard.calls, calls);
+    /* Nobody is asked for a block that only shrinks: it can stay. */
+    void *rest = fill_heap(heap);
+    calls = hoard.out_of_memory_calls;
+    chain = tsl_heap_realloc(heap, chain, 100);
+    CHECK(chain != NULL);
+    CHECK_EQ(hoard.out_of_memory_calls, calls);
+    drain(heap, rest);
     drain(heap, chain);
     test_heap_end(heap, &source);
 }

@@ -467,6 +467,12 @@ tsl_word tsl_frames_tree_find(const struct area_tree *tree, tsl_word from, tsl_w
 
 /* ---- frames_place.c: spans, limits ---- */
 
+/* The sum of what is to be kept back; what does not fit a word is more than there is. */
+static inline tsl_word kept_sum(tsl_word a, tsl_word b)
+{
+    return a + b < a ? WORD_FULL : a + b;
+}
+
 /* The span with this frame, NULL if it is not managed. */
 const struct frames_span *tsl_frames_span_of(const struct tsl_frames *self, tsl_word number);
 /* The shift of an area. Before: area < area_count. */
@@ -573,12 +579,6 @@ struct tsl_defect tsl_frames_absent_verify(const struct tsl_frames *self);
 
 /* Whether a bank that is off has an address of [start, end). */
 bool tsl_frames_bank_is_off_in(const struct tsl_frames *self, tsl_paddr start, tsl_paddr end);
-/* The sum of what is to be kept back; what does not fit a word is more than there is. */
-static inline tsl_word kept_sum(tsl_word a, tsl_word b)
-{
-    return a + b < a ? WORD_FULL : a + b;
-}
-
 /* Whether a request that begins now and finds nothing is to wake a bank. */
 static inline bool frames_bank_sleeps(const struct tsl_frames *self)
 {

@@ -241,6 +241,34 @@ static void a_bank_that_cannot_be_switched_stays_as_it_is(void)
     CHECK_EQ(hardware.off, 0);
 }
 
+/* The bank goes off at this moment: the second CPU finds no frame and waits until it is known. */
+static bool switch_while_another_asks(void *context, unsigned bank, bool on)
+{
+    (void)context;
+    (void)bank;
+    if (!on)
+        start_second_cpu();
+    return true;
+}
+
+static void who_finds_a_bank_going_off_gets_it_back(void)
+{
+    if (TSL_CPUS < 2)
+        SKIP("one CPU is configured");
+    static const struct tsl_frames_bank_switch slow = {switch_while_another_asks, NULL};
+    struct tsl_frames *self = make();
+    REQUIRE(self != NULL);
+    CHECK_STATUS(tsl_frames_set_banks(self, 16 * MIB, BANK, &slow), TSL_OK);
+    /* Only the first bank is left, of which nothing is used. */
+    CHECK_STATUS(tsl_frames_reserve(self, 20 * MIB, 5 * BANK), TSL_OK);
+    second_status = TSL_OK;
+    second_has_ended = false;
+    CHECK_EQ(tsl_frames_banks_rest(self, 0), 1);
+    CHECK_EQ(pthread_join(second_thread, NULL), 0);
+    CHECK_STATUS(second_status, TSL_OK);
+    CHECK_SOUND(tsl_frames_verify(self));
+}
+
 static void nonsense_is_refused(void)
 {
     struct tsl_frames *self = make();
@@ -313,6 +341,7 @@ static void rule_13_banks(void)
 TAP_SUITE(frames_banks, TAP_TEST(banks_fill_in_order),
           TAP_TEST(empty_banks_are_switched_off_the_highest_first),
           TAP_TEST(who_finds_a_bank_on_its_way_waits_for_it),
+          TAP_TEST(who_finds_a_bank_going_off_gets_it_back),
           TAP_TEST(who_finds_nothing_switches_one_on), TAP_TEST(contents_are_lost_without_alarm),
           TAP_TEST(runs_and_huge_blocks_wake_as_many_as_they_need),
           TAP_TEST(a_bank_that_cannot_be_switched_stays_as_it_is), TAP_TEST(nonsense_is_refused),

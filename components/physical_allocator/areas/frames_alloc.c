@@ -368,7 +368,7 @@ static tsl_word take_anywhere(struct tsl_frames *self, unsigned order, unsigned 
     do {
         may_wake = frames_bank_sleeps(self);
         number = take_allowed(self, order, flags);
-    } while (number == 0 && may_wake && tsl_frames_bank_wake(self));
+    } while (number == 0 && (may_wake || frames_bank_sleeps(self)) && tsl_frames_bank_wake(self));
     return number;
 }
 

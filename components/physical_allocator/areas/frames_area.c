@@ -9,8 +9,8 @@
  * Who takes bits looks at the state after taking them; who wants the whole area sets the state to
  * `trying`, looks at the bits, and says `huge` or `open`. Both first steps are full barriers, so of
  * two that meet at least one sees the other. Who sees `trying` after it took bits waits the few
- * instructions until it is decided: so never do both step back, and a request fails only because
- * another one succeeds.
+ * instructions until it is decided: so never do both step back, and a request for an area fails
+ * only because another one succeeds.
  */
 #include "../physical_allocator_internal.h"
 
@@ -92,7 +92,8 @@ void tsl_frames_note_peak(struct tsl_frames *self)
     }
 }
 
-/* In the order that lets who adds up see rather too few than too many free frames. */
+/* In the order that lets who adds up see rather too few than too many free frames, as long as the
+ * delta is positive. */
 void tsl_frames_flush_delta(struct tsl_frames *self, unsigned zone, struct frames_slot *slot)
 {
     tsl_word delta = tsl_atomic_load(&slot->delta);

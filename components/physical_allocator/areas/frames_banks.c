@@ -121,14 +121,16 @@ static bool switch_off(struct tsl_frames *self, unsigned bank, tsl_word keep)
     struct tsl_frames_bank_stats stats;
     if (is_off(banks, bank) || tsl_frames_bank_stats(self, bank, &stats) != TSL_OK ||
         stats.total == 0 || stats.free != stats.total || holds_metadata(self, &stats) ||
-        tsl_frames_free_count(self) - stats.free < keep ||
-        tsl_frames_take_window(self, stats.start, banks->bytes) != TSL_OK)
+        tsl_frames_free_count(self) - stats.free < keep)
         return false;
-    if (banks->hardware.switch_bank(banks->hardware.context, bank, false)) {
-        tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) | 1u << bank);
+    /* First of all: whoever finds none of its frames from now on has a bank to wait for. */
+    tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) | 1u << bank);
+    bool is_taken = tsl_frames_take_window(self, stats.start, banks->bytes) == TSL_OK;
+    if (is_taken && banks->hardware.switch_bank(banks->hardware.context, bank, false))
         return true;
-    }
-    give_bank(self, bank);
+    if (is_taken)
+        give_bank(self, bank);
+    tsl_atomic_store_u32(&banks->off, tsl_atomic_load_u32(&banks->off) & ~(1u << bank));
     return false;
 }
 

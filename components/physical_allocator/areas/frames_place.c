@@ -171,7 +171,12 @@ tsl_word tsl_frames_zone_spare(const struct tsl_frames *self, unsigned zone, uns
 
 bool tsl_frames_zone_is_kept(const struct tsl_frames *self, unsigned zone, unsigned flags)
 {
-    return !keeps(self, zone, flags) || tsl_frames_zone_free(self, zone) >= self->zone[zone].kept;
+    if (!keeps(self, zone, flags))
+        return true;
+    /* What was just taken is seen by others before what they took is looked at. */
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence();
+    return tsl_frames_zone_free(self, zone) >= self->zone[zone].kept;
 }
 
 static tsl_word all_shared_free(const struct tsl_frames *self)
@@ -189,6 +194,8 @@ bool tsl_frames_reserve_allows(struct tsl_frames *self, tsl_word count, unsigned
     tsl_word normal = kept_sum(self->reserve_exit, self->reserve_reclaim);
     if (TSL_LIKELY(normal == 0 || tsl_frames_is_plenty(self)))
         return true;
+    if (TSL_CPUS > 1)
+        tsl_atomic_fence(); /* as in tsl_frames_zone_is_kept() */
     tsl_word free = all_shared_free(self);
     tsl_word margin = (tsl_word)TSL_CPUS * TSL_WORD_BITS;
     tsl_word enough = kept_sum(normal, margin);

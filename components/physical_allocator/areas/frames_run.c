@@ -230,13 +230,14 @@ static enum tsl_status alloc_run(struct tsl_frames *self, const struct tsl_frame
     do {
         may_wake = frames_bank_sleeps(self);
         is_taken = take_allowed_run(self, run, &frame.number);
-    } while (!is_taken && may_wake && tsl_frames_bank_wake(self));
+    } while (!is_taken && (may_wake || frames_bank_sleeps(self)) && tsl_frames_bank_wake(self));
+    if (is_taken)
+        note_peak(self); /* before the kernel hears of it, which may free some */
     frames_watch(self);
     if (!is_taken) {
         (void)tsl_atomic_add(&self->run_failures, 1);
         return TSL_NO_MEMORY;
     }
-    note_peak(self);
     if ((run->flags & TSL_FRAMES_ZERO) != 0)
         tsl_frames_fill_zero(frame, run->count);
     *out = frame;

@@ -27,22 +27,22 @@ static tsl_word tail_end(const struct tsl_frames *self, unsigned zone, tsl_word 
 static tsl_word take_run(struct tsl_frames *self, const struct tsl_frames_run *run, tsl_word align)
 {
     tsl_word limit = tsl_flat_limit(self, run->flags), kept = tsl_flat_kept(self, run->flags);
-    tsl_paddr end = run->limit >> TSL_PAGE_SHIFT;
+    tsl_paddr limit_frame = run->limit >> TSL_PAGE_SHIFT;
 
-    if (run->limit != 0 && end < limit)
-        limit = (tsl_word)end;
+    if (run->limit != 0 && limit_frame < limit)
+        limit = (tsl_word)limit_frame;
     if (self->free_count < kept || self->free_count - kept < run->count)
         return 0;
     for (unsigned i = TSL_ZONE_COUNT; i-- > 0;) {
         const struct flat_zone *zone = &self->zone[i];
         tsl_word spare = tsl_flat_zone_spare(self, i, limit, run->flags);
-        tsl_word from = zone->lowest, stop = tail_end(self, i, limit, run->flags);
-        if (spare == 0 || from >= stop)
+        tsl_word from = zone->lowest, end = tail_end(self, i, limit, run->flags);
+        if (spare == 0 || from >= end)
             continue;
         /* With more frames than the zone has to spare only the head may lie in it. */
         if (spare < run->count && zone->end - from > spare)
             from = zone->end - spare;
-        tsl_word first = tsl_bits_find_set_run(self->free, stop, from, run->count, align);
+        tsl_word first = tsl_bits_find_set_run(self->free, end, from, run->count, align);
         if (first != TSL_BITS_NONE && first < zone->end) {
             tsl_flat_take(self, first, run->count, true);
             return first;

@@ -57,9 +57,10 @@ void tsl_port_unpin(tsl_pin pin);
 unsigned tsl_port_cpu_id(void);
 
 /*
- * A pointer to the byte of RAM at physical `address`, through the kernel's direct map, NULL if it is
- * beyond that (of addresses that are no RAM it says nothing). What is once reachable stays so, at the same place, and reachability is decided
- * for whole pages. Neighbours in one physical range are neighbours in the result.
+ * A pointer to the byte of RAM at physical `address`, through the kernel's direct map, NULL if it
+ * is beyond that (of addresses that are no RAM it says nothing). What is once reachable stays so,
+ * at the same place, and reachability is decided for whole pages. Neighbours in one physical range
+ * are neighbours in the result.
  * Context: any.
  * Example: return address < direct_end ? (char *)direct_base + address : NULL.
  */

@@ -95,7 +95,7 @@ struct tsl_frames_run {
 };
 
 /* A snapshot. Exact when no other CPU is in the allocator; `peak` is noted where a CPU goes to
- * another area or takes a block: it may be off by 512 frames, and by 1,088 for each other CPU. */
+ * another area or takes a block: it may be off by 1,024 frames, and by 1,088 for each other CPU. */
 struct tsl_frames_stats {
     tsl_word total; /* frames managed: usable RAM without metadata, frame 0 and ignored */
     tsl_word free;

@@ -50,8 +50,9 @@ enum tsl_status tsl_trace_start(struct tsl_trace_entry *storage, size_t entries)
                           entries);
     }
     change_ring(NULL, 1);
+    /* Somebody may still write to it, for whom it is the ring before the last. */
     for (size_t i = 0; i < entries; i++)
-        storage[i] = (struct tsl_trace_entry){0};
+        tsl_atomic_store(&storage[i].sequence, 0);
     change_ring(storage, entries);
     return TSL_OK;
 }

@@ -342,7 +342,8 @@ static void a_shrinker_cannot_free_what_moves(void)
 
 /* ---- a block that is being freed ---- */
 
-enum { CLOSED = 20000 };
+/* More than any profile has in a slab. */
+enum { CLOSED = 36000 };
 
 /* While a freed block loses its access another CPU takes it for its own. */
 static bool protect_and_interfere(void *context, void *start, size_t pages)

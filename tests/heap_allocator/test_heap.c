@@ -459,20 +459,6 @@ static void sized_free_checks_the_size(void)
     test_heap_end(heap, &source);
 }
 
-/* Blocks of all sizes until there is no memory for any, in a chain. */
-static void *fill_heap(struct tsl_heap *heap)
-{
-    void *chain = NULL;
-
-    for (size_t bytes = 8192; bytes >= 16; bytes /= 2) {
-        for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL;) {
-            *block = chain;
-            chain = block;
-        }
-    }
-    return chain;
-}
-
 /* Without memory for a smaller block the old one stays, large or small, and a free that tells the
  * new size is right. Pages that a large one needs no more go back. */
 static void a_block_that_stays_has_its_new_size(void)
@@ -483,7 +469,7 @@ static void a_block_that_stays_has_its_new_size(void)
         struct tsl_heap *heap = test_heap(&source, 100);
         unsigned char *block = tsl_heap_alloc(heap, old[i]);
         memset(block, 0x5C, old[i]);
-        void *chain = fill_heap(heap);
+        void *chain = test_heap_fill(heap);
         size_t out = source.out;
         CHECK_SAME(tsl_heap_realloc(heap, block, 100), block);
         CHECK(block[0] == 0x5C && block[99] == 0x5C);
@@ -629,7 +615,7 @@ static void shrinkers_are_asked_before_a_failure(void)
     CHECK(tsl_heap_alloc(heap, 5 * TSL_PAGE_BYTES) == NULL);
     CHECK_EQ(hoard.calls, calls);
     /* Nobody is asked for a block that only shrinks: it can stay. */
-    void *rest = fill_heap(heap);
+    void *rest = test_heap_fill(heap);
     calls = hoard.out_of_memory_calls;
     chain = tsl_heap_realloc(heap, chain, 100);
     CHECK(chain != NULL);

@@ -200,6 +200,20 @@ static inline void test_heap_end(struct tsl_heap *heap, struct test_source *sour
     CHECK_EQ(source->errors, 0);
 }
 
+/* Blocks of all sizes until there is no memory for any, in a chain. */
+static inline void *test_heap_fill(struct tsl_heap *heap)
+{
+    void *chain = NULL;
+
+    for (size_t bytes = 8192; bytes >= 16; bytes /= 2) {
+        for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL;) {
+            *block = chain;
+            chain = block;
+        }
+    }
+    return chain;
+}
+
 /* The statuses of a heap's refusals so far. */
 static inline size_t test_refusals(const struct tsl_heap *heap, enum tsl_status status)
 {

@@ -378,20 +378,6 @@ static struct tsl_heap *small_heap(struct test_source *source, enum tsl_heap_tie
     return heap;
 }
 
-/* Blocks of all sizes until there is no memory for any, in a chain. */
-static void *fill(struct tsl_heap *heap)
-{
-    void *chain = NULL;
-
-    for (size_t bytes = 8192; bytes >= 16; bytes /= 2) {
-        for (void **block; (block = tsl_heap_alloc(heap, bytes)) != NULL;) {
-            *block = chain;
-            chain = block;
-        }
-    }
-    return chain;
-}
-
 static void drain(struct tsl_heap *heap, void *chain)
 {
     for (void *next; chain != NULL; chain = next) {
@@ -407,7 +393,7 @@ static void stays(enum tsl_heap_tier tier, size_t bytes)
     unsigned char *block = tsl_heap_alloc(heap, 400000);
 
     memset(block, 0x5C, 400000);
-    void *chain = fill(heap);
+    void *chain = test_heap_fill(heap);
     size_t out = source.out;
     block = tsl_heap_realloc(heap, block, bytes);
     REQUIRE(block != NULL);
@@ -445,7 +431,7 @@ static void a_block_that_cannot_be_cut(void)
     unsigned char *block = tsl_heap_alloc(heap, 400000);
 
     memset(block, 0x5C, 400000);
-    void *chain = fill(heap);
+    void *chain = test_heap_fill(heap);
     source.refuses_to_close = true;
     CHECK_SAME(tsl_heap_realloc(heap, block, 100), NULL);
     CHECK_EQ(tsl_heap_usable(heap, block), 400000);

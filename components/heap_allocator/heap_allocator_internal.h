@@ -67,6 +67,8 @@ _Static_assert(TSL_HEAP_CLASSES_LAST <= HEAP_CLASS_LARGEST, "the greatest class 
 /* Whether what a CPU allocated last is remembered. The layer of heap_guard.h fills and checks each
  * block, so that it would not show there. */
 #define HEAP_HAS_LAST (HEAP_HAS_OWNERS && !HEAP_GUARDED)
+/* So many blocks that a CPU freed last are remembered in each of its pools. */
+#define HEAP_RECENT (HEAP_HAS_LAST ? 16u : 0u)
 /* The CPU of a pool of the centre. */
 #define HEAP_CENTRE UINT16_MAX
 _Static_assert(TSL_CPUS < HEAP_CENTRE, "a pool names its CPU in 16 bits");
@@ -129,29 +131,44 @@ struct heap_run {
 #define HEAP_RECORD_BYTES                                                                          \
     (HEAP_HAS_OWNERS ? sizeof(struct heap_run) : offsetof(struct heap_run, next))
 
+/* Slack of a slab that need not be looked at after any number of frees. */
+#define HEAP_SLACK_ENDLESS (INT16_MAX / 2)
+
+/* Blocks that their owner freed a short while ago: free, as their bits say. */
+struct heap_recent {
+    tsl_word block[HEAP_RECENT];
+    struct heap_run *run[HEAP_RECENT];
+    uint8_t index[HEAP_RECENT];
+};
+_Static_assert(HEAP_SLAB_BLOCKS <= UINT8_MAX + 1u, "a block's number in its slab has 8 bits");
+
 /* The slabs of one class that one owner has. Statistics are read by others while the owner counts.
  *
  * The block that is handed out next is chosen one allocation ahead: then its address is there when
  * it is wanted, and so is its memory. A block that is freed before its CPU allocates another one is
- * spare, and goes out again first. The bits of these two are 0, as if they were live. */
+ * spare, and goes out again first. The bits of these two are 0, as if they were live. Blocks that
+ * were freed last go out next, the last one first: their slabs are at hand and change no list. */
 struct heap_pool {
     tsl_word *word; /* of the current slab, the block after the next comes from here; never NULL */
     uintptr_t base; /* the block of bit 0 of *word */
     tsl_word next;  /* atomic: address of a block of the current slab; 0: none, and *word is 0 */
-    tsl_word spare; /* atomic: likewise; 0: none. Only in pools of CPUs */
-    uint32_t block_bytes; /* constant, as the next two */
-    uint16_t cpu;         /* whose, or HEAP_CENTRE */
-    uint8_t empty_kept;   /* constant: empty slabs that stay, besides one and a share */
-    uint8_t gleaned;      /* owner: when slabs that were used up were last looked at in vain */
+    tsl_word spare; /* atomic: of a block of last_run; 0: none. Only in pools of CPUs */
+    uint32_t block_bytes;  /* constant, as the next two */
+    uint16_t cpu;          /* whose, or HEAP_CENTRE */
+    uint8_t empty_kept;    /* constant: empty slabs that stay, besides one and a share */
+    uint8_t gleaned;       /* owner: when slabs that were used up were last looked at in vain */
+    uint32_t recent_count; /* owner */
+    uint32_t slab_count;
     uint64_t allocs;
     uint64_t requested_bytes;
     uint64_t frees;
     struct heap_run *current;
+    struct heap_run *last_run; /* owner: slab of what the short way took last, while it is here */
     uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
     struct tsl_list slabs;        /* partial ones in front, empty ones behind */
     struct tsl_list full;
-    uint32_t slab_count;
     uint32_t empty_count;
+    struct heap_recent *recent; /* constant; only in pools of CPUs */
 };
 
 /* What one CPU, or the centre, has. */
@@ -159,11 +176,14 @@ struct heap_cpu {
     struct heap_pool pools[HEAP_POOLS + 1]; /* the last is always empty: sizes without a class */
     tsl_word stack;                         /* slabs to look at: pointers through run->next */
     tsl_word is_active;                     /* its CPU is online and owns slabs */
-    /* The block that the short way allocated last, and its pool, while its slab is current there;
+    /* The block that the short way allocated last, and its pool, while its slab is sure to be there;
      * &tsl_heap_no_pool once that may be over. */
     tsl_word last;
     struct heap_pool *last_pool;
 };
+
+/* Behind what a CPU has lies what its pools remember of freed blocks. */
+#define HEAP_CPU_BYTES (sizeof(struct heap_cpu) + HEAP_POOLS * sizeof(struct heap_recent))
 
 /* The geometry of the slabs of a pool in one heap; constant. */
 struct heap_class {
@@ -387,7 +407,10 @@ bool tsl_heap_pool_came(struct heap_pool *pool, struct heap_run *run);
 /* => owned. The next slab to take out of the pool so that all with free blocks have left it; NULL:
  * they have. *after: where the last call ended among the full slabs, at first NULL. */
 struct heap_run *tsl_heap_pool_next_offer(struct heap_pool *pool, struct tsl_list **after);
-/* => owned. Takes a slab out of its pool: loose. */
+/* => owned. All slabs with free blocks are about to leave the pool: what was freed last is found by
+ * its bits from now on, and what is spare has its bit again. */
+void tsl_heap_pool_forget(struct heap_pool *pool);
+/* => owned. Takes a slab, of which no block is spare, out of its pool: loose. */
 void tsl_heap_pool_detach(struct heap_pool *pool, struct heap_run *run);
 /* => owned. Puts a loose slab into a pool. Result as settle. */
 bool tsl_heap_pool_attach(struct heap_pool *pool, struct heap_run *run);
@@ -411,7 +434,7 @@ void tsl_heap_shed(struct tsl_heap *self);
 
 /* Stands for a CPU that owns nothing: its pools are empty and nobody writes to them. */
 extern struct heap_cpu tsl_heap_nobody;
-/* Stands for the pool of no block: its current slab seems to be in use by others. */
+/* Stands for the pool of no block, whose slab seems to be in use by others. */
 extern struct heap_pool tsl_heap_no_pool;
 /* This CPU may own slabs from now on, if it is online and memory allows it. Lock not held. */
 void tsl_heap_cpu_start(struct tsl_heap *self);
@@ -669,6 +692,47 @@ static inline void heap_forget_last(struct heap_cpu *cpu)
 {
     if (HEAP_HAS_LAST)
         cpu->last_pool = &tsl_heap_no_pool;
+}
+
+/* => owned. The pool looks for blocks by their bits from now on. */
+static inline void heap_forget_recent(struct heap_pool *pool)
+{
+    if (HEAP_RECENT > 0)
+        pool->recent_count = 0;
+}
+
+/* => owned. A block of one of the pool's slabs was freed: its bit is set. */
+static inline void heap_recent_add(struct heap_pool *pool, const void *block, struct heap_run *run,
+                                   size_t index)
+{
+    uint32_t count = pool->recent_count;
+
+    if (HEAP_RECENT == 0 || count == HEAP_RECENT)
+        return;
+    pool->recent->block[count] = (tsl_word)block;
+    pool->recent->run[count] = run;
+    pool->recent->index[count] = (uint8_t)index;
+    pool->recent_count = count + 1;
+    __builtin_prefetch(block, 1);
+}
+
+/* => owned. The slab of the block that was freed last. Before: there is one. */
+static inline struct heap_run *heap_recent_run(const struct heap_pool *pool)
+{
+    return pool->recent->run[pool->recent_count - 1];
+}
+
+/* => owned. Takes the block that was freed last, uncounted. Before: there is one. */
+static inline tsl_word heap_recent_take(struct heap_pool *pool)
+{
+    uint32_t last = --pool->recent_count;
+    struct heap_run *run = pool->recent->run[last];
+    size_t index = pool->recent->index[last];
+    tsl_word *word = &run->free[index / HEAP_WORD_BITS];
+
+    tsl_atomic_store(word, tsl_atomic_load(word) & ~((tsl_word)1 << index % HEAP_WORD_BITS));
+    run->slack++;
+    return pool->recent->block[last];
 }
 
 /* => owned. Takes the next block, uncounted; the current word is `bits` and not 0. */

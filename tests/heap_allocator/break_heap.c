@@ -80,6 +80,8 @@ static void leave_behind(void)
 static void begin(void)
 {
     leave_behind();
+    if (!tsl_cpu_is_online())
+        tsl_cpu_join();
     heap = test_heap(&source, 0);
     small = tsl_heap_alloc(heap, 16);
     large = tsl_heap_alloc_aligned(heap, 2 * TSL_PAGE_BYTES, 70000);
@@ -87,6 +89,7 @@ static void begin(void)
     make_places(1024);
     here = cpu_here();
     CHECK(here->pools[full->class_index].cpu == full->owner->cpu);
+    CHECK(!HEAP_HAS_OWNERS || here != &heap->centre);
     CHECK(full->place == HEAP_PLACE_FULL && partial->place == HEAP_PLACE_PARTIAL);
     CHECK(empty->place == HEAP_PLACE_EMPTY && run_at(small)->place == HEAP_PLACE_CURRENT);
     CHECK_STATUS(tsl_heap_free_flags(heap, parked_large, TSL_HEAP_NO_WAIT), TSL_OK);
@@ -217,10 +220,41 @@ static void rule_7_blocks_at_hand(void)
     BREAK(unused->next, (tsl_word)small, 7);
     if (!HEAP_HAS_LAST)
         return;
+    CHECK(tsl_heap_alloc(heap, 16) != NULL);
+    CHECK_EQ((uintptr_t)pool->last_run, (uintptr_t)run_at(small));
     BREAK(pool->spare, pool->next, 7);
     BREAK(pool->spare, partial->start, 7);
     BREAK(unused->spare, (tsl_word)small, 7);
     BREAK(pool->spare, (tsl_word)small, 11); /* which is live */
+}
+
+static void rule_7_blocks_freed_last(void)
+{
+    begin();
+    struct heap_pool *pool = heap_owner_of(run_at(small));
+    if (HEAP_RECENT == 0 || pool->cpu == HEAP_CENTRE)
+        return;
+    void *freed = tsl_heap_alloc(heap, 16), *last = tsl_heap_alloc(heap, 16);
+    CHECK(last != NULL);
+    CHECK_STATUS(tsl_heap_free(heap, freed), TSL_OK);
+    struct heap_recent *recent = pool->recent;
+    REQUIRE(pool->recent_count == 1 && recent->block[0] == (tsl_word)freed);
+    BREAK(pool->recent_count, HEAP_RECENT + 1, 7);
+    BREAK(pool->recent, NULL, 7);
+    BREAK(recent->block[0], 0, 7);
+    BREAK(recent->block[0], saved_ + 16, 7);
+    BREAK(recent->run[0], partial, 7);
+    BREAK(recent->index[0], saved_ + 1, 7);
+    recent->block[1] = recent->block[0];
+    recent->run[1] = recent->run[0];
+    recent->index[1] = recent->index[0];
+    BREAK(pool->recent_count, 2, 7); /* one twice */
+    struct heap_recent saved = *recent;
+    recent->block[0] = (tsl_word)small;
+    recent->index[0] = (uint8_t)(((uintptr_t)small - run_at(small)->start) / 16);
+    CHECK_BROKEN(tsl_heap_verify(heap), 7); /* one that is live */
+    *recent = saved;
+    CHECK_SOUND(tsl_heap_verify(heap));
 }
 
 static void rule_8_map(void)
@@ -279,5 +313,5 @@ static void rule_11_totals(void)
 TAP_SUITE(break_heap, TAP_TEST(rule_1_pages_are_accounted_for), TAP_TEST(rule_2_class_table),
           TAP_TEST(rule_3_links_and_records), TAP_TEST(rule_4_slab_shape),
           TAP_TEST(rule_5_slab_bits), TAP_TEST(rule_6_slab_place), TAP_TEST(rule_7_pools),
-          TAP_TEST(rule_7_blocks_at_hand), TAP_TEST(rule_8_map), TAP_TEST(rule_9_large_blocks),
-          TAP_TEST(rule_10_record_pages), TAP_TEST(rule_11_totals));
+          TAP_TEST(rule_7_blocks_at_hand), TAP_TEST(rule_7_blocks_freed_last), TAP_TEST(rule_8_map),
+          TAP_TEST(rule_9_large_blocks), TAP_TEST(rule_10_record_pages), TAP_TEST(rule_11_totals));

@@ -361,6 +361,246 @@ static void the_last_block_may_leave_the_current_slab(void)
     end();
 }
 
+enum { TAKEN = 6 };
+
+/* Six live blocks of 64 bytes; the pool that they come from. */
+static struct heap_pool *take_some(void *taken[TAKEN])
+{
+    for (size_t i = 0; i < TAKEN; i++)
+        CHECK((taken[i] = tsl_heap_alloc(heap, 64)) != NULL);
+    return heap_owner_of(run_at(taken[0]));
+}
+
+static void free_some(void **taken, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_DOUBLE_FREE);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+}
+
+/* Whoever frees one of them again is refused; then they go out, the last one first, to requests of
+ * either kind. */
+static void what_was_freed_last_goes_out_first(void)
+{
+    void *taken[TAKEN];
+
+    begin(0);
+    const struct heap_pool *pool = take_some(taken);
+    free_some(taken, TAKEN - 1);
+    if (HEAP_RECENT > 0) {
+        CHECK_EQ(pool->recent_count, TAKEN - 1);
+        on(1);
+        CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_DOUBLE_FREE);
+        on(0);
+        CHECK_EQ(live_blocks(), 1);
+        for (size_t i = TAKEN - 1; i-- > 0;) {
+            CHECK(tsl_heap_alloc_flags(heap, 60, i % 2 * TSL_HEAP_NO_WAIT) == taken[i]);
+            CHECK_SOUND(tsl_heap_verify(heap));
+        }
+        CHECK_EQ(pool->recent_count, 0);
+        CHECK_EQ(live_blocks(), TAKEN);
+        free_some(taken, TAKEN - 1);
+    }
+    CHECK_STATUS(tsl_heap_free(heap, taken[TAKEN - 1]), TSL_OK);
+    end();
+}
+
+/* A pool that takes the slow way, loses a slab or has an empty one forgets what was freed: by its
+ * bits it is found again, whoever owns it. */
+static void what_was_freed_last_is_forgotten(void)
+{
+    void *taken[TAKEN], *aligned;
+
+    begin(0);
+    const struct heap_pool *pool = take_some(taken);
+    struct heap_run *run = run_at(taken[0]);
+    free_some(taken, 3);
+    aligned = tsl_heap_alloc_aligned(heap, 64, 64);
+    CHECK_EQ(pool->recent_count, 0);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    free_some(&taken[3], 1);
+    tsl_heap_drain(heap);
+    CHECK_EQ(owner_of(taken[4]), HEAP_CENTRE);
+    CHECK_EQ(pool->recent_count, 0);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    on(1);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(run_at(taken[i] = tsl_heap_alloc(heap, 64)) == run);
+    CHECK_EQ(owner_of(taken[0]), 1);
+    free_some(taken, TAKEN);
+    CHECK_STATUS(tsl_heap_free(heap, aligned), TSL_OK);
+    (void)tsl_heap_trim(heap);
+    CHECK(run_at(aligned) == &tsl_heap_returned);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    on(0);
+    end();
+}
+
+/* Blocks of 1000 bytes until another slab is current than that of the first. Result: how many. */
+static size_t use_up_a_slab(void **taken, size_t room)
+{
+    size_t count = 0;
+
+    do
+        CHECK((taken[count] = tsl_heap_alloc(heap, 1000)) != NULL);
+    while (run_at(taken[count++]) == run_at(taken[0]) && count < room);
+    CHECK_EQ(run_at(taken[0])->place, HEAP_PLACE_FULL);
+    return count;
+}
+
+/* A spare block of a slab that is not current goes back to that one: when all comes back, and when
+ * the CPU leaves. */
+static void what_is_spare_may_be_of_any_slab(void)
+{
+    static void *taken[3 * HEAP_SLAB_BLOCKS];
+
+    for (unsigned way = 0; way < 2; way++) {
+        begin(0);
+        size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+        struct heap_run *run = run_at(taken[0]);
+        const struct heap_pool *pool = heap_owner_of(run);
+        CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_OK);
+        taken[1] = tsl_heap_alloc(heap, 1000);
+        CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_OK);
+        CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_DOUBLE_FREE);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        if (HEAP_HAS_LAST) {
+            CHECK_EQ(pool->spare, (tsl_word)taken[1]);
+            CHECK(pool->last_run == run && run_at(taken[1]) == run && pool->current != run);
+        }
+        if (way == 0)
+            tsl_heap_drain(heap);
+        else
+            tsl_cpu_leave();
+        CHECK_EQ(pool->spare, 0);
+        CHECK_EQ(owner_of(taken[1]), HEAP_CENTRE);
+        CHECK_EQ(heap_run_used(run), run->blocks - 1u);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        on(1);
+        CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_DOUBLE_FREE);
+        CHECK((taken[1] = tsl_heap_alloc(heap, 1000)) != NULL);
+        while (count-- > 0)
+            CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
+        on(0);
+        tsl_cpu_join();
+        CHECK_SOUND(tsl_heap_verify(heap));
+        end();
+    }
+}
+
+/* Slabs of which another one is current: what comes back to them goes out before they change a
+ * list, and one that lends its last block so is used up where it is. */
+static void used_up_slabs_lend_what_was_freed_last(void)
+{
+    static void *taken[3 * HEAP_SLAB_BLOCKS];
+
+    begin(0);
+    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+    struct heap_run *run = run_at(taken[0]);
+    size_t blocks = run->blocks;
+    for (size_t i = 0; i < 100; i++) {
+        CHECK_STATUS(tsl_heap_free(heap, taken[i % blocks]), TSL_OK);
+        taken[i % blocks] = tsl_heap_alloc(heap, 1000);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    CHECK_EQ(run->place, HEAP_RECENT > 0 ? HEAP_PLACE_FULL : run->place);
+    /* So many that it offers blocks again; then it gets and lends some more, and the others. */
+    size_t back = heap_full_slack((unsigned)blocks) + 1;
+    for (size_t i = 0; i < back + 2; i++)
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
+    CHECK_EQ(run->place, HEAP_PLACE_PARTIAL);
+    for (size_t i = 0; i < back + 2; i++) {
+        taken[i] = tsl_heap_alloc(heap, 1000);
+        CHECK_SOUND(tsl_heap_verify(heap));
+    }
+    while (count-- > 0)
+        CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    end();
+}
+
+/* The owner frees into a slab that others free into: without detour, but for what they freed. */
+static void owner_and_others_free_into_one_slab(void)
+{
+    void *taken[TAKEN];
+
+    begin(0);
+    const struct heap_pool *pool = take_some(taken);
+    on(1);
+    free_some(taken, 2);
+    on(0);
+    CHECK(tsl_atomic_load_u32(&run_at(taken[0])->state) != 0);
+    CHECK_STATUS(tsl_heap_free(heap, taken[0]), TSL_DOUBLE_FREE);
+    CHECK_STATUS(tsl_heap_free(heap, (char *)taken[2] + 16), TSL_INVALID);
+    free_some(&taken[2], 3);
+    CHECK_EQ(pool->recent_count, HEAP_RECENT > 0 ? 3 : 0);
+    CHECK_EQ(tsl_heap_usable(heap, (void *)pool->next), 0);
+    CHECK_STATUS(tsl_heap_free(heap, (void *)pool->next), TSL_DOUBLE_FREE);
+    (void)tsl_atomic_add_u32(&run_at(taken[5])->state, HEAP_HELD);
+    on(1);
+    free_some(&taken[5], 1);
+    (void)tsl_atomic_sub_u32(&run_at(taken[5])->state, HEAP_HELD);
+    on(0);
+    CHECK_EQ(test_refusals(heap, TSL_DOUBLE_FREE), 6 + 3);
+    tsl_heap_drain(heap);
+    CHECK_EQ(live_blocks(), 0);
+    end();
+}
+
+/* The same in a slab that was used up: its owner's frees bring it back on the list. */
+static void used_up_slabs_come_back_while_others_free(void)
+{
+    static void *taken[3 * HEAP_SLAB_BLOCKS];
+
+    begin(0);
+    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+    struct heap_run *run = run_at(taken[0]);
+    size_t back = heap_full_slack(run->blocks) + 1;
+    on(1);
+    CHECK_STATUS(tsl_heap_free(heap, taken[--count]), TSL_OK);
+    CHECK_STATUS(tsl_heap_free(heap, taken[0]), TSL_OK);
+    on(0);
+    for (size_t i = 1; i <= back; i++) {
+        CHECK_EQ(run->place, HEAP_PLACE_FULL);
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
+    }
+    CHECK_EQ(run->place, HEAP_PLACE_PARTIAL);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    while (--count > back)
+        CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    end();
+}
+
+/* A resize copies a block: nobody may free it meanwhile, and others of its slab may be freed. */
+static void a_block_that_moves_is_busy(void)
+{
+    struct heap_moving moving;
+
+    begin(0);
+    void *block = tsl_heap_alloc(heap, 64), *other = tsl_heap_alloc(heap, 64);
+    struct heap_run *run = run_at(block);
+    tsl_pin pin = tsl_lock_acquire(&heap->lock);
+    heap_moving_begin(heap, &moving, block);
+    tsl_lock_release(&heap->lock, pin);
+    (void)tsl_atomic_add_u32(&run->state, HEAP_HELD);
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        on(cpu);
+        CHECK_STATUS(tsl_heap_free(heap, block), TSL_BUSY);
+    }
+    CHECK_STATUS(tsl_heap_free(heap, other), TSL_OK);
+    on(0);
+    (void)tsl_atomic_sub_u32(&run->state, HEAP_HELD);
+    pin = tsl_lock_acquire(&heap->lock);
+    heap_moving_end(heap, &moving);
+    tsl_lock_release(&heap->lock, pin);
+    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    end();
+}
+
 /* A resize holds the slab: its pages stay although all its blocks become free meanwhile. */
 static void a_held_slab_stays(void)
 {
@@ -510,4 +750,9 @@ TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
           TAP_TEST(what_is_spare_serves_every_request), TAP_TEST(the_last_block_may_leave_its_cpu),
           TAP_TEST(the_last_block_is_freed_once),
           TAP_TEST(the_last_block_may_leave_the_current_slab), TAP_TEST(used_up_slabs_are_gleaned),
+          TAP_TEST(what_was_freed_last_goes_out_first), TAP_TEST(what_was_freed_last_is_forgotten),
+          TAP_TEST(what_is_spare_may_be_of_any_slab),
+          TAP_TEST(used_up_slabs_lend_what_was_freed_last),
+          TAP_TEST(owner_and_others_free_into_one_slab),
+          TAP_TEST(used_up_slabs_come_back_while_others_free), TAP_TEST(a_block_that_moves_is_busy),
           TAP_TEST(random_operations_on_random_cpus));

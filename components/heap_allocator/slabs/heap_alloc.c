@@ -6,13 +6,17 @@
  * Needs:   heap_slab.c, heap_owner.c, heap_source.c.
  * Callers: users of the heap (public functions); heap_realloc.c.
  *
- * The short way: the size gives the pool's offset, this CPU and that the pool, which has a block at
- * hand and chooses another one; pinned, without a lock or an atomic operation. Everything else is
- * the long way.
+ * The short way: the size gives the pool's offset, this CPU and that the pool, which knows what was
+ * freed last, or has a block at hand and chooses another one; pinned, without a lock or an atomic
+ * operation. Everything else is the long way.
  */
 #include <string.h>
 
 #include "../heap_allocator_internal.h"
+
+/* On x86-32 what the shortest way seldom needs is a function of its own, and computes again what it
+ * needs itself: else each allocation would save registers for it. */
+#define HAS_FEW_REGISTERS (sizeof(void *) == 4)
 
 #define ALLOC_FLAGS ((unsigned)(TSL_HEAP_ZERO | TSL_HEAP_NO_WAIT | TSL_HEAP_EMERGENCY))
 
@@ -246,8 +250,14 @@ static void *allocate_short(struct tsl_heap *self, size_t bytes)
         return NULL;
     tsl_pin pin = tsl_cpu_pin();
     struct heap_pool *pool = heap_pool_at(heap_cpu_here(self), offset_of(self, bytes));
-    tsl_word bits = tsl_atomic_load(pool->word);
-    tsl_word block = bits != 0 ? heap_pool_take(pool, bits) : 0;
+    tsl_word block = 0;
+
+    if (HEAP_RECENT > 0 && pool->recent_count > 0) {
+        block = heap_recent_take(pool);
+    } else {
+        tsl_word bits = tsl_atomic_load(pool->word);
+        block = bits != 0 ? heap_pool_take(pool, bits) : 0;
+    }
 
     if (block != 0) {
         pool->allocs++;
@@ -295,6 +305,33 @@ static TSL_NOINLINE void *alloc_refilled_here(struct tsl_heap *self, size_t byte
     return alloc_refilled(self, bytes, pool, pin);
 }
 
+/* => owned. What is noted of a block that the short way allocates. */
+TSL_ALWAYS_INLINE static inline void note_block(struct heap_cpu *cpu, struct heap_pool *pool,
+                                                tsl_word block, size_t bytes)
+{
+    pool->allocs++;
+    pool->requested_bytes += bytes;
+    if (HEAP_HAS_LAST) {
+        cpu->last = block;
+        cpu->last_pool = pool;
+    }
+}
+
+/* => pinned, which it undoes. The pool has a block that was freed a short while ago. Apart for the
+ * same reason. */
+static TSL_NOINLINE void *alloc_recent_here(struct tsl_heap *self, size_t bytes, tsl_pin pin)
+{
+    struct heap_cpu *cpu = heap_cpu_here(self);
+    struct heap_pool *pool = heap_pool_at(cpu, offset_of(self, bytes));
+    tsl_word block;
+
+    pool->last_run = heap_recent_run(pool);
+    block = heap_recent_take(pool);
+    note_block(cpu, pool, block, bytes);
+    tsl_cpu_unpin(pin);
+    return (void *)block;
+}
+
 /* All calls are the last thing here, so that it needs no stack frame. */
 TSL_FAST_CALL void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 {
@@ -309,19 +346,21 @@ TSL_FAST_CALL void *tsl_heap_alloc(struct tsl_heap *self, size_t bytes)
 
     if (block != 0) {
         tsl_atomic_store(&pool->spare, 0);
+    } else if (HEAP_RECENT > 0 && pool->recent_count > 0) {
+        if (HAS_FEW_REGISTERS)
+            return alloc_recent_here(self, bytes, pin);
+        pool->last_run = heap_recent_run(pool);
+        block = heap_recent_take(pool);
     } else {
         tsl_word bits = tsl_atomic_load(pool->word);
         if (TSL_UNLIKELY(bits == 0))
-            return sizeof(void *) == 4 ? alloc_refilled_here(self, bytes, pin)
-                                       : alloc_refilled(self, bytes, pool, pin);
+            return HAS_FEW_REGISTERS ? alloc_refilled_here(self, bytes, pin)
+                                     : alloc_refilled(self, bytes, pool, pin);
         block = heap_pool_take(pool, bits);
+        if (HEAP_HAS_LAST)
+            pool->last_run = pool->current;
     }
-    pool->allocs++;
-    pool->requested_bytes += bytes;
-    if (HEAP_HAS_LAST) {
-        cpu->last = block;
-        cpu->last_pool = pool;
-    }
+    note_block(cpu, pool, block, bytes);
     tsl_cpu_unpin(pin);
     return (void *)block;
 }

@@ -8,7 +8,8 @@
  *
  * The shortest way: what this CPU allocated last becomes spare. The short way: the map gives the
  * slab, a multiplication the block; if this CPU owns it, one bit is tested and set; both pinned,
- * without a lock or an atomic operation. The long ways: others' slabs, the lock, a refusal.
+ * without a lock or an atomic operation. The long ways: slabs that others own or free into, the
+ * lock, a refusal.
  */
 #include "../heap_allocator_internal.h"
 
@@ -271,7 +272,7 @@ TSL_ALWAYS_INLINE static inline bool free_last(struct heap_cpu *cpu, const void 
 {
     struct heap_pool *pool = cpu->last_pool;
 
-    if (TSL_UNLIKELY(tsl_atomic_load_u32(&pool->current->state) != 0))
+    if (TSL_UNLIKELY(tsl_atomic_load_u32(&pool->last_run->state) != 0))
         return false;
     cpu->last_pool = &tsl_heap_no_pool;
     pool->frees++;
@@ -279,8 +280,38 @@ TSL_ALWAYS_INLINE static inline bool free_last(struct heap_cpu *cpu, const void 
     return true;
 }
 
-/* => pinned, which it undoes. The short way of any block. A slab that others free into, or copy out
- * of, goes the long way. All calls are the last thing here, so that it needs no stack frame. */
+/* => pinned, which it undoes. The block is in a slab that another CPU owns, or that others free
+ * into. What goes the long way from here: what the centre owns, what a resize copies, mistakes. */
+static TSL_NOINLINE enum tsl_status free_shared(struct tsl_heap *self, void *block, tsl_pin pin)
+{
+    struct heap_run *run = heap_map_near(self, (uintptr_t)block);
+    struct heap_pool *owner = heap_owner_of(run);
+    size_t index;
+
+    if (!heap_split(run->reciprocal, (uint32_t)((uintptr_t)block - run->start), &index) ||
+        index >= run->blocks || owner->cpu == HEAP_CENTRE ||
+        tsl_atomic_load_u32(&run->state) >= HEAP_HELD || is_free_in_slab(run, block, index))
+        goto other;
+    if (owner->cpu != tsl_cpu_this()) {
+        enum tsl_status status = tsl_heap_free_remote(self, block, run, owner, index);
+        tsl_cpu_unpin(pin);
+        return TSL_LIKELY(status == TSL_OK)
+                   ? TSL_OK
+                   : tsl_heap_refuse_block(self, status, "free", block, owner->block_bytes);
+    }
+    if (slab_free_index(owner, run, index))
+        return owner_freed(self, pin, run);
+    heap_recent_add(owner, block, run, index);
+    tsl_cpu_unpin(pin);
+    return TSL_OK;
+
+other:
+    tsl_cpu_unpin(pin);
+    return free_long(self, block, false);
+}
+
+/* => pinned, which it undoes. The short way of any block. All calls are the last thing here, so that
+ * it needs no stack frame. */
 TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self, void *block,
                                                            tsl_pin pin)
 {
@@ -293,8 +324,10 @@ TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self
     if (TSL_UNLIKELY((uint16_t)index >= run->blocks))
         goto other;
     struct heap_pool *pool = heap_owner_of(run);
-    if (TSL_UNLIKELY((HEAP_HAS_OWNERS && pool->cpu != (uint16_t)tsl_cpu_this()) ||
-                     tsl_atomic_load_u32(&run->state) != 0))
+    if (HEAP_HAS_OWNERS && TSL_UNLIKELY(pool->cpu != (uint16_t)tsl_cpu_this() ||
+                                        tsl_atomic_load_u32(&run->state) != 0))
+        return free_shared(self, block, pin);
+    if (!HEAP_HAS_OWNERS && TSL_UNLIKELY(tsl_atomic_load_u32(&run->state) != 0))
         goto other;
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
     tsl_word before = tsl_atomic_load(word);
@@ -303,6 +336,7 @@ TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self
         goto other;
     if (slab_free(pool, run, word, bits))
         return owner_freed(self, pin, run);
+    heap_recent_add(pool, block, run, index);
     tsl_cpu_unpin(pin);
     return TSL_OK;
 

@@ -22,7 +22,7 @@
 
 #include "../heap_allocator_internal.h"
 
-#define CPU_PAGES ((sizeof(struct heap_cpu) + TSL_PAGE_BYTES - 1) >> TSL_PAGE_SHIFT)
+#define CPU_PAGES ((HEAP_CPU_BYTES + TSL_PAGE_BYTES - 1) >> TSL_PAGE_SHIFT)
 /* CPUs own slabs in a heap that is at least so many times what they need for that. */
 #define CPU_SHARE 16u
 
@@ -30,7 +30,7 @@
 
 static tsl_word nobodys_bits;
 
-struct heap_pool tsl_heap_no_pool = {.current = &tsl_heap_nowhere};
+struct heap_pool tsl_heap_no_pool = {.last_run = &tsl_heap_nowhere};
 
 struct heap_cpu tsl_heap_nobody = {
     .pools = {[0 ... HEAP_POOLS] = {.word = &nobodys_bits, .cpu = HEAP_CENTRE}},
@@ -210,9 +210,12 @@ static struct heap_cpu *cpu_new(struct tsl_heap *self, unsigned number)
     struct heap_cpu *cpu = tsl_heap_source_try(self, CPU_PAGES);
     if (cpu == NULL)
         return NULL;
-    memset(cpu, 0, sizeof(*cpu));
-    for (unsigned i = 0; i <= HEAP_POOLS; i++)
+    struct heap_recent *recent = (struct heap_recent *)(void *)(cpu + 1);
+    memset(cpu, 0, HEAP_CPU_BYTES);
+    for (unsigned i = 0; i <= HEAP_POOLS; i++) {
         tsl_heap_pool_init(&cpu->pools[i], i < HEAP_POOLS ? &self->classes[i] : NULL, number);
+        cpu->pools[i].recent = &recent[i]; /* the last pool is never used */
+    }
     heap_forget_last(cpu);
     return cpu;
 }
@@ -298,6 +301,7 @@ static void give_up(struct tsl_heap *self, struct heap_cpu *cpu)
     for (unsigned i = 0; i < HEAP_POOLS; i++) {
         struct tsl_list *after = NULL;
         struct heap_run *run;
+        tsl_heap_pool_forget(&cpu->pools[i]);
         while ((run = tsl_heap_pool_next_offer(&cpu->pools[i], &after)) != NULL) {
             tsl_heap_pool_detach(&cpu->pools[i], run);
             tsl_heap_give_to_centre(self, run);

@@ -6,8 +6,9 @@
  * Needs:   heap_source.c, heap_record.c, heap_map.c, heap_owner.c.
  * Callers: heap_alloc.c, heap_free.c, heap_owner.c, heap_create.c.
  *
- * Blocks come from the current slab's current word, lowest address first. A slab whose blocks are
- * used up is full; when a quarter of them came back it goes in front of the others, so the fullest
+ * Blocks come from the current slab's current word, lowest address first, unless some were freed a
+ * short while ago: these go out again first, wherever they are. A slab whose blocks are used up is
+ * full; when a quarter of them came back it goes in front of the others, so the fullest
  * are used first and the others may become empty; before an empty one is begun, full ones are
  * gleaned. Nothing is counted on the way: `slack` says after
  * how many frees by the owner a slab must be looked at. A pool keeps one empty slab
@@ -89,10 +90,9 @@ static void pool_close(struct heap_pool *pool)
     tsl_atomic_store_release(&pool->next, 0);
 }
 
-/* => owned. A block of the current slab that only seemed live is free. */
-static void pool_put_back(struct heap_pool *pool, tsl_word block)
+/* => owned. A block of one of the pool's slabs that only seemed live is free. */
+static void pool_put_back(const struct heap_pool *pool, struct heap_run *run, tsl_word block)
 {
-    struct heap_run *run = pool->current;
     uint32_t index = (uint32_t)(block - run->start) / pool->block_bytes;
     tsl_word *word = &run->free[index / HEAP_WORD_BITS];
 
@@ -103,13 +103,18 @@ static void pool_put_back(struct heap_pool *pool, tsl_word block)
 static void pool_without_current(struct heap_pool *pool)
 {
     if (pool->next != 0)
-        pool_put_back(pool, pool->next);
-    if (HEAP_HAS_LAST && pool->spare != 0) {
-        pool_put_back(pool, pool->spare);
-        tsl_atomic_store_release(&pool->spare, 0);
-    }
+        pool_put_back(pool, pool->current, pool->next);
     pool_close(pool);
     pool->current = NULL;
+}
+
+void tsl_heap_pool_forget(struct heap_pool *pool)
+{
+    heap_forget_recent(pool);
+    if (!HEAP_HAS_LAST || pool->spare == 0)
+        return;
+    pool_put_back(pool, pool->last_run, pool->spare);
+    tsl_atomic_store_release(&pool->spare, 0);
 }
 
 void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, unsigned cpu)
@@ -117,7 +122,9 @@ void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, 
     uint32_t block_bytes = class != NULL ? class->block_bytes : 0;
 
     pool_close(pool);
+    heap_forget_recent(pool);
     pool->current = NULL;
+    pool->last_run = &tsl_heap_nowhere;
     tsl_list_init(&pool->slabs);
     tsl_list_init(&pool->full);
     pool->block_bytes = block_bytes;
@@ -206,7 +213,7 @@ static bool pool_advance(struct heap_pool *pool)
     if (run->place == HEAP_PLACE_EMPTY)
         pool->empty_count--;
     run->place = HEAP_PLACE_CURRENT;
-    run->slack = INT16_MAX;
+    run->slack = HEAP_SLACK_ENDLESS;
     pool->current = run;
     return true;
 }
@@ -226,6 +233,7 @@ void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift)
 {
     tsl_word block = HEAP_HAS_LAST ? pool->spare : 0;
 
+    heap_forget_recent(pool);
     if (block == 0 && pool->next == 0)
         pool_refill(pool);
     if (block == 0 && pool->next == 0)
@@ -264,8 +272,9 @@ static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned use
         tsl_list_push_front(&pool->slabs, &run->link);
         return false;
     }
+    heap_forget_recent(pool);
     run->place = HEAP_PLACE_EMPTY;
-    run->slack = INT16_MAX;
+    run->slack = HEAP_SLACK_ENDLESS;
     tsl_atomic_store_release_u8(&run->align_shift, 0);
     run->is_lent = 0;
     tsl_list_push_back(&pool->slabs, &run->link);
@@ -281,7 +290,7 @@ bool tsl_heap_pool_came(struct heap_pool *pool, struct heap_run *run)
     case HEAP_PLACE_PARTIAL:
         return pool_move(pool, run, 0);
     default:
-        run->slack = INT16_MAX;
+        run->slack = HEAP_SLACK_ENDLESS;
         return false;
     }
 }
@@ -305,7 +314,7 @@ bool tsl_heap_pool_settle(struct heap_pool *pool, struct heap_run *run)
     case HEAP_PLACE_EMPTY:
         return pool_has_enough_empty(pool);
     default:
-        run->slack = INT16_MAX;
+        run->slack = HEAP_SLACK_ENDLESS;
         return false;
     }
 }
@@ -329,6 +338,8 @@ struct heap_run *tsl_heap_pool_next_offer(struct heap_pool *pool, struct tsl_lis
 
 void tsl_heap_pool_detach(struct heap_pool *pool, struct heap_run *run)
 {
+    TSL_ASSERT(pool->spare == 0 || pool->last_run != run);
+    heap_forget_recent(pool);
     if (pool->current == run)
         pool_without_current(pool);
     if (run->place == HEAP_PLACE_EMPTY)

@@ -91,7 +91,7 @@ static struct tsl_defect check_bits(const struct heap_run *run)
         is_right = run->slack == (int)heap_full_slack(run->blocks) - (int)(run->blocks - used);
         break;
     case HEAP_PLACE_PARTIAL:
-        is_right = used > 0 && used < run->blocks && run->slack == (int)used - 1;
+        is_right = used > 0 && run->slack == (int)used - 1;
         break;
     case HEAP_PLACE_EMPTY:
         is_right = used == 0 && run->align_shift == 0;
@@ -104,13 +104,13 @@ static struct tsl_defect check_bits(const struct heap_run *run)
     return TSL_NO_DEFECT;
 }
 
-/* The next and the spare block of a current slab only seem live. */
+/* The next and the spare block of a pool only seem live. */
 static size_t live_bytes(const struct heap_run *run, const struct heap_pool *owner)
 {
     unsigned used = heap_run_used(run);
 
-    if (owner->current == run)
-        used -= (owner->next != 0 ? 1u : 0u) + (owner->spare != 0 ? 1u : 0u);
+    used -= owner->current == run && owner->next != 0 ? 1u : 0u;
+    used -= HEAP_HAS_LAST && owner->last_run == run && owner->spare != 0 ? 1u : 0u;
     return used * (size_t)owner->block_bytes;
 }
 
@@ -244,25 +244,60 @@ static struct tsl_defect check_current(const struct heap_pool *pool, const struc
     if (pool->next == 0 && tsl_atomic_load(pool->word) != 0)
         return broken(7, place, "a pool without a next block offers no other");
     if (run == NULL)
-        return pool->next == 0 && pool->spare == 0
+        return pool->next == 0
                    ? TSL_NO_DEFECT
-                   : broken(7, place, "a pool without a current slab has no block at hand");
+                   : broken(7, place, "a pool without a current slab has no next block");
     if (run->place != HEAP_PLACE_CURRENT || heap_owner_of(run) != pool)
         return broken(7, place, "a pool's current slab is its own");
     size_t word = (size_t)(pool->word - run->free);
     if (pool->next != 0 && (word >= HEAP_SLAB_WORDS ||
                             pool->base != run->start + word * HEAP_WORD_BITS * pool->block_bytes))
         return broken(7, place, "a pool's current word is one of its current slab");
-    if (!is_taken(run, class, pool->next) || !is_taken(run, class, pool->spare) ||
-        (pool->next != 0 && pool->next == pool->spare))
-        return broken(7, place,
-                      "a pool's blocks at hand are two that look live in its current slab");
+    if (!is_taken(run, class, pool->next))
+        return broken(7, place, "a pool's next block looks live in its current slab");
+    return TSL_NO_DEFECT;
+}
+
+/* Rule 7: the spare block. */
+static struct tsl_defect check_spare(const struct tsl_heap *self, const struct heap_pool *pool,
+                                     const struct heap_class *class)
+{
+    const struct heap_run *run = pool->last_run;
+
+    if (pool->spare == 0)
+        return TSL_NO_DEFECT;
+    if (heap_map_at(self, pool->spare) != run || heap_owner_of(run) != pool ||
+        !is_taken(run, class, pool->spare) || pool->spare == pool->next)
+        return broken(7, (uintptr_t)pool, "a pool's spare block looks live in a slab of its own");
+    return TSL_NO_DEFECT;
+}
+
+/* Rule 7: the blocks that were freed last. */
+static struct tsl_defect check_recent(const struct tsl_heap *self, const struct heap_pool *pool)
+{
+    const struct heap_recent *recent = pool->recent;
+
+    if (pool->recent_count > (recent != NULL ? HEAP_RECENT : 0))
+        return broken(7, (uintptr_t)pool, "a pool remembers no more freed blocks than it can");
+    for (uint32_t i = 0; i < pool->recent_count; i++) {
+        const struct heap_run *run = recent->run[i];
+        tsl_word block = recent->block[i];
+        size_t index = recent->index[i];
+        if (heap_map_at(self, block) != run || heap_owner_of(run) != pool ||
+            run->place == HEAP_PLACE_EMPTY ||
+            block != run->start + index * (uintptr_t)pool->block_bytes ||
+            !tsl_bits_test(run->free, index))
+            return broken(7, block, "a block that a pool remembers is free, in a slab in use");
+        for (uint32_t other = 0; other < i; other++)
+            if (recent->block[other] == block)
+                return broken(7, block, "a pool remembers a freed block once");
+    }
     return TSL_NO_DEFECT;
 }
 
 /* Rules 3, 6 and 7 for one pool, whose owner cannot change it now. */
-static struct tsl_defect check_pool(const struct heap_pool *pool, const struct heap_class *class,
-                                    struct tally *tally)
+static struct tsl_defect check_pool(const struct tsl_heap *self, const struct heap_pool *pool,
+                                    const struct heap_class *class, struct tally *tally)
 {
     uintptr_t place = (uintptr_t)pool;
     const struct heap_run *run = pool->current;
@@ -278,16 +313,20 @@ static struct tsl_defect check_pool(const struct heap_pool *pool, const struct h
     if (slabs != pool->slab_count || empty != pool->empty_count)
         return broken(7, place, "a pool counts its slabs and empty slabs right");
     tally->slabs -= slabs;
-    return check_current(pool, class);
+    defect = check_current(pool, class);
+    if (defect.rule == 0)
+        defect = check_spare(self, pool, class);
+    return defect.rule == 0 && HEAP_RECENT > 0 ? check_recent(self, pool) : defect;
 }
 
 /* The pools of the centre and of this CPU, and that together they have all slabs counted. */
 static struct tsl_defect check_pools(const struct tsl_heap *self, struct tally *tally)
 {
     for (unsigned i = 0; i < HEAP_POOLS; i++) {
-        struct tsl_defect defect = check_pool(&self->centre.pools[i], &self->classes[i], tally);
+        const struct heap_class *class = &self->classes[i];
+        struct tsl_defect defect = check_pool(self, &self->centre.pools[i], class, tally);
         if (defect.rule == 0 && HEAP_HAS_OWNERS && self->cpus[tally->cpu] != &tsl_heap_nobody)
-            defect = check_pool(&self->cpus[tally->cpu]->pools[i], &self->classes[i], tally);
+            defect = check_pool(self, &self->cpus[tally->cpu]->pools[i], class, tally);
         if (defect.rule != 0)
             return defect;
     }
@@ -295,7 +334,7 @@ static struct tsl_defect check_pools(const struct tsl_heap *self, struct tally *
     TSL_LIST_EACH(link, &self->caches)
     {
         const struct tsl_heap_cache *cache = TSL_CONTAINER_OF(link, struct tsl_heap_cache, link);
-        struct tsl_defect defect = check_pool(&cache->pool, &cache->class, tally);
+        struct tsl_defect defect = check_pool(self, &cache->pool, &cache->class, tally);
         if (defect.rule != 0)
             return defect;
     }

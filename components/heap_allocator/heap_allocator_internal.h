@@ -9,12 +9,13 @@
  * Callers: files of this component and its tests only.
  *
  * Files, bottom up: heap_source.c (pages in and out), heap_record.c (run records), heap_map.c
- * (page -> run), heap_array.c (added memory), heap_slab.c (pools of slabs), heap_owner.c (slabs
- * that belong to a CPU), heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the
- * API), heap_cache.c (typed caches), heap_fixed.c (a page source over an array), heap_class.c
- * (geometry), heap_setup.c (checks of what a heap is made of), heap_create.c, heap_slabs_dump.c
- * (figures), heap_slabs_verify.c. With HEAP_CORE_GRANULES those of heap_granules.h instead,
- * heap_relief.c and heap_setup.c.
+ * (page -> run), heap_array.c (added memory), heap_run.c (the three together), heap_class.c
+ * (geometry), heap_pool.c (slabs of one class and owner), heap_slab.c (slabs begin and end),
+ * heap_owner.c (slabs that belong to a CPU), heap_trim.c (what is too much goes back),
+ * heap_relief.c (shrinkers), heap_alloc.c, heap_free.c, heap_realloc.c (the API), heap_cache.c
+ * (typed caches), heap_fixed.c (a page source over an array), heap_setup.c (checks of what a heap
+ * is made of), heap_create.c, heap_slabs_dump.c (figures), heap_slabs_verify.c. With
+ * HEAP_CORE_GRANULES those of heap_granules.h instead, heap_relief.c and heap_setup.c.
  *
  * Owners. A slab belongs to one pool, and a pool either to one CPU, which works on it pinned and
  * without a lock, or to the centre, under the heap's lock. "owner" beside a field says: of the pool
@@ -384,7 +385,7 @@ bool tsl_heap_map_is_clear(const struct tsl_heap *self, uintptr_t start, size_t 
 /* Makes each entry say "never ours". */
 void tsl_heap_map_wipe(struct heap_run **entries, size_t count);
 
-/* heap_slab.c: pools. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
+/* heap_run.c */
 
 /* A run of pages with its record and map leaves, in flight and in no list; NULL: no memory. */
 struct heap_run *tsl_heap_run_new(struct tsl_heap *self, size_t pages, size_t align_pages,
@@ -394,11 +395,20 @@ void tsl_heap_run_hook(struct tsl_heap *self, struct heap_run *run);
 /* => locked. Unhooks a run whose link is on no list: its pages go to `outgoing`. */
 void tsl_heap_run_retire(struct tsl_heap *self, struct heap_run *run,
                          struct heap_outgoing *outgoing);
+/* As new, out of the source, with no access to the `closed` pages behind the first `open` ones;
+ * NULL also when that is not possible. */
+struct heap_run *tsl_heap_run_new_closed(struct tsl_heap *self, size_t open, size_t closed,
+                                         size_t align_pages, unsigned flags);
+
+/* heap_pool.c. "=> owned" is: locked for the centre's pools, else pinned on their CPU. */
+
 /* An empty pool; without a class (NULL) it stays empty. */
 void tsl_heap_pool_init(struct heap_pool *pool, const struct heap_class *class, unsigned cpu);
 /* => owned. Takes a block when the current word is used up, or for its slab to remember the
  * alignment; NULL: the pool has none. */
 void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift);
+/* Empty slabs that a pool should keep. */
+size_t tsl_heap_pool_empty_kept(const struct heap_pool *pool);
 /* => owned. Puts a slab, whose bits others or frees changed, where it belongs. True: it is empty
  * and the pool has enough of these. */
 bool tsl_heap_pool_settle(struct heap_pool *pool, struct heap_run *run);
@@ -414,15 +424,24 @@ void tsl_heap_pool_forget(struct heap_pool *pool);
 void tsl_heap_pool_detach(struct heap_pool *pool, struct heap_run *run);
 /* => owned. Puts a loose slab into a pool. Result as settle. */
 bool tsl_heap_pool_attach(struct heap_pool *pool, struct heap_run *run);
+
+/* heap_slab.c */
+
+/* Adds a slab to this CPU's pool or the centre's; false: no memory. Lock not held. */
+bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags);
 /* => locked. A loose slab becomes the centre's. */
 void tsl_heap_centre_attach(struct tsl_heap *self, struct heap_run *run);
+/* => locked. Unhooks a superfluous slab of the centre; false: somebody still looks at it. */
+bool tsl_heap_centre_retire(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
+                            struct heap_outgoing *outgoing);
 /* What follows a free that used up a slab's slack. => owned by this CPU, pinned, or locked; the
  * slab is superfluous when it is retired or the centre's. is_kept: never retire. False: no slab was
  * superfluous, *outgoing is untouched. */
 bool tsl_heap_freed(struct tsl_heap *self, struct heap_pool *pool, struct heap_run *run,
                     bool is_kept, struct heap_outgoing *outgoing);
-/* Adds a slab to this CPU's pool or the centre's; false: no memory. Lock not held. */
-bool tsl_heap_class_grow(struct tsl_heap *self, unsigned class_index, unsigned flags);
+
+/* heap_trim.c */
+
 /* Everything with a free block is on the lists of the centre afterwards. Lock not held. */
 void tsl_heap_recall(struct tsl_heap *self);
 /* Gives parked pages back. Lock not held. Result: pages. */

@@ -3,7 +3,7 @@
  * heap_alloc.c: choice of class, blocks out of slabs, large blocks out of page runs.
  *
  * Owns:    the list of large blocks, the counters of allocations.
- * Needs:   heap_slab.c, heap_owner.c, heap_source.c.
+ * Needs:   heap_pool.c, heap_slab.c, heap_owner.c, heap_source.c.
  * Callers: users of the heap (public functions); heap_realloc.c.
  *
  * The short way: the size gives the pool's offset, this CPU and that the pool, which knows what was

@@ -3,7 +3,7 @@
  * heap_cache.c: typed caches: a pool of slabs of its own for each, under the heap's lock.
  *
  * Owns:    struct tsl_heap_cache, which is itself a block of the heap; the list of caches.
- * Needs:   heap_slab.c, heap_map.c, heap_class.c (pages of a slab), heap_ledger.c.
+ * Needs:   heap_pool.c, heap_run.c, heap_map.c, heap_class.c (pages of a slab), heap_ledger.c.
  * Callers: users of the heap; the verifier, the figures and trims go through the list.
  *
  * A cache's slab has class HEAP_CACHE and reciprocal 0, so that the heap's own free never takes one

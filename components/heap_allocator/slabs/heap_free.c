@@ -3,7 +3,7 @@
  * heap_free.c: freeing, and the one place that decides whether an address is a live block.
  *
  * Owns:    the verdicts on bad addresses.
- * Needs:   heap_map.c, heap_slab.c, heap_owner.c.
+ * Needs:   heap_map.c, heap_pool.c, heap_slab.c, heap_owner.c, heap_trim.c.
  * Callers: users of the heap (public functions); heap_realloc.c (tsl_heap_find).
  *
  * The shortest way: what this CPU allocated last becomes spare. The short way: the map gives the

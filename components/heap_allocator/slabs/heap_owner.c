@@ -4,7 +4,7 @@
  * into them, and how all of them come back.
  *
  * Owns:    struct heap_cpu of each CPU, run->state, run->remote, the stacks of slabs to look at.
- * Needs:   base (call.h, cpu.h), heap_slab.c, heap_source.c, heap_record.c.
+ * Needs:   base (call.h, cpu.h), heap_pool.c, heap_slab.c, heap_source.c, heap_record.c.
  * Callers: the other files, behind HEAP_HAS_OWNERS; with one CPU nothing of it is linked.
  *
  * A free by another CPU. It announces itself in run->state, sets its bit in run->remote, and if it

@@ -6,7 +6,7 @@
  * Owns:    the record pages. They stay until a trim, since a free of another CPU may still be
  *          looking at a record whose slab has just gone: a trim waits until nobody can be.
  * Needs:   heap_source.c, heap_owner.c (the wait).
- * Callers: heap_slab.c, heap_array.c, heap_owner.c and the verifier (the walk).
+ * Callers: heap_run.c, heap_array.c, heap_owner.c and the verifier (the walk).
  */
 #include <string.h>
 

@@ -177,8 +177,8 @@ struct heap_cpu {
     struct heap_pool pools[HEAP_POOLS + 1]; /* the last is always empty: sizes without a class */
     tsl_word stack;                         /* slabs to look at: pointers through run->next */
     tsl_word is_active;                     /* its CPU is online and owns slabs */
-    /* The block that the short way allocated last, and its pool, while its slab is sure to be there;
-     * &tsl_heap_no_pool once that may be over. */
+    /* The block that the short way allocated last, and its pool, while its slab is sure to be
+     * there; &tsl_heap_no_pool once that may be over. */
     tsl_word last;
     struct heap_pool *last_pool;
 };

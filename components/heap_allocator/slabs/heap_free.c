@@ -310,8 +310,8 @@ other:
     return free_long(self, block, false);
 }
 
-/* => pinned, which it undoes. The short way of any block. All calls are the last thing here, so that
- * it needs no stack frame. */
+/* => pinned, which it undoes. The short way of any block. All calls are the last thing here, so
+ * that it needs no stack frame. */
 TSL_ALWAYS_INLINE static inline enum tsl_status free_short(struct tsl_heap *self, void *block,
                                                            tsl_pin pin)
 {

@@ -5,7 +5,7 @@
  * Owns:    the centre's empty slabs, the list of parked blocks.
  * Needs:   heap_pool.c, heap_slab.c, heap_owner.c (drain), heap_record.c, heap_source.c.
  * Callers: users of the heap; heap_free.c; before they fail heap_source.c, heap_array.c and
- *          heap_alloc.c; at the end of a heap heap_create.c; when it changes its tier heap_harden.c.
+ *          heap_alloc.c; when a heap ends or changes its tier heap_create.c, heap_harden.c.
  */
 #include "../heap_allocator_internal.h"
 

@@ -29,11 +29,11 @@ static struct tsl_memory_nodes nodes;
 static struct tsl_memory_range places[MOST_PLACES];
 
 /* As configured, with a clock, and whole call stacks in reports where they are kept. */
-static const struct tsl_heap_hardening heap_hardening = {.tier = TSL_HEAP_HARDENING,
-                                                         .sites = TSL_HEAP_SITES,
-                                                         .panics = TSL_HEAP_PANIC,
-                                                         .trace = platform_trace,
-                                                         .clock = platform_ticks};
+static struct tsl_heap_hardening heap_hardening = {.tier = TSL_HEAP_HARDENING,
+                                                   .sites = TSL_HEAP_SITES,
+                                                   .panics = TSL_HEAP_PANIC,
+                                                   .trace = platform_trace,
+                                                   .clock = platform_ticks};
 
 struct tsl_memory_map *platform_memory_map(void)
 {
@@ -158,6 +158,7 @@ enum tsl_status platform_memory_options(struct tsl_start_options *out)
     if (status != TSL_OK)
         return status;
     copy_map(&map, map_storage, &imported);
+    heap_hardening.seed = platform_seed();
     *out = (struct tsl_start_options){.map = &map,
                                       .nodes = platform_memory_nodes(),
                                       .places = places,

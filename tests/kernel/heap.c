@@ -400,6 +400,18 @@ static void what_nothing_points_to_is_found(void)
     kept[0] = NULL;
 }
 
+/* What the port makes canaries from. */
+static void seeds_differ(void)
+{
+    uintptr_t seeds[16];
+
+    for (size_t i = 0; i < TSL_COUNT_OF(seeds); i++) {
+        seeds[i] = platform_seed();
+        for (size_t other = 0; other < i; other++)
+            CHECK(seeds[i] != seeds[other]);
+    }
+}
+
 /* Nothing happened. */
 TSL_NORETURN static void end_without_fault(void)
 {
@@ -430,8 +442,8 @@ static void use_after_free(void)
 
 TAP_SUITE(heap_on_cpus, TAP_TEST(no_block_has_two_owners), TAP_TEST(interrupts_may_allocate_too),
           TAP_TEST(times_are_measured), TAP_TEST(stacks_are_followed),
-          TAP_TEST(call_sites_are_the_kernels),
-          TAP_TEST(what_nothing_points_to_is_found));
+          TAP_TEST(call_sites_are_the_kernels), TAP_TEST(what_nothing_points_to_is_found),
+          TAP_TEST(seeds_differ));
 
 bool kernel_main(const struct platform_boot *boot)
 {

@@ -82,6 +82,15 @@ static inline uint64_t x86_read_tsc(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* Only where CPUID 1 ECX says so (bit 30). False: there was no number at hand, *out is 0. */
+static inline bool x86_rdrand(uintptr_t *out)
+{
+    bool is_there;
+
+    __asm__ volatile("rdrand %0\n\tsetc %1" : "=r"(*out), "=qm"(is_there) : : "cc");
+    return is_there;
+}
+
 static inline uintptr_t x86_read_cr0(void)
 {
     uintptr_t value;

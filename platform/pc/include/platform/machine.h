@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * platform/machine.h: clock and switch of the machine.
+ * platform/machine.h: clock, chance and switch of the machine.
  *
- * Owns:    time since boot, delays, the ways to end.
+ * Owns:    time since boot, delays, seeds, the ways to end.
  * Needs:   the time-stamp counter if the CPU has one, else the interval timer.
  * Callers: anybody, any CPU.
  */
@@ -22,6 +22,10 @@ uint64_t platform_now_us(void);
 /* The finest clock of the machine, for figures: the time-stamp counter of this CPU. Without one,
  * microseconds as above. In any context. */
 uint64_t platform_ticks(void);
+
+/* A number that differs from call to call and from boot to boot: from the CPU's generator (RDRAND)
+ * if it has one; else from the clock above, which somebody who knows the machine can guess. */
+uintptr_t platform_seed(void);
 
 /* Waits, busily, at least this long. */
 void platform_delay_us(uint64_t us);

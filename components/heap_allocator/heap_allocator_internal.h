@@ -68,7 +68,7 @@ _Static_assert(TSL_HEAP_CLASSES_LAST <= HEAP_CLASS_LARGEST, "the greatest class 
 /* Whether what a CPU allocated last is remembered. The layer of heap_guard.h fills and checks each
  * block, so that it would not show there. */
 #define HEAP_HAS_LAST (HEAP_HAS_OWNERS && !HEAP_GUARDED)
-/* So many blocks that a CPU freed last are remembered in each of its pools. */
+/* So many blocks that a CPU freed a short while ago each of its pools remembers. */
 #define HEAP_RECENT (HEAP_HAS_LAST ? 16u : 0u)
 /* The CPU of a pool of the centre. */
 #define HEAP_CENTRE UINT16_MAX
@@ -115,8 +115,8 @@ struct heap_run {
     uint16_t blocks;     /* slab */
     uint8_t class_index; /* or HEAP_LARGE, HEAP_FLIGHT, HEAP_CACHE */
     uint8_t place;       /* owner: enum heap_place; of a large block under the lock */
-    uint8_t align_shift; /* owner, atomic: strictest alignment asked for; a slab forgets it when it
-                          * is empty */
+    uint8_t align_shift; /* atomic: strictest alignment asked for; a slab forgets it when it is
+                          * empty */
     uint8_t is_busy : 1; /* a large block that a resize works on while the lock is open */
     /* A slab that served a request of a smaller class, or where a block stayed that shrank, until
      * it is empty; a large block that stayed. */
@@ -147,8 +147,8 @@ _Static_assert(HEAP_SLAB_BLOCKS <= UINT8_MAX + 1u, "a block's number in its slab
  *
  * The block that is handed out next is chosen one allocation ahead: then its address is there when
  * it is wanted, and so is its memory. A block that is freed before its CPU allocates another one is
- * spare, and goes out again first. The bits of these two are 0, as if they were live. Blocks that
- * were freed last go out next, the last one first: their slabs are at hand and change no list. */
+ * spare, and goes out again first. The bits of these two are 0, as if they were live. Some blocks
+ * that were freed a short while ago go out next, the last one first: their slabs change no list. */
 struct heap_pool {
     tsl_word *word; /* of the current slab, the block after the next comes from here; never NULL */
     uintptr_t base; /* the block of bit 0 of *word */
@@ -158,7 +158,8 @@ struct heap_pool {
     uint16_t cpu;          /* whose, or HEAP_CENTRE */
     uint8_t empty_kept;    /* constant: empty slabs that stay, besides one and a share */
     uint8_t gleaned;       /* owner: when slabs that were used up were last looked at in vain */
-    uint32_t recent_count; /* owner */
+    uint16_t recent_count; /* owner */
+    uint16_t recent_room;  /* constant: 0 or HEAP_RECENT; 0 in pools of no CPU */
     uint32_t slab_count;
     uint64_t allocs;
     uint64_t requested_bytes;
@@ -169,7 +170,7 @@ struct heap_pool {
     struct tsl_list slabs;        /* partial ones in front, empty ones behind */
     struct tsl_list full;
     uint32_t empty_count;
-    struct heap_recent *recent; /* constant; only in pools of CPUs */
+    struct heap_recent *recent; /* constant; NULL without room */
 };
 
 /* What one CPU, or the centre, has. */
@@ -182,9 +183,6 @@ struct heap_cpu {
     tsl_word last;
     struct heap_pool *last_pool;
 };
-
-/* Behind what a CPU has lies what its pools remember of freed blocks. */
-#define HEAP_CPU_BYTES (sizeof(struct heap_cpu) + HEAP_POOLS * sizeof(struct heap_recent))
 
 /* The geometry of the slabs of a pool in one heap; constant. */
 struct heap_class {
@@ -501,6 +499,8 @@ void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, si
 /* A live block, its caller's, has fewer bytes from now on and stays where it is, for want of memory
  * for a smaller one. Of a large one the pages behind go back. Lock not held. */
 void tsl_heap_stay(struct tsl_heap *self, const void *block, size_t bytes);
+/* The same keeps an alignment from now on, which its address has. No lock or pin needed. */
+void tsl_heap_promise(struct tsl_heap *self, const void *block, size_t align);
 
 /* heap_free.c */
 
@@ -599,6 +599,13 @@ static inline bool heap_split(uint32_t reciprocal, uint32_t offset, size_t *inde
     return (uint32_t)product < reciprocal;
 }
 
+/* Pages of what a CPU has; behind that lies what its pools remember of freed blocks, if they do. */
+static inline size_t heap_cpu_pages(bool has_recent)
+{
+    return tsl_pages_of(sizeof(struct heap_cpu) +
+                        (has_recent ? HEAP_POOLS * sizeof(struct heap_recent) : 0));
+}
+
 static inline struct heap_run *heap_run_of(struct tsl_list *link)
 {
     return TSL_CONTAINER_OF(link, struct heap_run, link);
@@ -631,6 +638,16 @@ static inline struct heap_pool *heap_owner_of(const struct heap_run *run)
     return TSL_ATOMIC_LOAD_POINTER(&run->owner);
 }
 
+/* => pinned. The run keeps an alignment, as one of its blocks does. */
+static inline void heap_note_align(struct heap_run *run, unsigned shift)
+{
+    uint8_t old = tsl_atomic_load_u8(&run->align_shift);
+
+    while (old < shift &&
+           !tsl_atomic_compare_exchange_u8(&run->align_shift, &old, (uint8_t)shift)) {
+    }
+}
+
 /* The free bits of word `word` of a slab as anybody may see them, but for the next block. */
 static inline tsl_word heap_free_bits(const struct heap_run *run, size_t word)
 {
@@ -639,7 +656,7 @@ static inline tsl_word heap_free_bits(const struct heap_run *run, size_t word)
 }
 
 /* => owned. Live blocks, those included that others have freed and nobody has merged, and the
- * next and the spare one of a current slab. */
+ * next one of a current slab and the spare one. */
 static inline unsigned heap_run_used(const struct heap_run *run)
 {
     unsigned count = run->blocks;
@@ -720,28 +737,29 @@ static inline void heap_forget_recent(struct heap_pool *pool)
         pool->recent_count = 0;
 }
 
-/* => owned. A block of one of the pool's slabs was freed: its bit is set. */
+/* => owned. A block of one of the pool's slabs was freed: its bit is set. Of partial slabs blocks
+ * are not remembered: these become empty, while fuller ones serve. */
 static inline void heap_recent_add(struct heap_pool *pool, const void *block, struct heap_run *run,
                                    size_t index)
 {
     uint32_t count = pool->recent_count;
 
-    if (HEAP_RECENT == 0 || count == HEAP_RECENT)
+    if (HEAP_RECENT == 0 || count == pool->recent_room || run->place == HEAP_PLACE_PARTIAL)
         return;
     pool->recent->block[count] = (tsl_word)block;
     pool->recent->run[count] = run;
     pool->recent->index[count] = (uint8_t)index;
-    pool->recent_count = count + 1;
+    pool->recent_count = (uint16_t)(count + 1);
     __builtin_prefetch(block, 1);
 }
 
-/* => owned. The slab of the block that was freed last. Before: there is one. */
+/* => owned. The slab of the latest recent block. Before: there is one. */
 static inline struct heap_run *heap_recent_run(const struct heap_pool *pool)
 {
     return pool->recent->run[pool->recent_count - 1];
 }
 
-/* => owned. Takes the block that was freed last, uncounted. Before: there is one. */
+/* => owned. Takes the latest recent block, uncounted. Before: there is one. */
 static inline tsl_word heap_recent_take(struct heap_pool *pool)
 {
     uint32_t last = --pool->recent_count;

@@ -103,13 +103,17 @@ static void step_resize(struct tsl_heap *heap, struct block *block)
 {
     size_t bytes = random_size();
     size_t kept = bytes < block->bytes ? bytes : block->bytes;
-    unsigned char *moved = tsl_heap_realloc(heap, block->start, bytes);
+    size_t align = TSL_HEAP_ALIGN << (rng_once_in(&chance, 3) ? rng_below(&chance, 11) : 0);
+    unsigned char *moved = align > TSL_HEAP_ALIGN
+                               ? tsl_heap_realloc_aligned(heap, align, block->start, bytes)
+                               : tsl_heap_realloc(heap, block->start, bytes);
 
     if (moved == NULL) {
-        CHECK(bytes > block->bytes && is_stamped(block, block->bytes));
+        CHECK((bytes > block->bytes || align > block->align) && is_stamped(block, block->bytes));
         return;
     }
     block->start = moved;
+    block->align = align > block->align ? align : block->align;
     CHECK(is_stamped(block, kept));
     block->bytes = bytes;
     check_place(heap, block);

@@ -88,13 +88,26 @@ static void offline_cpus_work_through_the_centre(void)
     end();
 }
 
+/* And in such of middling size owners remember no recent blocks. */
 static void small_heaps_have_no_owners(void)
 {
-    begin(16);
-    void *block = tsl_heap_alloc(heap, 100);
-    CHECK_EQ(owner_of(block), HEAP_CENTRE);
-    CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
-    end();
+    static const struct {
+        size_t ceiling_pages;
+        unsigned owner, room;
+    } cases[] = {{16, HEAP_CENTRE, 0}, {150, 0, 0}, {300, 0, HEAP_RECENT}};
+
+    for (size_t i = 0; i < TSL_COUNT_OF(cases); i++) {
+        begin(cases[i].ceiling_pages);
+        void *block = tsl_heap_alloc(heap, 100), *other = tsl_heap_alloc(heap, 100);
+        const struct heap_pool *pool = heap_owner_of(run_at(block));
+        CHECK_EQ(pool->cpu, cases[i].owner);
+        CHECK_EQ(pool->recent_room, cases[i].room);
+        CHECK_STATUS(tsl_heap_free(heap, block), TSL_OK);
+        CHECK_EQ(pool->recent_count, cases[i].room > 0 ? 1 : 0);
+        CHECK_STATUS(tsl_heap_free(heap, other), TSL_OK);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        end();
+    }
 }
 
 static void remote_frees_reach_the_owner(void)
@@ -490,8 +503,49 @@ static void what_is_spare_may_be_of_any_slab(void)
     }
 }
 
+/* What is spare serves the slow way too, when there is no current slab, and the slab that it is of
+ * remembers the alignment. */
+static void what_is_spare_needs_no_current_slab(void)
+{
+    static void *taken[3 * HEAP_SLAB_BLOCKS];
+
+    for (unsigned way = 0; way < 3; way++) {
+        begin(0);
+        size_t count = 0;
+        do
+            CHECK((taken[count] = tsl_heap_alloc(heap, 128)) != NULL);
+        while (run_at(taken[count++]) == run_at(taken[0]) && count < TSL_COUNT_OF(taken));
+        struct heap_run *run = run_at(taken[0]);
+        const struct heap_pool *pool = heap_owner_of(run);
+        if (way == 0)
+            tsl_heap_drain(heap);
+        CHECK(way != 0 || pool->current == NULL);
+        for (unsigned i = 0; i < 2; i++) {
+            CHECK_STATUS(tsl_heap_free(heap, taken[0]), TSL_OK);
+            if (i == 0)
+                taken[0] = tsl_heap_alloc(heap, 128);
+        }
+        CHECK_SOUND(tsl_heap_verify(heap));
+        if (HEAP_HAS_LAST)
+            CHECK(pool->spare == (tsl_word)taken[0] && pool->last_run == run);
+        taken[0] =
+            way == 1 ? tsl_heap_alloc_flags(heap, 128, 0) : tsl_heap_alloc_aligned(heap, 128, 70);
+        CHECK(taken[0] != NULL);
+        CHECK_EQ(tsl_atomic_load_u8(&run_at(taken[0])->align_shift), way == 1 ? 0 : 7);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        if (way == 2)
+            CHECK_STATUS(tsl_heap_free_sized(heap, taken[0], 70), TSL_OK);
+        while (--count > 0)
+            CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
+        if (way != 2)
+            CHECK_STATUS(tsl_heap_free(heap, taken[0]), TSL_OK);
+        CHECK_SOUND(tsl_heap_verify(heap));
+        end();
+    }
+}
+
 /* Slabs of which another one is current: what comes back to them goes out before they change a
- * list, and one that lends its last block so is used up where it is. */
+ * list. */
 static void used_up_slabs_lend_what_was_freed_last(void)
 {
     static void *taken[3 * HEAP_SLAB_BLOCKS];
@@ -518,6 +572,41 @@ static void used_up_slabs_lend_what_was_freed_last(void)
     while (count-- > 0)
         CHECK_STATUS(tsl_heap_free(heap, taken[count]), TSL_OK);
     CHECK_SOUND(tsl_heap_verify(heap));
+    end();
+}
+
+/* After a peak random frees and allocations by turns leave the blocks in ever fewer slabs: partial
+ * ones serve fullest first. */
+static void churn_after_a_peak_empties_slabs(void)
+{
+    enum { PEAK = 6000, LEFT = 600, BYTES = 64 };
+    static void *taken[PEAK];
+    struct rng random = rng_start(3);
+
+    begin(0);
+    for (size_t i = 0; i < PEAK; i++)
+        CHECK((taken[i] = tsl_heap_alloc(heap, BYTES)) != NULL);
+    size_t pages_at_peak = source.out;
+    for (uint32_t count = PEAK; count > LEFT;) {
+        uint32_t victim = rng_below(&random, count);
+        CHECK_STATUS(tsl_heap_free(heap, taken[victim]), TSL_OK);
+        taken[victim] = taken[--count];
+        /* Two go for each that comes. */
+        victim = rng_below(&random, count);
+        CHECK_STATUS(tsl_heap_free(heap, taken[victim]), TSL_OK);
+        CHECK((taken[victim] = tsl_heap_alloc(heap, BYTES)) != NULL);
+    }
+    for (unsigned i = 0; i < 40 * PEAK; i++) {
+        void **victim = &taken[rng_below(&random, LEFT)];
+        CHECK_STATUS(tsl_heap_free(heap, *victim), TSL_OK);
+        CHECK((*victim = tsl_heap_alloc(heap, BYTES)) != NULL);
+    }
+    CHECK_SOUND(tsl_heap_verify(heap));
+    (void)tsl_heap_trim(heap);
+    tap_note("%zu pages at the peak, %zu now", pages_at_peak, source.out);
+    CHECK(source.out < pages_at_peak / 2);
+    for (size_t i = 0; i < LEFT; i++)
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
     end();
 }
 
@@ -645,11 +734,20 @@ static void step(void)
         tsl_cpu_join();
     if (rng_once_in(&chance, 4))
         CHECK_STATUS(tsl_heap_free(heap, tsl_heap_alloc(heap, block->bytes)), TSL_OK);
+    if (rng_once_in(&chance, 8)) {
+        size_t align = (size_t)16 << rng_below(&chance, 5);
+        void *aligned = tsl_heap_alloc_aligned(heap, align, block->bytes);
+        CHECK(tsl_is_aligned((uintptr_t)aligned, align));
+        CHECK(aligned == NULL || tsl_heap_free_sized(heap, aligned, block->bytes) == TSL_OK);
+    }
     if (block->start == NULL) {
         block->bytes = (size_t)1 << rng_below(&chance, 13);
         block->bytes += rng_below(&chance, (uint32_t)block->bytes);
         block->stamp = (unsigned char)rng_u32(&chance);
-        block->start = tsl_heap_alloc(heap, block->bytes);
+        block->start =
+            rng_once_in(&chance, 4)
+                ? tsl_heap_alloc_flags(heap, block->bytes, rng_below(&chance, 2) * TSL_HEAP_NO_WAIT)
+                : tsl_heap_alloc(heap, block->bytes);
         if (block->start != NULL)
             memset(block->start, block->stamp, block->bytes);
         return;
@@ -707,7 +805,7 @@ static void used_up_slabs_are_gleaned(void)
 
 static void random_operations_on_random_cpus(void)
 {
-    static const size_t ceilings[] = {150, 280, 0};
+    static const size_t ceilings[] = {40, 150, 280, 0};
 
     chance = rng_start(7);
     for (size_t round = 0; round < TSL_COUNT_OF(ceilings); round++) {
@@ -751,8 +849,8 @@ TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
           TAP_TEST(the_last_block_is_freed_once),
           TAP_TEST(the_last_block_may_leave_the_current_slab), TAP_TEST(used_up_slabs_are_gleaned),
           TAP_TEST(what_was_freed_last_goes_out_first), TAP_TEST(what_was_freed_last_is_forgotten),
-          TAP_TEST(what_is_spare_may_be_of_any_slab),
+          TAP_TEST(what_is_spare_may_be_of_any_slab), TAP_TEST(what_is_spare_needs_no_current_slab),
           TAP_TEST(used_up_slabs_lend_what_was_freed_last),
-          TAP_TEST(owner_and_others_free_into_one_slab),
+          TAP_TEST(churn_after_a_peak_empties_slabs), TAP_TEST(owner_and_others_free_into_one_slab),
           TAP_TEST(used_up_slabs_come_back_while_others_free), TAP_TEST(a_block_that_moves_is_busy),
           TAP_TEST(random_operations_on_random_cpus));

@@ -174,6 +174,8 @@ static void large_of(const struct tsl_table_format *format)
 
 static void a_large_page_gets_the_place(void)
 {
+    if (!TSL_LARGE_PAGES)
+        SKIP("no large pages are configured");
     for_each_format(large_of);
 }
 

@@ -301,6 +301,8 @@ static void block_of(const struct tsl_table_format *format)
 
 static void a_huge_block_stays_one(void)
 {
+    if (!TSL_LARGE_PAGES)
+        SKIP("no large pages are configured");
     for_each_format(block_of);
 }
 

@@ -525,11 +525,14 @@ static void *resize(struct tsl_heap *self, void *block, size_t bytes, size_t ali
     if (kept > align)
         align = kept;
     if (fits_in_place(self, block, &claim, bytes, align)) {
+        tsl_heap_promise(self, block, align);
         unclaim(self, block, &claim, bytes);
         return block;
     }
     bool has_stayed;
     void *fresh = instead(self, block, &claim, bytes, align, site, &has_stayed);
+    if (has_stayed)
+        tsl_heap_promise(self, block, align);
     if (fresh == NULL) {
         unclaim(self, block, &claim, has_stayed ? bytes : claim.bytes);
         return has_stayed ? block : tsl_heap_fail(self, bytes);

@@ -146,7 +146,8 @@ static void own_pages_give(struct tsl_heap *self)
             self->source.put(self->source.context, self->map_root[i], 1);
     for (unsigned i = 0; HEAP_HAS_OWNERS && i < TSL_CPUS; i++)
         if (self->cpus[i] != &tsl_heap_nobody)
-            self->source.put(self->source.context, self->cpus[i], tsl_pages_of(HEAP_CPU_BYTES));
+            self->source.put(self->source.context, self->cpus[i],
+                             heap_cpu_pages(self->cpus[i]->pools[0].recent != NULL));
 }
 
 enum tsl_status tsl_heap_destroy(struct tsl_heap *self)

@@ -22,7 +22,6 @@
 
 #include "../heap_allocator_internal.h"
 
-#define CPU_PAGES ((HEAP_CPU_BYTES + TSL_PAGE_BYTES - 1) >> TSL_PAGE_SHIFT)
 /* CPUs own slabs in a heap that is at least so many times what they need for that. */
 #define CPU_SHARE 16u
 
@@ -198,23 +197,27 @@ void tsl_heap_centre_receive(struct tsl_heap *self)
 
 /* ---- Begin ---- */
 
-/* Whether this heap can spare a struct heap_cpu for each CPU online. */
-static bool is_worthwhile(const struct tsl_heap *self)
+/* Whether this heap can spare what each CPU online needs, with or without room for recent blocks. */
+static bool is_worthwhile(const struct tsl_heap *self, bool has_recent)
 {
     size_t cpus = tsl_cpu_set_count(tsl_cpus_online());
-    return cpus * CPU_PAGES * CPU_SHARE <= heap_ceiling_pages(self);
+    return cpus * heap_cpu_pages(has_recent) * CPU_SHARE <= heap_ceiling_pages(self);
 }
 
 static struct heap_cpu *cpu_new(struct tsl_heap *self, unsigned number)
 {
-    struct heap_cpu *cpu = tsl_heap_source_try(self, CPU_PAGES);
+    bool has_recent = HEAP_RECENT > 0 && is_worthwhile(self, true);
+    size_t pages = heap_cpu_pages(has_recent);
+    struct heap_cpu *cpu = tsl_heap_source_try(self, pages);
     if (cpu == NULL)
         return NULL;
     struct heap_recent *recent = (struct heap_recent *)(void *)(cpu + 1);
-    memset(cpu, 0, HEAP_CPU_BYTES);
-    for (unsigned i = 0; i <= HEAP_POOLS; i++) {
+    memset(cpu, 0, pages << TSL_PAGE_SHIFT);
+    for (unsigned i = 0; i <= HEAP_POOLS; i++)
         tsl_heap_pool_init(&cpu->pools[i], i < HEAP_POOLS ? &self->classes[i] : NULL, number);
-        cpu->pools[i].recent = &recent[i]; /* the last pool is never used */
+    for (unsigned i = 0; i < HEAP_POOLS && has_recent; i++) {
+        cpu->pools[i].recent = &recent[i];
+        cpu->pools[i].recent_room = HEAP_RECENT;
     }
     heap_forget_last(cpu);
     return cpu;
@@ -227,16 +230,17 @@ static void cpu_add(struct tsl_heap *self, unsigned number)
     struct heap_cpu *cpu = cpu_new(self, number);
     if (cpu == NULL)
         return;
+    size_t pages = heap_cpu_pages(cpu->pools[0].recent != NULL);
     tsl_pin pin = tsl_lock_acquire(&self->lock);
     bool is_needed = self->cpus[number] == &tsl_heap_nobody;
     if (is_needed) {
         TSL_ATOMIC_STORE_POINTER(&self->cpus[number], cpu);
-        self->flight_pages -= CPU_PAGES;
-        self->cpu_pages += CPU_PAGES;
+        self->flight_pages -= pages;
+        self->cpu_pages += pages;
     }
     tsl_lock_release(&self->lock, pin);
     if (!is_needed)
-        tsl_heap_source_give(self, cpu, CPU_PAGES);
+        tsl_heap_source_give(self, cpu, pages);
 }
 
 /* Whether this CPU, whose number is told, may own slabs but has no memory for that yet. One that
@@ -285,7 +289,7 @@ void tsl_heap_cpu_start(struct tsl_heap *self)
     tsl_pin pin = tsl_cpu_pin();
     bool is_started = heap_is_owner(heap_cpu_here(self));
     tsl_cpu_unpin(pin);
-    if (is_started || !is_worthwhile(self) || !needs_memory(self, &number) || !hook(self))
+    if (is_started || !is_worthwhile(self, false) || !needs_memory(self, &number) || !hook(self))
         return;
     cpu_add(self, number);
     (void)needs_memory(self, &number);

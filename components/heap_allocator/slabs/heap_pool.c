@@ -180,8 +180,8 @@ void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift)
         pool_refill(pool);
     if (block == 0 && pool->next == 0)
         return NULL;
-    if (align_shift > pool->current->align_shift)
-        tsl_atomic_store_release_u8(&pool->current->align_shift, (uint8_t)align_shift);
+    struct heap_run *run = block != 0 ? pool->last_run : pool->current;
+    heap_note_align(run, align_shift);
     if (block != 0) {
         tsl_atomic_store(&pool->spare, 0);
     } else {

@@ -92,7 +92,7 @@ static void plan_large(struct tsl_heap *self, struct resize *plan, size_t bytes,
     plan->is_done = tsl_heap_class_for(self, bytes, plan->align) == HEAP_LARGE && is_aligned &&
                     pages <= plan->run->pages;
     if (is_aligned && plan->is_stricter)
-        tsl_atomic_store_release_u8(&plan->run->align_shift, (uint8_t)__builtin_ctzl(plan->align));
+        heap_note_align(plan->run, (unsigned)__builtin_ctzl(plan->align));
     if (!plan->is_done)
         plan->run->is_busy = 1;
     else
@@ -197,6 +197,16 @@ void tsl_heap_stay(struct tsl_heap *self, const void *block, size_t bytes)
     tsl_heap_source_give_all(self, &outgoing);
 }
 
+void tsl_heap_promise(struct tsl_heap *self, const void *block, size_t align)
+{
+    struct heap_place_of place;
+    tsl_pin pin = tsl_cpu_pin();
+
+    if (align > TSL_HEAP_ALIGN && tsl_heap_find(self, block, &place) == TSL_OK)
+        heap_note_align(place.run, (unsigned)__builtin_ctzl(align));
+    tsl_cpu_unpin(pin);
+}
+
 void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, size_t bytes)
 {
     struct heap_outgoing outgoing = {0};
@@ -228,6 +238,7 @@ void *tsl_heap_core_realloc(struct tsl_heap *self, size_t align, void *block, si
         return fresh;
     if (!may_stay)
         return tsl_heap_fail(self, bytes);
+    tsl_heap_promise(self, block, plan.align);
     tsl_heap_stay(self, block, bytes);
     return block;
 }

@@ -91,7 +91,7 @@ static struct tsl_defect check_bits(const struct heap_run *run)
         is_right = run->slack == (int)heap_full_slack(run->blocks) - (int)(run->blocks - used);
         break;
     case HEAP_PLACE_PARTIAL:
-        is_right = used > 0 && run->slack == (int)used - 1;
+        is_right = used > 0 && used < run->blocks && run->slack == (int)used - 1;
         break;
     case HEAP_PLACE_EMPTY:
         is_right = used == 0 && run->align_shift == 0;
@@ -277,14 +277,14 @@ static struct tsl_defect check_recent(const struct tsl_heap *self, const struct 
 {
     const struct heap_recent *recent = pool->recent;
 
-    if (pool->recent_count > (recent != NULL ? HEAP_RECENT : 0))
+    if (pool->recent_count > pool->recent_room || (recent == NULL && pool->recent_room > 0))
         return broken(7, (uintptr_t)pool, "a pool remembers no more freed blocks than it can");
     for (uint32_t i = 0; i < pool->recent_count; i++) {
         const struct heap_run *run = recent->run[i];
         tsl_word block = recent->block[i];
         size_t index = recent->index[i];
         if (heap_map_at(self, block) != run || heap_owner_of(run) != pool ||
-            run->place == HEAP_PLACE_EMPTY ||
+            run->place == HEAP_PLACE_EMPTY || run->place == HEAP_PLACE_LOOSE ||
             block != run->start + index * (uintptr_t)pool->block_bytes ||
             !tsl_bits_test(run->free, index))
             return broken(7, block, "a block that a pool remembers is free, in a slab in use");

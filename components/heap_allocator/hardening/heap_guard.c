@@ -504,7 +504,9 @@ static bool stays(struct tsl_heap *self, void *block, struct claim *claim, size_
 static void *instead(struct tsl_heap *self, void *block, struct claim *claim, size_t bytes,
                      size_t align, uintptr_t site, bool *has_stayed)
 {
-    bool may_stay = bytes <= claim->bytes && tsl_is_aligned((uintptr_t)block, align);
+    /* What has pages of its own is known to keep the alignment of a page at most. */
+    bool may_stay = bytes <= claim->bytes && tsl_is_aligned((uintptr_t)block, align) &&
+                    (!claim->has_pages || align <= TSL_PAGE_BYTES);
     void *fresh = allocate(self, bytes, align, may_stay ? HEAP_NO_RELIEF : 0, site);
 
     *has_stayed = fresh == NULL && may_stay && stays(self, block, claim, bytes);

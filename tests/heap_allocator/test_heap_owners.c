@@ -91,12 +91,14 @@ static void offline_cpus_work_through_the_centre(void)
 /* And in such of middling size owners remember no recent blocks. */
 static void small_heaps_have_no_owners(void)
 {
-    static const struct {
-        size_t ceiling_pages;
+    const struct {
+        size_t ceiling_pages; /* 16 times what is needed */
         unsigned owner, room;
-    } cases[] = {{16, HEAP_CENTRE, 0}, {150, 0, 0}, {300, 0, HEAP_RECENT}};
+    } cases[] = {{16, HEAP_CENTRE, 0},
+                 {CPUS * heap_cpu_pages(false) * 16, 0, 0},
+                 {CPUS * heap_cpu_pages(true) * 16, 0, HEAP_RECENT}};
 
-    for (size_t i = 0; i < TSL_COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < TSL_COUNT_OF(cases) && cases[i].ceiling_pages <= ARENA_PAGES; i++) {
         begin(cases[i].ceiling_pages);
         void *block = tsl_heap_alloc(heap, 100), *other = tsl_heap_alloc(heap, 100);
         const struct heap_pool *pool = heap_owner_of(run_at(block));

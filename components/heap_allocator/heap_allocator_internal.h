@@ -159,7 +159,7 @@ struct heap_pool {
     uint8_t empty_kept;    /* constant: empty slabs that stay, besides one and a share */
     uint8_t gleaned;       /* owner: when slabs that were used up were last looked at in vain */
     uint16_t recent_count; /* owner */
-    uint16_t recent_room;  /* constant: 0 or HEAP_RECENT; 0 in pools of no CPU */
+    uint16_t recent_room;  /* owner; HEAP_RECENT or 0 */
     uint32_t slab_count;
     uint64_t allocs;
     uint64_t requested_bytes;
@@ -744,12 +744,13 @@ static inline void heap_recent_add(struct heap_pool *pool, const void *block, st
 {
     uint32_t count = pool->recent_count;
 
-    if (HEAP_RECENT == 0 || count == pool->recent_room || run->place == HEAP_PLACE_PARTIAL)
+    if (HEAP_RECENT == 0 || count == pool->recent_room)
         return;
     pool->recent->block[count] = (tsl_word)block;
     pool->recent->run[count] = run;
     pool->recent->index[count] = (uint8_t)index;
-    pool->recent_count = (uint16_t)(count + 1);
+    /* Counted, not asked: no processor foresees where a slab is. */
+    pool->recent_count = (uint16_t)(count + (run->place != HEAP_PLACE_PARTIAL));
     __builtin_prefetch(block, 1);
 }
 

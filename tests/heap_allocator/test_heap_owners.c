@@ -612,6 +612,30 @@ static void churn_after_a_peak_empties_slabs(void)
     end();
 }
 
+/* Whoever frees all of many blocks is not slowed by remembering some of each slab; the next one who
+ * looks for blocks opens that again. */
+static void many_frees_are_not_remembered(void)
+{
+    enum { MANY = 2000 };
+    static void *taken[MANY];
+
+    begin(0);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK((taken[i] = tsl_heap_alloc(heap, 64)) != NULL);
+    const struct heap_pool *pool = heap_owner_of(run_at(taken[0]));
+    CHECK_EQ(pool->recent_room, HEAP_RECENT);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
+    CHECK(pool->recent_count == 0 && pool->recent_room == 0);
+    CHECK_SOUND(tsl_heap_verify(heap));
+    for (size_t i = 0; i < MANY; i++)
+        CHECK((taken[i] = tsl_heap_alloc(heap, 64)) != NULL);
+    CHECK_EQ(pool->recent_room, HEAP_RECENT);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK_STATUS(tsl_heap_free(heap, taken[i]), TSL_OK);
+    end();
+}
+
 /* The owner frees into a slab that others free into: without detour, but for what they freed. */
 static void owner_and_others_free_into_one_slab(void)
 {
@@ -853,6 +877,7 @@ TAP_SUITE(heap_owners, TAP_TEST(a_cpu_owns_what_it_takes),
           TAP_TEST(what_was_freed_last_goes_out_first), TAP_TEST(what_was_freed_last_is_forgotten),
           TAP_TEST(what_is_spare_may_be_of_any_slab), TAP_TEST(what_is_spare_needs_no_current_slab),
           TAP_TEST(used_up_slabs_lend_what_was_freed_last),
-          TAP_TEST(churn_after_a_peak_empties_slabs), TAP_TEST(owner_and_others_free_into_one_slab),
+          TAP_TEST(churn_after_a_peak_empties_slabs), TAP_TEST(many_frees_are_not_remembered),
+          TAP_TEST(owner_and_others_free_into_one_slab),
           TAP_TEST(used_up_slabs_come_back_while_others_free), TAP_TEST(a_block_that_moves_is_busy),
           TAP_TEST(random_operations_on_random_cpus));

@@ -176,6 +176,8 @@ void *tsl_heap_pool_take_slowly(struct heap_pool *pool, unsigned align_shift)
     tsl_word block = HEAP_HAS_LAST ? pool->spare : 0;
 
     heap_forget_recent(pool);
+    if (HEAP_RECENT > 0 && pool->recent != NULL)
+        pool->recent_room = HEAP_RECENT;
     if (block == 0 && pool->next == 0)
         pool_refill(pool);
     if (block == 0 && pool->next == 0)
@@ -213,6 +215,9 @@ static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned use
         tsl_list_push_front(&pool->slabs, &run->link);
         return false;
     }
+    /* So many frees and an empty slab: not before blocks are looked for are there any to remember. */
+    if (pool->recent_count == HEAP_RECENT)
+        pool->recent_room = 0;
     heap_forget_recent(pool);
     run->place = HEAP_PLACE_EMPTY;
     run->slack = HEAP_SLACK_ENDLESS;

@@ -277,7 +277,8 @@ static struct tsl_defect check_recent(const struct tsl_heap *self, const struct 
 {
     const struct heap_recent *recent = pool->recent;
 
-    if (pool->recent_count > pool->recent_room || (recent == NULL && pool->recent_room > 0))
+    if (pool->recent_count > pool->recent_room ||
+        pool->recent_room > (recent != NULL ? HEAP_RECENT : 0))
         return broken(7, (uintptr_t)pool, "a pool remembers no more freed blocks than it can");
     for (uint32_t i = 0; i < pool->recent_count; i++) {
         const struct heap_run *run = recent->run[i];

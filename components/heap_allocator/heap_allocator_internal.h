@@ -159,18 +159,19 @@ struct heap_pool {
     uint8_t empty_kept;    /* constant: empty slabs that stay, besides one and a share */
     uint8_t gleaned;       /* owner: when slabs that were used up were last looked at in vain */
     uint16_t recent_count; /* owner */
-    uint16_t recent_room;  /* owner; HEAP_RECENT or 0 */
+    uint16_t recent_room;  /* owner; HEAP_RECENT, or 0: none are remembered now */
     uint32_t slab_count;
     uint64_t allocs;
     uint64_t requested_bytes;
     uint64_t frees;
     struct heap_run *current;
-    struct heap_run *last_run; /* owner: slab of what the short way took last, while it is here */
+    struct heap_run
+        *last_run; /* owner: slab of what the short way took last, or of what is spare */
     uint32_t noise[HEAP_GUARDED]; /* chooses blocks */
     struct tsl_list slabs;        /* partial ones in front, empty ones behind */
     struct tsl_list full;
     uint32_t empty_count;
-    struct heap_recent *recent; /* constant; NULL without room */
+    struct heap_recent *recent; /* constant; NULL: this heap has no memory for it */
 };
 
 /* What one CPU, or the centre, has. */
@@ -636,6 +637,16 @@ static inline bool heap_has_zero(const struct tsl_heap *self)
 static inline struct heap_pool *heap_owner_of(const struct heap_run *run)
 {
     return TSL_ATOMIC_LOAD_POINTER(&run->owner);
+}
+
+/* The strictest alignment that a block may have been promised: of its run's blocks perhaps only
+ * others have what that remembers. */
+static inline size_t heap_align_kept(const void *block, unsigned align_shift)
+{
+    size_t strictest = (size_t)1 << align_shift;
+    size_t has = (uintptr_t)block & (~(uintptr_t)block + 1);
+
+    return strictest < has ? strictest : has;
 }
 
 /* => pinned. The run keeps an alignment, as one of its blocks does. */

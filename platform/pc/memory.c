@@ -28,7 +28,8 @@ static struct tsl_kernel_device devices[MOST_DEVICES];
 static struct tsl_memory_nodes nodes;
 static struct tsl_memory_range places[MOST_PLACES];
 
-/* As configured, with a clock, and whole call stacks in reports where they are kept. */
+/* As configured, with a clock, and whole call stacks in reports where they are kept; the seed is
+ * new for each start. */
 static struct tsl_heap_hardening heap_hardening = {.tier = TSL_HEAP_HARDENING,
                                                    .sites = TSL_HEAP_SITES,
                                                    .panics = TSL_HEAP_PANIC,

@@ -453,13 +453,13 @@ static void what_was_freed_last_is_forgotten(void)
     end();
 }
 
-/* Blocks of 1000 bytes until another slab is current than that of the first. Result: how many. */
-static size_t use_up_a_slab(void **taken, size_t room)
+/* Blocks of `bytes` until another slab is current than that of the first. Result: how many. */
+static size_t use_up_a_slab(void **taken, size_t room, size_t bytes)
 {
     size_t count = 0;
 
     do
-        CHECK((taken[count] = tsl_heap_alloc(heap, 1000)) != NULL);
+        CHECK((taken[count] = tsl_heap_alloc(heap, bytes)) != NULL);
     while (run_at(taken[count++]) == run_at(taken[0]) && count < room);
     CHECK_EQ(run_at(taken[0])->place, HEAP_PLACE_FULL);
     return count;
@@ -473,7 +473,7 @@ static void what_is_spare_may_be_of_any_slab(void)
 
     for (unsigned way = 0; way < 2; way++) {
         begin(0);
-        size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+        size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken), 1000);
         struct heap_run *run = run_at(taken[0]);
         const struct heap_pool *pool = heap_owner_of(run);
         CHECK_STATUS(tsl_heap_free(heap, taken[1]), TSL_OK);
@@ -513,10 +513,7 @@ static void what_is_spare_needs_no_current_slab(void)
 
     for (unsigned way = 0; way < 3; way++) {
         begin(0);
-        size_t count = 0;
-        do
-            CHECK((taken[count] = tsl_heap_alloc(heap, 128)) != NULL);
-        while (run_at(taken[count++]) == run_at(taken[0]) && count < TSL_COUNT_OF(taken));
+        size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken), 128);
         struct heap_run *run = run_at(taken[0]);
         const struct heap_pool *pool = heap_owner_of(run);
         if (way == 0)
@@ -553,7 +550,7 @@ static void used_up_slabs_lend_what_was_freed_last(void)
     static void *taken[3 * HEAP_SLAB_BLOCKS];
 
     begin(0);
-    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken), 1000);
     struct heap_run *run = run_at(taken[0]);
     size_t blocks = run->blocks;
     for (size_t i = 0; i < 100; i++) {
@@ -670,7 +667,7 @@ static void used_up_slabs_come_back_while_others_free(void)
     static void *taken[3 * HEAP_SLAB_BLOCKS];
 
     begin(0);
-    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken));
+    size_t count = use_up_a_slab(taken, TSL_COUNT_OF(taken), 1000);
     struct heap_run *run = run_at(taken[0]);
     size_t back = heap_full_slack(run->blocks) + 1;
     on(1);

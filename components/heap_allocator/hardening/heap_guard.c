@@ -478,13 +478,11 @@ static bool fits_in_place(const struct tsl_heap *self, const void *block, const 
 /* The strictest alignment that a live block may have been asked for with. */
 static size_t align_of(const struct tsl_heap *self, const void *block)
 {
-    uintptr_t lowest = (uintptr_t)block & (~(uintptr_t)block + 1);
     struct heap_spot spot;
 
-    if (tsl_heap_locate(self, block, &spot) != TSL_OK) /* pages of its own */
-        return lowest < TSL_PAGE_BYTES ? lowest : TSL_PAGE_BYTES;
-    size_t asked = (size_t)1 << spot.align_shift;
-    return asked < lowest ? asked : lowest;
+    if (tsl_heap_locate(self, block, &spot) == TSL_OK)
+        return heap_align_kept(block, spot.align_shift);
+    return heap_align_kept(block, TSL_PAGE_SHIFT); /* pages of its own */
 }
 
 /* There is no memory for another block, and this one only shrinks: it stays where it is. False:

@@ -197,7 +197,7 @@ void tsl_heap_centre_receive(struct tsl_heap *self)
 
 /* ---- Begin ---- */
 
-/* Whether this heap can spare what each CPU online needs, with or without room for recent blocks. */
+/* Whether this heap can spare what each CPU online needs, perhaps with room for recent blocks. */
 static bool is_worthwhile(const struct tsl_heap *self, bool has_recent)
 {
     size_t cpus = tsl_cpu_set_count(tsl_cpus_online());

@@ -3,7 +3,7 @@
  * heap_pool.c: pools: the slabs of one class that one owner has, one bit a block.
  *
  * Owns:    the pools' lists, the bit words.
- * Needs:   heap_run.c (what a slab is), nothing else.
+ * Needs:   heap_map.c (the record that stands for none).
  * Callers: heap_alloc.c, heap_slab.c, heap_owner.c, heap_cache.c, heap_trim.c.
  *
  * Blocks come from the current slab's current word, lowest address first, unless some were freed a
@@ -11,7 +11,7 @@
  * full; when a quarter of them came back it goes in front of the others, so the fullest are used
  * first and the others may become empty; before an empty one is begun, full ones are gleaned.
  * Nothing is counted on the way: `slack` says after how many frees by the owner a slab must be
- * looked at. A pool keeps one empty slab and some more (empty_kept).
+ * looked at. A pool keeps one empty slab and some more (empty_kept); the others go back.
  */
 #include "../heap_allocator_internal.h"
 
@@ -215,7 +215,7 @@ static bool pool_move(struct heap_pool *pool, struct heap_run *run, unsigned use
         tsl_list_push_front(&pool->slabs, &run->link);
         return false;
     }
-    /* So many frees and an empty slab: not before blocks are looked for are there any to remember. */
+    /* So many frees and an empty slab: nothing is worth remembering until blocks are looked for. */
     if (pool->recent_count == HEAP_RECENT)
         pool->recent_room = 0;
     heap_forget_recent(pool);

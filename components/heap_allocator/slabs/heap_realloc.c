@@ -124,16 +124,6 @@ static enum tsl_status plan_slab(struct tsl_heap *self, const void *block, struc
     return status;
 }
 
-/* The strictest alignment that a block may have been promised: of its slab's blocks perhaps only
- * others have what that remembers. */
-static size_t align_kept(const struct heap_run *run, const void *block)
-{
-    size_t strictest = (size_t)1 << tsl_atomic_load_u8(&run->align_shift);
-    size_t has = (uintptr_t)block & (~(uintptr_t)block + 1);
-
-    return strictest < has ? strictest : has;
-}
-
 static enum tsl_status plan_resize(struct tsl_heap *self, const void *block, size_t bytes,
                                    struct resize *plan, struct heap_outgoing *outgoing)
 {
@@ -144,7 +134,7 @@ static enum tsl_status plan_resize(struct tsl_heap *self, const void *block, siz
     plan->old_bytes = place.block_bytes;
     if (status == TSL_OK) {
         plan->run = place.run;
-        size_t kept = align_kept(place.run, block);
+        size_t kept = heap_align_kept(block, tsl_atomic_load_u8(&place.run->align_shift));
         plan->is_stricter = plan->align > kept && plan->align > TSL_HEAP_ALIGN;
         plan->align = plan->align > kept ? plan->align : kept;
         if (heap_is_slab(place.run))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * seed.c: numbers that are hard to guess, for what must not be foreseen: canaries, slots.
+ * random.c: numbers that are hard to guess, for what must not be foreseen: canaries, slots.
  *
  * Owns:    nothing.
  * Needs:   RDRAND, if the CPU has it; time.c.
@@ -23,10 +23,10 @@ static bool has_rdrand(void)
 
 uintptr_t platform_seed(void)
 {
-    uintptr_t seed = 0;
+    uintptr_t seed = 0; /* and stays so where there is no number at hand */
     bool is_random = false;
 
-    for (unsigned i = 0; has_rdrand() && !is_random && i < TRIES; i++)
+    for (unsigned left = has_rdrand() ? TRIES : 0; left > 0 && !is_random; left--)
         is_random = x86_rdrand(&seed);
-    return (is_random ? seed : 0) ^ (uintptr_t)(platform_ticks() * SPREAD);
+    return seed ^ (uintptr_t)(platform_ticks() * SPREAD);
 }
